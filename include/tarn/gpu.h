@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * @file
+ * Compute devices behind one interface: OpenCL, the host's own CPU, later Vulkan and simulations.
+ *
+ * A loop that runs a kernel:
+ *
+ *     tarn_device *device;
+ *     tarn_device_open(&(struct tarn_device_params){ .id = "auto" }, &device, &error);
+ *     tarn_queue_create(device, &(struct tarn_queue_params){ .priority = TARN_PRIORITY_HIGH }, &queue);
+ *     tarn_buffer_create(device, &(struct tarn_buffer_params){ .size = n * 4 }, &buffer);
+ *     tarn_kernel_create(device, &(struct tarn_kernel_params){ .source = &my_kernel }, &kernel, &error);
+ *     memcpy(tarn_buffer_data(buffer), input, n * 4);
+ *     tarn_buffer_upload(queue, buffer, 0, n * 4);
+ *     tarn_queue_submit(queue, &(struct tarn_launch){ .kernel = kernel, .buffers = &buffer,
+ *                       .groups = tarn_kernel_groups(kernel, n) }, &event);
+ *     tarn_buffer_download(queue, buffer, 0, n * 4);
+ *     tarn_event_wait(event, TARN_FOREVER);
+ *     tarn_event_release(&event);
+ *
+ * Units: bytes, and microseconds or nanoseconds where the name says so.
+ * Ownership: who creates destroys; `x_destroy(&x)` accepts NULL and nulls the handle. A device must
+ * outlive its queues, buffers, kernels and events.
+ * Thread-safety: devices, kernels and buffers may be used from any thread; one queue or event must
+ * not be used by two threads at once.
+ * Errors: TARN_DEVICE_LOST is sticky: every later call on the device returns it at once.
+ */
+#ifndef TARN_GPU_H
+#define TARN_GPU_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <tarn/status.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define TARN_FOREVER UINT64_MAX
+
+typedef struct tarn_device tarn_device;
+typedef struct tarn_queue tarn_queue;
+typedef struct tarn_buffer tarn_buffer;
+typedef struct tarn_kernel tarn_kernel;
+typedef struct tarn_event tarn_event;
+
+typedef enum tarn_device_type {
+    TARN_DEVICE_GPU,     /**< a GPU or another accelerator */
+    TARN_DEVICE_CPU,     /**< a driver that runs kernels on the CPU (PoCL, lavapipe) */
+    TARN_DEVICE_HOST,    /**< this process, no driver */
+    TARN_DEVICE_VIRTUAL, /**< a simulation */
+} tarn_device_type;
+
+typedef enum tarn_priority {
+    TARN_PRIORITY_HIGH, /**< latency-critical: lookups, scores */
+    TARN_PRIORITY_LOW,  /**< best effort: training */
+} tarn_priority;
+
+/** What a driver offers to tell queues apart; the engine never relies on it. */
+typedef enum tarn_queue_priority_kind {
+    TARN_QUEUE_PRIORITY_NONE,
+    TARN_QUEUE_PRIORITY_HINT,
+    TARN_QUEUE_PRIORITY_GLOBAL,
+} tarn_queue_priority_kind;
+
+struct tarn_device_limits {
+    uint64_t memory;         /**< bytes the device can address, 0 if unknown */
+    uint64_t buffer;         /**< largest single buffer, bytes */
+    uint32_t local_memory;   /**< bytes shared by a work-group */
+    uint32_t group_size;     /**< largest work-group, work-items */
+    uint32_t compute_units;  /**< parallel units, at least 1 */
+};
+
+struct tarn_device_info {
+    char id[32];      /**< "host", "opencl:0": what --device and TARN_DEVICE accept */
+    char backend[16]; /**< "host", "opencl" */
+    char name[128];
+    char driver[128]; /**< platform and driver version */
+    tarn_device_type type;
+    bool unified_memory;  /**< host and device share memory: no copies are made */
+    tarn_queue_priority_kind queue_priority;
+    struct tarn_device_limits limits;
+};
+
+/**
+ * Lists every device that can be seen, in the order of preference: GPUs, then CPU-type devices,
+ * the host last. `*infos` is an array of `*count` (at least 1) to be given to tarn_devices_free().
+ * A driver that fails is skipped with a log message: no device is not an error.
+ */
+TARN_API tarn_status tarn_devices_list(struct tarn_device_info **infos, size_t *count);
+TARN_API void tarn_devices_free(struct tarn_device_info **infos);
+
+struct tarn_device_params {
+    /**
+     * "auto" (or NULL): the first GPU, or the host where there is none: a CPU-type device has to be
+     * asked for until it has won its place by measurement. "host", "opencl" (its first device),
+     * "opencl:1".
+     */
+    const char *id;
+};
+
+/** TARN_NO_DEVICE if the asked device isn't there. */
+TARN_API tarn_status tarn_device_open(const struct tarn_device_params *params, tarn_device **device,
+                                      struct tarn_error *error);
+TARN_API void tarn_device_close(tarn_device **device);
+TARN_API const struct tarn_device_info *tarn_device_get_info(const tarn_device *device);
+/** True once the device was lost. */
+TARN_API bool tarn_device_is_lost(const tarn_device *device);
+
+struct tarn_queue_params {
+    tarn_priority priority;
+};
+
+/** An in-order queue. Its priority is passed to drivers that know one. */
+TARN_API tarn_status tarn_queue_create(tarn_device *device, const struct tarn_queue_params *params,
+                                       tarn_queue **queue);
+/** Waits for the queue's work, then frees it. */
+TARN_API void tarn_queue_destroy(tarn_queue **queue);
+/** Waits until all that was submitted is done. TARN_TIMEOUT after `timeout_us`. */
+TARN_API tarn_status tarn_queue_finish(tarn_queue *queue, uint64_t timeout_us);
+/**
+ * A stopped queue refuses launches with TARN_BUSY; what is already submitted goes on. Any thread may
+ * stop and start a queue.
+ */
+TARN_API void tarn_queue_stop(tarn_queue *queue, bool stopped);
+
+struct tarn_buffer_params {
+    size_t size;      /**< bytes, > 0 */
+    bool device_only; /**< no host pointer: tarn_buffer_data() is NULL */
+};
+
+/** Zero-filled memory that kernels can use, 64-byte aligned on the host's side. */
+TARN_API tarn_status tarn_buffer_create(tarn_device *device, const struct tarn_buffer_params *params,
+                                        tarn_buffer **buffer);
+TARN_API void tarn_buffer_destroy(tarn_buffer **buffer);
+TARN_API size_t tarn_buffer_size(const tarn_buffer *buffer);
+/** The host's view, valid until the buffer is destroyed. */
+TARN_API void *tarn_buffer_data(tarn_buffer *buffer);
+/**
+ * Make the host's bytes visible to later launches of `queue`, or what earlier launches wrote visible
+ * to the host once the queue has passed this point (wait for an event submitted after, or finish the
+ * queue). On unified memory they cost nothing.
+ */
+TARN_API tarn_status tarn_buffer_upload(tarn_queue *queue, tarn_buffer *buffer, size_t offset,
+                                        size_t size);
+TARN_API tarn_status tarn_buffer_download(tarn_queue *queue, tarn_buffer *buffer, size_t offset,
+                                          size_t size);
+
+#define TARN_MAX_BUFFERS        8   /* buffers of one kernel */
+#define TARN_MAX_CONSTANTS_SIZE 128 /* bytes passed by value to one launch */
+#define TARN_MAX_DEFINES        12  /* compile-time constants of one kernel */
+
+/** What the host backend calls: runs work-groups [first, first + count). */
+struct tarn_host_launch {
+    void *const *buffers;
+    const void *constants;
+    const int32_t *defines; /**< the kernel's compile-time constants, in order */
+    uint32_t first_group, group_count;
+};
+typedef void (*tarn_host_kernel)(const struct tarn_host_launch *launch);
+
+/** A kernel as data: the same computation for each backend, under one name. Static lifetime. */
+struct tarn_kernel_source {
+    const char *name;           /**< also the entry point in `opencl` */
+    const char *opencl_gpu;     /**< OpenCL C 1.2 shaped for GPUs, or NULL */
+    const char *opencl_cpu;     /**< the variant for CPU-type devices, or NULL: as for GPUs */
+    uint32_t gpu_local_size;    /**< work-items a group (x), a power of two, for the GPU shape */
+    uint32_t cpu_local_size;    /**< the same for the CPU shape */
+    uint32_t gpu_group_elements;  /**< elements (keys, samples) that a group computes; 0: one group */
+    uint32_t cpu_group_elements;  /**< the same for the CPU shape */
+    uint32_t host_group_elements; /**< the same for `host` */
+    tarn_host_kernel host;        /**< the reference */
+    uint32_t buffer_count;      /**< buffers, in the order of the arguments */
+    uint32_t constants_size;    /**< bytes of the by-value struct behind the buffers, 0: none */
+    const char *const *defines; /**< names of the compile-time constants, NULL-terminated, or NULL */
+};
+
+struct tarn_kernel_params {
+    const struct tarn_kernel_source *source;
+    const int32_t *defines; /**< a value for each name in source->defines */
+};
+
+/** Compiles where the backend compiles. TARN_COMPILE puts the driver's log into `error`. */
+TARN_API tarn_status tarn_kernel_create(tarn_device *device, const struct tarn_kernel_params *params,
+                                        tarn_kernel **kernel, struct tarn_error *error);
+TARN_API void tarn_kernel_destroy(tarn_kernel **kernel);
+/** How many groups `elements` elements take on this device, in the variant that was built. */
+TARN_API uint32_t tarn_kernel_groups(const tarn_kernel *kernel, uint32_t elements);
+
+struct tarn_launch {
+    tarn_kernel *kernel;
+    tarn_buffer *const *buffers; /**< as many as the kernel's source says */
+    const void *constants;       /**< source->constants_size bytes, copied */
+    uint32_t groups;             /**< work-groups, > 0 */
+};
+
+/**
+ * Puts a launch behind what the queue holds. `event` may be NULL. The buffers must live until the
+ * launch is done. TARN_BUSY if the queue is stopped.
+ */
+TARN_API tarn_status tarn_queue_submit(tarn_queue *queue, const struct tarn_launch *launch,
+                                       tarn_event **event);
+
+/** Signalled when all that was submitted to the queue so far is done, downloads included. */
+TARN_API tarn_status tarn_queue_mark(tarn_queue *queue, tarn_event **event);
+
+/** TARN_TIMEOUT after `timeout_us` (0 only asks); TARN_DEVICE_LOST if the device is gone. */
+TARN_API tarn_status tarn_event_wait(tarn_event *event, uint64_t timeout_us);
+
+struct tarn_event_times {
+    uint64_t start_ns, end_ns; /**< the device's clock, or the host's monotonic one */
+    bool from_device;
+};
+/** When the launch ran. TARN_BUSY before it is done. */
+TARN_API tarn_status tarn_event_get_times(tarn_event *event, struct tarn_event_times *times);
+TARN_API void tarn_event_release(tarn_event **event);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * @file
+ * What decides which object leaves, as the cache sees it: a table of functions. Queue-structured
+ * policies (LRU, S3-FIFO) implement it straight; scorers are driven by rounds (src/evict), which
+ * implement it for them. All calls come under the cache's lock and must neither block nor allocate
+ * once warm.
+ */
+#ifndef TARN_CACHE_POLICY_H
+#define TARN_CACHE_POLICY_H
+
+#include "table.h"
+
+typedef enum tarn_remove_reason {
+    TARN_REMOVE_EVICTED,
+    TARN_REMOVE_DELETED,
+    TARN_REMOVE_EXPIRED,
+} tarn_remove_reason;
+
+/** How full the cache is, as policies need it. */
+struct tarn_capacity {
+    uint64_t limit; /**< bytes or objects */
+    uint64_t used;  /**< in the same unit */
+    bool bytes;     /**< the unit is bytes: objects differ in size */
+};
+
+struct tarn_policy_ops {
+    const char *name;
+    void (*destroy)(void *policy);
+    /** A lookup found `slot`. `now` counts lookups (64 bits). */
+    void (*hit)(void *policy, uint32_t slot, uint64_t now);
+    /** A lookup found nothing. */
+    void (*miss)(void *policy, uint64_t hash, uint64_t now);
+    /** `slot` has just become resident; its charge is in meta.size and `charge`. */
+    void (*insert)(void *policy, uint32_t slot, uint64_t charge, uint64_t now);
+    /** The value of a resident was replaced; its charge may have changed. */
+    void (*update)(void *policy, uint32_t slot, uint64_t charge, uint64_t now);
+    /** `slot` is about to leave: unlink it. */
+    void (*remove)(void *policy, uint32_t slot, tarn_remove_reason reason, uint64_t now);
+    /** The resident to evict next; called with count > 0, repeatedly until there is room. */
+    uint32_t (*victim)(void *policy, uint64_t now);
+};
+
+/**
+ * A policy as a value. `create` gets the cache's table and capacity, which both outlive the policy and
+ * change under the cache's lock.
+ */
+struct tarn_policy {
+    const struct tarn_policy_ops *ops;
+    void *self;
+};
+
+/** A scorer tells how much each object is worth keeping, on one scale; the lowest leaves. */
+struct tarn_scorer {
+    void *context;
+    /** Writes a score for each of `count` residents as of `now`. */
+    void (*score)(void *context, const struct tarn_table *table, const uint32_t *slots,
+                  uint32_t count, uint64_t now, float *scores);
+};
+
+tarn_status tarn_policy_lru_create(struct tarn_table *table, const struct tarn_capacity *capacity,
+                                   struct tarn_policy *policy);
+tarn_status tarn_policy_s3fifo_create(struct tarn_table *table,
+                                      const struct tarn_capacity *capacity,
+                                      struct tarn_policy *policy);
+
+/** Charge to meta.size, and back to bytes (approximately). */
+uint16_t tarn_size_to_meta(uint64_t charge);
+float tarn_size_from_meta_lg(uint16_t size); /**< lg of the charge */
+
+#endif
