@@ -42,8 +42,8 @@ struct tarn_policy_ops {
 };
 
 /**
- * A policy as a value. `create` gets the cache's table and capacity, which both outlive the policy and
- * change under the cache's lock.
+ * A policy as a value. `create` gets the cache's table and capacity, which both outlive the policy
+ * and change under the cache's lock.
  */
 struct tarn_policy {
     const struct tarn_policy_ops *ops;
