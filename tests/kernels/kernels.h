@@ -18,6 +18,7 @@
 #include "base/rng.h"
 #include "kernels/forward.h"
 #include "kernels/isa.h"
+#include "kernels/kernels.h"
 #include "kernels/layout.h"
 #include "kernels/lookup.h"
 #include "kernels/train.h"
@@ -113,6 +114,108 @@ static inline void plain_network(const struct tarn_shape *s, const float *weight
         in = outs[layer];
         weights = bias + sizes[layer + 1];
     }
+}
+
+/** A device with a queue and one kernel on it. */
+struct target {
+    tarn_device *device;
+    tarn_queue *queue;
+    tarn_kernel *kernel;
+    char name[64]; /* "opencl:0 (GPU shape)" */
+};
+
+/**
+ * Target `number` for a kernel: every device in both shapes where it has two. False when there are
+ * no more. What doesn't open or compile is a failure of the test.
+ */
+static inline bool open_target(size_t number, const struct tarn_kernel_source *source,
+                               const struct tarn_shape *shape, struct target *target)
+{
+    static struct tarn_kernel_source gpu_shape; /* outlives the kernel */
+    struct tarn_device_info *infos;
+    size_t count;
+    struct tarn_error error = {0};
+    int32_t defines[TARN_SHAPE_DEFINES];
+    *target = (struct target){0};
+    if (tarn_devices_list(&infos, &count) != TARN_OK)
+        exit(1);
+    for (size_t i = 0; i < count; i++) {
+        for (int forced = 0; forced < (infos[i].type == TARN_DEVICE_CPU ? 2 : 1); forced++) {
+            if (number-- > 0)
+                continue;
+            gpu_shape = *source;
+            if (forced)
+                gpu_shape.opencl_cpu = NULL;
+            snprintf(target->name, sizeof target->name, "%s%s", infos[i].id,
+                     forced ? " (GPU shape)" : "");
+            if (shape != NULL)
+                tarn_shape_defines(shape, defines);
+            if (tarn_device_open(&(struct tarn_device_params){infos[i].id}, &target->device,
+                                 &error) != TARN_OK ||
+                tarn_queue_create(target->device, &(struct tarn_queue_params){0}, &target->queue) !=
+                    TARN_OK ||
+                tarn_kernel_create(target->device,
+                                   &(struct tarn_kernel_params){&gpu_shape, defines},
+                                   &target->kernel, &error) != TARN_OK) {
+                printf("# %s: %s: %s\n", target->name, source->name, error.message);
+                exit(1);
+            }
+            tarn_devices_free(&infos);
+            return true;
+        }
+    }
+    tarn_devices_free(&infos);
+    return false;
+}
+
+static inline void close_target(struct target *t)
+{
+    tarn_kernel_destroy(&t->kernel);
+    tarn_queue_destroy(&t->queue);
+    tarn_device_close(&t->device);
+}
+
+/** One argument of a launch: bytes that go in, and where they are put when they come out. */
+struct argument {
+    size_t size;
+    const void *in; /* NULL: bytes of 0x77 */
+    void *out;      /* NULL: not wanted */
+};
+
+static inline bool launch(struct target *t, const struct argument *arguments, size_t count,
+                          const void *constants, uint32_t elements)
+{
+    tarn_buffer *buffers[TARN_MAX_BUFFERS] = {0};
+    tarn_status status = TARN_OK;
+    for (size_t i = 0; i < count && status == TARN_OK; i++) {
+        size_t size = arguments[i].size;
+        status = tarn_buffer_create(t->device, &(struct tarn_buffer_params){size}, &buffers[i]);
+        if (status != TARN_OK)
+            break;
+        if (arguments[i].in != NULL)
+            memcpy(tarn_buffer_data(buffers[i]), arguments[i].in, size);
+        else
+            memset(tarn_buffer_data(buffers[i]), 0x77, size);
+        status = tarn_buffer_upload(t->queue, buffers[i], 0, size);
+    }
+    if (status == TARN_OK)
+        status = tarn_queue_submit(t->queue,
+                                   &(struct tarn_launch){t->kernel, buffers, constants,
+                                                         tarn_kernel_groups(t->kernel, elements)},
+                                   NULL);
+    for (size_t i = 0; i < count && status == TARN_OK; i++)
+        if (arguments[i].out != NULL)
+            status = tarn_buffer_download(t->queue, buffers[i], 0, arguments[i].size);
+    if (status == TARN_OK)
+        status = tarn_queue_finish(t->queue, TARN_FOREVER);
+    for (size_t i = 0; i < count; i++) {
+        if (status == TARN_OK && arguments[i].out != NULL)
+            memcpy(arguments[i].out, tarn_buffer_data(buffers[i]), arguments[i].size);
+        tarn_buffer_destroy(&buffers[i]);
+    }
+    if (status != TARN_OK)
+        printf("# %s: %s\n", t->name, tarn_status_message(status));
+    return status == TARN_OK;
 }
 
 /** Middle of `count` numbers; reorders them. */

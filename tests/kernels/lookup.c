@@ -87,6 +87,36 @@ static void variants_agree_with_plain_code(void)
     }
 }
 
+static void devices_agree_with_plain_code(void)
+{
+    struct target target;
+    for (size_t n = 0; open_target(n, &tarn_lookup_source, NULL, &target); n++) {
+        struct tarn_rng rng;
+        tarn_rng_seed(&rng, 13);
+        for (int round = 0; round < 20; round++) {
+            size_t count = round < 2 ? (size_t)round + 1 : between(&rng, 1, 9000);
+            uint32_t bits = tarn_rng_below(&rng, 13);
+            struct table t = some_table(&rng, bits, count);
+            uint32_t *slots = some((count + 1) * 4);
+            const struct argument arguments[] = {
+                {((size_t)t.mask + 1) * 64, t.buckets, NULL},
+                {count * 8, t.hashes, NULL},
+                {(count + 1) * 4, NULL, slots},
+            };
+            CHECK(launch(&target, arguments, 3,
+                         &(struct tarn_lookup_constants){(uint32_t)count, t.mask},
+                         (uint32_t)count));
+            CHECK(memcmp(slots, t.wanted, count * 4) == 0);
+            CHECK(slots[count] == 0x77777777u);
+            free(slots);
+            free_table(&t);
+        }
+        if (check_failures > 0)
+            printf("# on %s\n", target.name);
+        close_target(&target);
+    }
+}
+
 static void bench(void)
 {
     enum { N = 1 << 18, ROUNDS = 15 };
@@ -110,4 +140,4 @@ static void bench(void)
     }
 }
 
-KERNELS_MAIN(bench, CASE(variants_agree_with_plain_code))
+KERNELS_MAIN(bench, CASE(variants_agree_with_plain_code), CASE(devices_agree_with_plain_code))

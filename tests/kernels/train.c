@@ -211,6 +211,64 @@ static void a_bad_gradient_changes_nothing(void)
     free_run(&r);
 }
 
+static void train_on(struct target *target, struct run *r)
+{
+    size_t size = r->weights * 4;
+    const struct argument arguments[] = {
+        {size, r->w, r->w},
+        {size, r->m, r->m},
+        {size, r->v, r->v},
+        {tarn_shape_tile_floats(&r->shape, r->samples) * 4, r->tiles, NULL},
+        {r->samples * 4, r->labels, NULL},
+        {r->constants.steps * 4, NULL, r->losses},
+        {tarn_train_scratch_floats(&r->shape, r->constants.batch) * 4, NULL, NULL},
+    };
+    CHECK(launch(target, arguments, 7, &r->constants, 1));
+}
+
+static void devices_agree_with_the_host(void)
+{
+    for (int round = 0; round < 6; round++) {
+        struct tarn_rng rng;
+        tarn_rng_seed(&rng, 30 + (uint64_t)round);
+        struct run r = some_run(&rng, round);
+        double *w = some(r.weights * 8), losses[4];
+        reset(&r, 9);
+        tarn_train_host(&r.shape, &(struct tarn_train_state){r.w, r.m, r.v}, &r.constants, r.tiles,
+                        r.labels, r.losses);
+        for (size_t i = 0; i < r.weights; i++)
+            w[i] = (double)r.w[i];
+        for (uint32_t s = 0; s < r.constants.steps; s++)
+            losses[s] = (double)r.losses[s];
+        struct target target;
+        for (size_t n = 0; open_target(n, &tarn_train_source, &r.shape, &target); n++) {
+            reset(&r, 9);
+            train_on(&target, &r);
+            same_weights(&r, w, losses);
+            /* A gradient that isn't finite: nothing changes, on devices too. */
+            float kept = r.tiles[0];
+            uint32_t kept_label = r.labels[0];
+            r.tiles[0] = INFINITY;
+            r.labels[0] = tarn_label(1, 0);
+            reset(&r, 9);
+            memcpy(r.w, r.start, r.weights * 4);
+            uint32_t steps = r.constants.steps;
+            r.constants.steps = 1;
+            train_on(&target, &r);
+            CHECK(isnan(r.losses[0]));
+            CHECK(memcmp(r.w, r.start, r.weights * 4) == 0);
+            r.constants.steps = steps;
+            r.tiles[0] = kept;
+            r.labels[0] = kept_label;
+            if (check_failures > 0)
+                printf("# on %s, round %d\n", target.name, round);
+            close_target(&target);
+        }
+        free(w);
+        free_run(&r);
+    }
+}
+
 static void bench(void)
 {
     enum { ROUNDS = 41 };
@@ -242,4 +300,4 @@ static void bench(void)
 }
 
 KERNELS_MAIN(bench, CASE(variants_agree_with_plain_code), CASE(the_loss_falls),
-             CASE(a_bad_gradient_changes_nothing))
+             CASE(a_bad_gradient_changes_nothing), CASE(devices_agree_with_the_host))
