@@ -37,7 +37,7 @@ double tarn_sim_expected_objects(const struct tarn_baseline *self)
 {
     const struct tarn_trace_data *trace = self->trace;
     double sum = 0, mean = 1;
-    if (!trace->unit_sizes) {
+    if (!trace->unit_sizes && !self->count_objects) {
         for (size_t i = 0; i < trace->count; i++)
             sum += (double)trace->size[i];
         mean = sum / (double)trace->count;
@@ -47,15 +47,15 @@ double tarn_sim_expected_objects(const struct tarn_baseline *self)
 }
 
 tarn_status tarn_baseline_create(const char *name, const struct tarn_trace_data *trace,
-                                 uint64_t capacity, uint64_t seed, tarn_baseline **baseline,
-                                 struct tarn_error *error)
+                                 uint64_t capacity, const struct tarn_run_params *params,
+                                 tarn_baseline **baseline, struct tarn_error *error)
 {
     const struct tarn_sim_ops *ops = find(name);
     if (ops == NULL)
         return tarn_fail(error, TARN_NOT_FOUND, "no policy is called \"%s\"", name);
     /* Half of the range, so that used + size never overflows. */
     if (capacity == 0 || capacity > UINT64_MAX / 4)
-        return tarn_fail(error, TARN_INVALID, "%s: a cache of %llu bytes can't be simulated", name,
+        return tarn_fail(error, TARN_INVALID, "%s: a cache of size %llu can't be simulated", name,
                          (unsigned long long)capacity);
     struct tarn_baseline *self = calloc(1, ops->state);
     if (self == NULL)
@@ -63,7 +63,8 @@ tarn_status tarn_baseline_create(const char *name, const struct tarn_trace_data 
     self->ops = ops;
     self->trace = trace;
     self->capacity = capacity;
-    self->seed = seed;
+    self->seed = params->seed;
+    self->count_objects = params->count_objects;
     self->size = calloc(trace->objects, sizeof *self->size);
     if (self->size == NULL || ops->init(self) != TARN_OK) {
         tarn_baseline_destroy(&self);
@@ -117,7 +118,9 @@ bool tarn_baseline_access(tarn_baseline *baseline, uint32_t index)
 {
     const struct tarn_trace_data *trace = baseline->trace;
     uint32_t object = trace->object[index];
-    uint64_t size = trace->size[index] != 0 ? trace->size[index] : 1;
+    uint64_t size = trace->size[index];
+    if (size == 0 || baseline->count_objects)
+        size = 1;
     if (trace->op == NULL || trace->op[index] == TARN_TRACE_GET)
         return get(baseline, baseline->ops, object, size, index);
     return change(baseline, object, size, index, trace->op[index]);
@@ -159,7 +162,7 @@ tarn_status tarn_baseline_run(const char *name, const struct tarn_trace_data *tr
     *run = (struct tarn_run){0};
     if (params == NULL)
         params = &none;
-    tarn_status status = tarn_baseline_create(name, trace, capacity, params->seed, &self, error);
+    tarn_status status = tarn_baseline_create(name, trace, capacity, params, &self, error);
     if (status != TARN_OK)
         return status;
     windows = params->windows < trace->count ? params->windows : trace->count;

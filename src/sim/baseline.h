@@ -6,8 +6,9 @@
  * belady`. Each policy's file says which publication it follows and with which parameters.
  *
  * Rules that all share:
- * - The limit is in bytes: the sizes of the residents never sum up to more than it. Unit sizes are
- *   the same code with a size of 1. An object larger than the limit is a miss and never admitted.
+ * - The limit is in bytes (or in objects, if asked for): the sizes of the residents never sum up to
+ * more than it. Unit sizes are the same code with a size of 1. An object larger than the limit is a
+ * miss and never admitted.
  * - A get that misses admits the object. A hit keeps the size that the object came in with (as
  *   libCacheSim does).
  * - A put of a resident with the same size is a hit to the policy; with another size it is a delete
@@ -55,7 +56,8 @@ void tarn_run_clear(struct tarn_run *run);
 
 /** What a run is asked for; all zero is fine. */
 struct tarn_run_params {
-    size_t windows; /**< how many windows of equal length to record; 0: none */
+    bool count_objects; /**< the limit is in objects: every object counts 1 */
+    size_t windows;     /**< how many windows of equal length to record; 0: none */
     uint64_t seed;
     /** Called at the end of each window with the requests done; may be NULL. */
     void (*progress)(void *user, uint64_t done);
@@ -71,15 +73,16 @@ tarn_status tarn_baseline_run(const char *name, const struct tarn_trace_data *tr
                               uint64_t capacity, const struct tarn_run_params *params,
                               struct tarn_run *run, struct tarn_error *error);
 
-/** The same, step by step. The trace must outlive the baseline. */
+/** The same, step by step; of the parameters only `count_objects` and `seed`. The trace must
+ * outlive it. */
 typedef struct tarn_baseline tarn_baseline;
 tarn_status tarn_baseline_create(const char *name, const struct tarn_trace_data *trace,
-                                 uint64_t capacity, uint64_t seed, tarn_baseline **baseline,
-                                 struct tarn_error *error);
+                                 uint64_t capacity, const struct tarn_run_params *params,
+                                 tarn_baseline **baseline, struct tarn_error *error);
 void tarn_baseline_destroy(tarn_baseline **baseline);
 /** Carries out request `index` of the trace (in order, from 0). True: the object was resident. */
 bool tarn_baseline_access(tarn_baseline *baseline, uint32_t index);
-/** Sum of the sizes of the residents. */
+/** Sum of the sizes of the residents, or their number where objects are counted. */
 uint64_t tarn_baseline_used(const tarn_baseline *baseline);
 
 #endif

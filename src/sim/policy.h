@@ -33,6 +33,7 @@ struct tarn_baseline {
     uint64_t capacity, used, seed;
     uint64_t *size; /**< [trace->objects] */
     uint32_t residents;
+    bool count_objects; /**< sizes are all taken as 1 */
 };
 
 static inline void tarn_sim_enter(struct tarn_baseline *self, uint32_t object, uint64_t size)
@@ -49,7 +50,7 @@ static inline void tarn_sim_leave(struct tarn_baseline *self, uint32_t object)
     self->residents--;
 }
 
-/** About how many objects fit: the limit over the mean size of the trace's requests, at least 1. */
+/** About how many objects fit: the limit over the mean size in the trace's requests, at least 1. */
 double tarn_sim_expected_objects(const struct tarn_baseline *self);
 
 extern const struct tarn_sim_ops tarn_sim_lru, tarn_sim_fifo, tarn_sim_clock, tarn_sim_sieve,

@@ -166,8 +166,9 @@ static void the_limit_holds_and_runs_repeat(void)
             double total[2] = {0, 0};
             for (int round = 0; round < 2; round++) {
                 tarn_baseline *baseline = NULL;
-                REQUIRE(tarn_baseline_create(name, &trace, cases[c].capacity, 7, &baseline, NULL) ==
-                        TARN_OK);
+                REQUIRE(tarn_baseline_create(name, &trace, cases[c].capacity,
+                                             &(struct tarn_run_params){.seed = 7}, &baseline,
+                                             NULL) == TARN_OK);
                 bool held = true;
                 for (uint32_t i = 0; i < trace.count; i++) {
                     bool hit = tarn_baseline_access(baseline, i);
@@ -206,7 +207,8 @@ static void check_steps(const char *name, uint64_t capacity, const struct step *
         trace.op[i] = (uint8_t)steps[i].op;
     }
     sim_trace_finish(&trace);
-    CHECK(tarn_baseline_create(name, &trace, capacity, 1, &baseline, NULL) == TARN_OK);
+    CHECK(tarn_baseline_create(name, &trace, capacity, &(struct tarn_run_params){.seed = 1},
+                               &baseline, NULL) == TARN_OK);
     for (uint32_t i = 0; i < count && baseline != NULL; i++) {
         bool hit = tarn_baseline_access(baseline, i);
         uint64_t used = tarn_baseline_used(baseline);
@@ -306,6 +308,23 @@ static void windows_add_up(void)
     sim_trace_free(&trace);
 }
 
+/* A limit in objects on a trace with sizes is the same trace with unit sizes, but for its bytes. */
+static void limits_in_objects(void)
+{
+    struct tarn_trace_data unit = sim_trace_random(3000, 300, 1, 0, 5);
+    struct tarn_trace_data sized = sim_trace_random(3000, 300, 50, 0, 5);
+    for (size_t p = 0; tarn_baseline_name(p) != NULL; p++) {
+        struct tarn_run a, b;
+        struct tarn_run_params params = {.count_objects = true};
+        REQUIRE(tarn_baseline_run(tarn_baseline_name(p), &unit, 30, NULL, &a, NULL) == TARN_OK);
+        REQUIRE(tarn_baseline_run(tarn_baseline_name(p), &sized, 30, &params, &b, NULL) == TARN_OK);
+        CHECK_NUMBER(a.misses, b.misses);
+        CHECK(b.miss_bytes > b.misses);
+    }
+    sim_trace_free(&unit);
+    sim_trace_free(&sized);
+}
+
 static void bad_requests_are_refused(void)
 {
     struct tarn_trace_data trace = sim_trace_random(10, 5, 1, 0, 1);
@@ -323,4 +342,4 @@ CHECK_MAIN(CASE(lru_fifo_belady_match_their_plain_definitions), CASE(belady_is_o
            CASE(nothing_beats_belady), CASE(a_cache_for_all_misses_each_object_once),
            CASE(the_limit_holds_and_runs_repeat), CASE(overwrites_deletes_and_large_objects),
            CASE(belady_sees_overwrites), CASE(counts_of_a_known_trace), CASE(windows_add_up),
-           CASE(bad_requests_are_refused))
+           CASE(limits_in_objects), CASE(bad_requests_are_refused))
