@@ -9,18 +9,37 @@
 #include "base/clock.h"
 #include "base/error.h"
 
-static const struct tarn_replay_cache *find_cache(const struct tarn_replay_params *params,
-                                                  const char *policy)
+const struct tarn_replay_cache_ops *const tarn_replay_kinds[] = {NULL};
+
+static const struct tarn_replay_cache_ops *find_kind(const struct tarn_replay_params *params,
+                                                     const char *policy)
 {
-    for (size_t i = 0; i < params->cache_count; i++)
-        if (strcmp(params->caches[i].ops->name, policy) == 0)
-            return &params->caches[i];
+    const struct tarn_replay_cache_ops *const *kinds =
+        params->kinds != NULL ? params->kinds : tarn_replay_kinds;
+    for (; *kinds != NULL; kinds++)
+        if (strcmp((*kinds)->name, policy) == 0)
+            return *kinds;
     return NULL;
 }
 
 bool tarn_replay_known(const struct tarn_replay_params *params, const char *policy)
 {
-    return find_cache(params, policy) != NULL || tarn_baseline_known(policy);
+    return find_kind(params, policy) != NULL || tarn_baseline_known(policy);
+}
+
+tarn_status tarn_replay_check_limit(const struct tarn_trace_data *trace,
+                                    const struct tarn_replay_limit *limit, struct tarn_error *error)
+{
+    uint64_t least = UINT64_MAX;
+    for (size_t i = 0; i < trace->count && !limit->objects; i++)
+        least = trace->size[i] < least ? trace->size[i] : least;
+    if (limit->objects ? limit->capacity >= 1 : limit->capacity >= least)
+        return TARN_OK;
+    return tarn_fail(error, TARN_INVALID,
+                     "%s: a cache of %s holds not one object: it is %llu %s%s, of %u objects",
+                     trace->name, limit->text, (unsigned long long)limit->capacity,
+                     limit->objects ? "objects" : "bytes",
+                     limit->objects ? "" : ", less than the smallest object", trace->objects);
 }
 
 /* Requests [from, to) through a cache of another kind. */
@@ -45,9 +64,10 @@ static void replay_part(const struct tarn_replay_cache_ops *ops, void *cache,
     }
 }
 
-static tarn_status replay_cache(const struct tarn_replay_cache *kind,
+static tarn_status replay_cache(const struct tarn_replay_cache_ops *kind,
                                 const struct tarn_trace_data *trace,
                                 const struct tarn_replay_limit *limit,
+                                const struct tarn_replay_learning *learning,
                                 const struct tarn_run_params *params,
                                 struct tarn_replay_result *result, struct tarn_error *error)
 {
@@ -55,20 +75,19 @@ static tarn_status replay_cache(const struct tarn_replay_cache *kind,
     struct tarn_run *run = &result->run;
     size_t windows = params->windows < trace->count ? params->windows : trace->count;
     size_t parts = windows > 0 ? windows : 1;
-    tarn_status status =
-        kind->ops->create(kind->context, trace, limit, params->seed, &cache, error);
+    tarn_status status = kind->create(learning, trace, limit, params->seed, &cache, error);
     if (status != TARN_OK)
         return status;
     if (windows > 0 && (run->windows = calloc(windows, sizeof *run->windows)) == NULL) {
-        kind->ops->destroy(cache);
-        return tarn_fail(error, TARN_NO_MEMORY, "%s: out of memory", kind->ops->name);
+        kind->destroy(cache);
+        return tarn_fail(error, TARN_NO_MEMORY, "%s: out of memory", kind->name);
     }
     uint64_t wall = tarn_clock_ns(), cpu = tarn_clock_process_cpu_ns();
     for (size_t part = 0; part < parts; part++) {
         uint64_t gets = run->gets, misses = run->misses;
         size_t from = (size_t)((uint64_t)trace->count * part / parts);
         size_t to = (size_t)((uint64_t)trace->count * (part + 1) / parts);
-        replay_part(kind->ops, cache, trace, from, to, run);
+        replay_part(kind, cache, trace, from, to, run);
         if (windows > 0)
             run->windows[run->window_count++] =
                 (struct tarn_window){to, run->gets - gets, run->misses - misses};
@@ -78,11 +97,11 @@ static tarn_status replay_cache(const struct tarn_replay_cache *kind,
     run->wall_ns = tarn_clock_ns() - wall;
     run->cpu_ns = tarn_clock_process_cpu_ns() - cpu;
     run->requests = trace->count;
-    if (kind->ops->stats != NULL) {
+    if (kind->stats != NULL) {
         result->learned = true;
-        kind->ops->stats(cache, &result->stats);
+        kind->stats(cache, &result->stats);
     }
-    kind->ops->destroy(cache);
+    kind->destroy(cache);
     return TARN_OK;
 }
 
@@ -91,7 +110,7 @@ tarn_status tarn_replay_run(const struct tarn_trace_data *trace, const char *pol
                             const struct tarn_replay_params *params,
                             struct tarn_replay_result *result, struct tarn_error *error)
 {
-    const struct tarn_replay_cache *kind = find_cache(params, policy);
+    const struct tarn_replay_cache_ops *kind = find_kind(params, policy);
     struct tarn_run_params run = params->run;
     tarn_status status;
     *result = (struct tarn_replay_result){
@@ -109,7 +128,7 @@ tarn_status tarn_replay_run(const struct tarn_trace_data *trace, const char *pol
     snprintf(result->size, sizeof result->size, "%s", limit->text);
     run.count_objects = limit->objects;
     status = kind != NULL
-                 ? replay_cache(kind, trace, limit, &run, result, error)
+                 ? replay_cache(kind, trace, limit, &params->learning, &run, result, error)
                  : tarn_baseline_run(policy, trace, limit->capacity, &run, &result->run, error);
     if (status != TARN_OK)
         tarn_replay_result_clear(result);

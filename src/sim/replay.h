@@ -25,6 +25,7 @@ enum { TARN_REPLAY_BLEND_MAX = 16 };
 /** What a cache that learns tells about itself. What is unknown: NaN, NULL, 0 entries, or -1. */
 struct tarn_replay_stats {
     int64_t train_steps, swaps, rollbacks, model_bytes;
+    char device[48];      /**< where it ran, such as "opencl:0"; "" if unknown */
     const char *workload; /**< lives as long as the program */
     double confidence;    /**< in [0, 1] */
     struct tarn_replay_blend {
@@ -34,11 +35,19 @@ struct tarn_replay_stats {
     size_t blend_count;
 };
 
+/** What a cache that learns is told besides its limit. Strings may be NULL: the default. */
+struct tarn_replay_learning {
+    const char *device, *cache_dir;
+    const char *goal;  /**< "requests", "bytes" or "latency" */
+    const char *model; /**< file to start from */
+};
+
 /** A cache of another kind than the baselines. */
 struct tarn_replay_cache_ops {
     const char *name; /**< the policy's name */
-    /** `context` is the one given with the cache; the trace is for its name and shape only. */
-    tarn_status (*create)(void *context, const struct tarn_trace_data *trace,
+    /** The trace is for its name and shape only. */
+    tarn_status (*create)(const struct tarn_replay_learning *learning,
+                          const struct tarn_trace_data *trace,
                           const struct tarn_replay_limit *limit, uint64_t seed, void **cache,
                           struct tarn_error *error);
     /**
@@ -51,14 +60,14 @@ struct tarn_replay_cache_ops {
     void (*destroy)(void *cache);
 };
 
-struct tarn_replay_cache {
-    const struct tarn_replay_cache_ops *ops;
-    void *context;
-};
+/** The kinds besides the baselines that this build has, in the order of presentation; ends with
+ * NULL. */
+extern const struct tarn_replay_cache_ops *const tarn_replay_kinds[];
 
 struct tarn_replay_params {
-    const struct tarn_replay_cache *caches; /**< besides the baselines; these names come first */
-    size_t cache_count;
+    /** Tried before the baselines; ends with NULL. NULL: tarn_replay_kinds. */
+    const struct tarn_replay_cache_ops *const *kinds;
+    struct tarn_replay_learning learning;
     struct tarn_run_params run; /**< `count_objects` is taken from the limit */
 };
 
@@ -71,13 +80,21 @@ struct tarn_replay_result {
     struct tarn_replay_stats stats;
 };
 
-/** True if `policy` is a baseline or one of the caches. */
+/** True if `policy` is a baseline or one of the kinds. */
 bool tarn_replay_known(const struct tarn_replay_params *params, const char *policy);
 
 /**
+ * TARN_INVALID, with a message for the person who asked, if not one object of the trace fits into
+ * the limit.
+ */
+tarn_status tarn_replay_check_limit(const struct tarn_trace_data *trace,
+                                    const struct tarn_replay_limit *limit,
+                                    struct tarn_error *error);
+
+/**
  * Replays the trace through one cache. `*result` is overwritten; after TARN_OK it is freed by
- * tarn_replay_result_clear(). TARN_NOT_FOUND: no such policy. TARN_INVALID: the limit is 0, with a
- * message for the person who asked for it.
+ * tarn_replay_result_clear(). TARN_NOT_FOUND: no such policy. TARN_INVALID: the limit is 0.
+ * Otherwise what the cache's creation failed with.
  */
 tarn_status tarn_replay_run(const struct tarn_trace_data *trace, const char *policy,
                             const struct tarn_replay_limit *limit,

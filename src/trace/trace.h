@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
  * @file
- * Cache traces as streams of requests: readers for the formats oracle, csv, keys and tarn, each as it
- * is or compressed by zstd, from a file or standard input; and a writer of the compact format.
+ * Cache traces as streams of requests: readers for the formats oracle, csv, keys and tarn, each as
+ * it is or compressed by zstd, from a file or standard input; and a writer of the compact format.
  * A reader belongs to one thread at a time.
  */
 #ifndef TARN_TRACE_TRACE_H
 #define TARN_TRACE_TRACE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -15,7 +16,8 @@
 
 typedef enum tarn_trace_format {
     TARN_TRACE_AUTO,
-    TARN_TRACE_ORACLE, /* libCacheSim's oracleGeneral: packed LE u32 time, u64 id, u32 size, i64 next */
+    TARN_TRACE_ORACLE, /* libCacheSim's oracleGeneral: packed LE u32 time, u64 id, u32 size, i64
+                          next */
     TARN_TRACE_CSV,
     TARN_TRACE_KEYS, /* a key a line */
     TARN_TRACE_TARN, /* docs/trace-format.md */
@@ -36,7 +38,8 @@ struct tarn_request {
 
 struct tarn_trace_params {
     tarn_trace_format format;
-    const char *columns; /**< csv: names by position, "time,key,size,op"; unknown names are skipped */
+    const char
+        *columns; /**< csv: names by position, "time,key,size,op"; unknown names are skipped */
 };
 
 typedef struct tarn_trace tarn_trace;
@@ -52,6 +55,15 @@ void tarn_trace_close(tarn_trace **trace);
 /** The format that was found. */
 tarn_trace_format tarn_trace_get_format(const tarn_trace *trace);
 const char *tarn_trace_format_name(tarn_trace_format format);
+/** The format of that name; TARN_INVALID if there is none. */
+tarn_status tarn_trace_format_parse(const char *name, tarn_trace_format *format);
+/** The format that a file's endings mean (.oracleGeneral .csv .keys .txt .tarn, before .zst and
+ * .bin), or TARN_TRACE_AUTO. */
+tarn_trace_format tarn_trace_format_of_path(const char *path);
+/** Length of the path without those endings. */
+size_t tarn_trace_stem_length(const char *path);
+/** False where the requests' times are only their numbers. */
+bool tarn_trace_has_time(const tarn_trace *trace);
 
 /**
  * Reads up to `room` requests. TARN_OK with *count > 0, TARN_END with 0 at a clean end, or an error
@@ -65,17 +77,18 @@ double tarn_trace_progress(const tarn_trace *trace);
 
 /** A whole trace in memory: requests by dense object number. */
 struct tarn_trace_data {
-    char *name;          /**< the file's base name without endings */
-    size_t count;        /**< requests */
-    uint32_t objects;    /**< distinct keys */
-    uint32_t *object;    /**< [count] the object of each request, numbered by first appearance */
-    uint64_t *size;      /**< [count] bytes, or 1 with unit sizes */
-    uint32_t *next;      /**< [count] index of the object's next request, UINT32_MAX: none */
-    uint8_t *op;         /**< [count] tarn_trace_op, NULL if all are gets */
-    uint64_t *time;      /**< [count] seconds, NULL if the trace has none */
-    uint64_t *key;       /**< [objects] */
-    uint64_t footprint;  /**< sum of each object's last size */
-    int unit_sizes;      /**< every size is 1 */
+    char *name;               /**< the file's base name without endings */
+    tarn_trace_format format; /**< that was found */
+    size_t count;             /**< requests */
+    uint32_t objects;         /**< distinct keys */
+    uint32_t *object;   /**< [count] the object of each request, numbered by first appearance */
+    uint64_t *size;     /**< [count] bytes, or 1 with unit sizes */
+    uint32_t *next;     /**< [count] index of the object's next request, UINT32_MAX: none */
+    uint8_t *op;        /**< [count] tarn_trace_op, NULL if all are gets */
+    uint64_t *time;     /**< [count] seconds, NULL if the trace has none */
+    uint64_t *key;      /**< [objects] */
+    uint64_t footprint; /**< sum of each object's last size */
+    int unit_sizes;     /**< every size is 1 */
 };
 
 struct tarn_trace_load_params {
@@ -91,5 +104,31 @@ struct tarn_trace_load_params {
 tarn_status tarn_trace_load(const char *path, const struct tarn_trace_load_params *params,
                             struct tarn_trace_data **data, struct tarn_error *error);
 void tarn_trace_data_free(struct tarn_trace_data **data);
+
+/* ---- writing ---- */
+
+struct tarn_trace_writer_params {
+    tarn_trace_format format; /**< TARN_TRACE_AUTO: as the path's endings say, or else tarn */
+    bool has_time;            /**< the requests' times are worth keeping */
+};
+
+typedef struct tarn_trace_writer tarn_trace_writer;
+
+/**
+ * Starts a trace that appears at `path` when it is finished ("-": standard output; .zst
+ * compresses). The oracle format keeps all of its records in memory (24 bytes each) until then, and
+ * refuses what it can't hold (puts, deletes, sizes and times from 2^32) with TARN_UNSUPPORTED; keys
+ * drops everything but the key. One thread at a time.
+ */
+tarn_status tarn_trace_writer_create(const char *path,
+                                     const struct tarn_trace_writer_params *params,
+                                     tarn_trace_writer **writer, struct tarn_error *error);
+tarn_status tarn_trace_writer_add(tarn_trace_writer *writer, const struct tarn_request *requests,
+                                  size_t count, struct tarn_error *error);
+tarn_trace_format tarn_trace_writer_get_format(const tarn_trace_writer *writer);
+/** Puts the file in place. The writer is gone afterwards, whatever is returned. */
+tarn_status tarn_trace_writer_finish(tarn_trace_writer **writer, struct tarn_error *error);
+/** Ends the writer without a file. */
+void tarn_trace_writer_abandon(tarn_trace_writer **writer);
 
 #endif

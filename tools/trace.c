@@ -1,0 +1,323 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* `tarn trace`: looking at traces, and turning one format into another. */
+#include "cli.h"
+
+#include <cjson/cJSON.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "trace/trace.h"
+
+enum { BATCH = 4096 };
+
+/* Reading options that info and convert share. */
+#define READ_OPTIONS                                                                               \
+    {"format", 'f', "F", "auto (default), oracle, csv, keys or tarn"},                             \
+        {"columns", 0, "NAMES", "csv: what the columns are, as in time,key,size,op"},              \
+    {                                                                                              \
+        "limit", 0, "N", "only the first N requests"                                               \
+    }
+
+static int read_params(const struct tarn_cli *cli, const char *option,
+                       struct tarn_trace_params *params)
+{
+    const char *format = tarn_cli_value(cli, option);
+    params->columns = tarn_cli_value(cli, "columns");
+    if (format != NULL && tarn_trace_format_parse(format, &params->format) != TARN_OK)
+        return tarn_cli_usage(cli, "--%s: '%s' is none of auto, oracle, csv, keys, tarn", option,
+                              format);
+    if (params->columns != NULL && params->format != TARN_TRACE_AUTO &&
+        params->format != TARN_TRACE_CSV)
+        return tarn_cli_usage(cli, "--columns is for csv");
+    return TARN_EXIT_OK;
+}
+
+/* ---- info ---- */
+
+static int compare_u64(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
+
+struct summary {
+    uint64_t bytes, one_hit, gets, puts, deletes, backwards;
+    uint64_t size_min, size_median, size_max; /* of the objects */
+    double size_mean;
+    double reuse_median, reuse_p90; /* requests between two of one object */
+    uint64_t first_time, last_time;
+};
+
+/* Summary of `data`; `values` has room for data->count numbers. */
+static void summarise(const struct tarn_trace_data *data, uint64_t *values, struct summary *s)
+{
+    *s = (struct summary){0};
+    uint8_t *seen = (uint8_t *)values; /* requests of an object, up to 2 */
+    memset(seen, 0, data->objects);
+    for (size_t i = 0; i < data->count; i++) {
+        s->bytes += data->size[i];
+        seen[data->object[i]] += seen[data->object[i]] < 2;
+        tarn_trace_op op = data->op != NULL ? (tarn_trace_op)data->op[i] : TARN_TRACE_GET;
+        s->gets += op == TARN_TRACE_GET;
+        s->puts += op == TARN_TRACE_PUT;
+        s->deletes += op == TARN_TRACE_DELETE;
+        s->backwards += i > 0 && data->time != NULL && data->time[i] < data->time[i - 1];
+    }
+    for (uint32_t i = 0; i < data->objects; i++)
+        s->one_hit += seen[i] == 1;
+    size_t n = 0;
+    for (size_t i = 0; i < data->count; i++)
+        if (data->next[i] == UINT32_MAX)
+            values[n++] = data->size[i];
+    qsort(values, n, sizeof *values, compare_u64);
+    s->size_min = values[0];
+    s->size_median = values[n / 2];
+    s->size_max = values[n - 1];
+    s->size_mean = (double)data->footprint / (double)data->objects;
+    n = 0;
+    for (size_t i = 0; i < data->count; i++)
+        if (data->next[i] != UINT32_MAX)
+            values[n++] = data->next[i] - i;
+    qsort(values, n, sizeof *values, compare_u64);
+    s->reuse_median = n > 0 ? (double)values[n / 2] : NAN;
+    s->reuse_p90 = n > 0 ? (double)values[n - 1 - n / 10] : NAN;
+    if (data->time != NULL) {
+        s->first_time = data->time[0];
+        s->last_time = data->time[data->count - 1];
+    }
+}
+
+static int print_info(const struct tarn_cli *cli, const struct tarn_trace_data *data,
+                      const struct summary *s)
+{
+    const char *format = tarn_trace_format_name(data->format);
+    double one_hit = (double)s->one_hit / (double)data->objects;
+    double compulsory = (double)data->objects / (double)data->count;
+    if (cli->json) {
+        cJSON *json = cJSON_CreateObject();
+        cJSON_AddStringToObject(json, "name", data->name);
+        cJSON_AddStringToObject(json, "format", format);
+        tarn_json_integer(json, "requests", data->count);
+        tarn_json_integer(json, "objects", data->objects);
+        tarn_json_integer(json, "footprint", data->footprint);
+        tarn_json_integer(json, "bytes", s->bytes);
+        cJSON_AddBoolToObject(json, "unit_sizes", data->unit_sizes);
+        tarn_json_number(json, "one_hit_share", one_hit);
+        tarn_json_number(json, "compulsory_miss_ratio", compulsory);
+        cJSON *size = cJSON_AddObjectToObject(json, "size");
+        tarn_json_integer(size, "min", s->size_min);
+        tarn_json_integer(size, "median", s->size_median);
+        tarn_json_number(size, "mean", s->size_mean);
+        tarn_json_integer(size, "max", s->size_max);
+        cJSON *reuse = cJSON_AddObjectToObject(json, "reuse_requests");
+        tarn_json_number(reuse, "median", s->reuse_median);
+        tarn_json_number(reuse, "p90", s->reuse_p90);
+        cJSON *ops = cJSON_AddObjectToObject(json, "ops");
+        tarn_json_integer(ops, "get", s->gets);
+        tarn_json_integer(ops, "put", s->puts);
+        tarn_json_integer(ops, "delete", s->deletes);
+        tarn_json_number(json, "seconds",
+                         data->time != NULL ? (double)s->last_time - (double)s->first_time : NAN);
+        if (data->time != NULL)
+            tarn_json_integer(json, "times_out_of_order", s->backwards);
+        else
+            cJSON_AddNullToObject(json, "times_out_of_order");
+        return tarn_cli_print_json(cli, json);
+    }
+    char a[32], b[32], c[32], d[32];
+    printf("name        %s (%s)\n", data->name, format);
+    printf("requests    %zu", data->count);
+    if (s->puts + s->deletes > 0)
+        printf(" (%llu gets, %llu puts, %llu deletes)", (unsigned long long)s->gets,
+               (unsigned long long)s->puts, (unsigned long long)s->deletes);
+    printf("\nobjects     %u, %.1f %% of them requested once\n", data->objects, one_hit * 100);
+    if (data->unit_sizes) {
+        printf("footprint   %llu objects (every size is 1)\n", (unsigned long long)data->footprint);
+    } else {
+        printf("footprint   %s; %s requested\n", tarn_size_format(data->footprint, a),
+               tarn_size_format(s->bytes, b));
+        printf("sizes       min %s, median %s, mean %s, max %s\n", tarn_size_format(s->size_min, a),
+               tarn_size_format(s->size_median, b), tarn_size_format((uint64_t)s->size_mean, c),
+               tarn_size_format(s->size_max, d));
+    }
+    printf("first time  %.1f %% of the requests: no cache can hit them\n", compulsory * 100);
+    if (isfinite(s->reuse_median))
+        printf("reuse       after %.0f requests (median), %.0f (p90)\n", s->reuse_median,
+               s->reuse_p90);
+    if (data->time != NULL)
+        printf("time        %llu to %llu s\n", (unsigned long long)s->first_time,
+               (unsigned long long)s->last_time);
+    if (s->backwards > 0)
+        printf("note        %llu times are out of order\n", (unsigned long long)s->backwards);
+    return TARN_EXIT_OK;
+}
+
+static int tarn_cmd_trace_info(struct tarn_cli *cli, int argc, char **argv)
+{
+    struct tarn_trace_load_params params = {0};
+    struct tarn_trace_data *data = NULL;
+    struct tarn_progress progress;
+    struct tarn_error error;
+    struct summary summary;
+    int code = read_params(cli, "format", &params.trace);
+    if (code == TARN_EXIT_OK)
+        code = tarn_cli_integer(cli, "limit", 1, UINT64_MAX, &params.limit);
+    if (code != TARN_EXIT_OK)
+        return code;
+    if (argc != 1)
+        return tarn_cli_usage(cli, "one FILE is needed");
+    tarn_progress_start(&progress, cli, argv[0]);
+    params.progress = tarn_progress_callback;
+    params.user = &progress;
+    tarn_status status = tarn_trace_load(argv[0], &params, &data, &error);
+    tarn_progress_end(&progress);
+    if (status != TARN_OK)
+        return tarn_cli_fail(cli, &error);
+    /* One array for all: a count an object, sizes, distances. */
+    uint64_t *values =
+        malloc((data->count > data->objects ? data->count : data->objects) * sizeof *values);
+    if (values == NULL) {
+        tarn_fail(&error, TARN_NO_MEMORY, "%s: out of memory", argv[0]);
+        code = tarn_cli_fail(cli, &error);
+    } else {
+        summarise(data, values, &summary);
+        code = print_info(cli, data, &summary);
+    }
+    free(values);
+    tarn_trace_data_free(&data);
+    return code;
+}
+
+static const struct tarn_cli_option info_options[] = {READ_OPTIONS, {NULL}};
+
+static const struct tarn_command trace_info = {
+    .name = "info",
+    .run = tarn_cmd_trace_info,
+    .summary = "what a trace is made of",
+    .usage = "FILE [--format F] [--columns NAMES] [--limit N]",
+    .description =
+        "Prints requests, objects, footprint (the sum of each object's last size), sizes, the "
+        "share\n"
+        "of objects requested once, and how many requests lie between two of one object.\n"
+        "FILE may be - for standard input.\n",
+    .options = info_options,
+    .examples = "tarn trace info web.oracleGeneral.zst\n"
+                "tarn trace info --columns time,key,size --json log.csv\n",
+};
+
+/* ---- convert ---- */
+
+static tarn_status copy(const struct tarn_cli *cli, const char *from, tarn_trace *trace,
+                        tarn_trace_writer *writer, uint64_t limit, uint64_t *copied,
+                        struct tarn_error *error)
+{
+    struct tarn_request batch[BATCH];
+    struct tarn_progress progress;
+    tarn_status status = TARN_OK;
+    tarn_progress_start(&progress, cli, from);
+    *copied = 0;
+    while (status == TARN_OK && *copied < limit) {
+        size_t count;
+        uint64_t wanted = limit - *copied;
+        status =
+            tarn_trace_read(trace, batch, wanted < BATCH ? (size_t)wanted : BATCH, &count, error);
+        if (status == TARN_OK)
+            status = tarn_trace_writer_add(writer, batch, count, error);
+        *copied += count;
+        tarn_progress_update(&progress, tarn_trace_progress(trace));
+    }
+    tarn_progress_end(&progress);
+    if (status == TARN_END)
+        status =
+            *copied > 0 ? TARN_OK : tarn_fail(error, TARN_CORRUPT, "%s: the trace is empty", from);
+    return status;
+}
+
+static int report_written(const struct tarn_cli *cli, const char *path, tarn_trace_format format,
+                          uint64_t requests)
+{
+    if (cli->json && strcmp(path, "-") != 0) {
+        cJSON *json = cJSON_CreateObject();
+        cJSON_AddStringToObject(json, "path", path);
+        cJSON_AddStringToObject(json, "format", tarn_trace_format_name(format));
+        tarn_json_integer(json, "requests", requests);
+        return tarn_cli_print_json(cli, json);
+    }
+    if (!cli->quiet && strcmp(path, "-") != 0)
+        printf("%s: %llu requests, %s format\n", path, (unsigned long long)requests,
+               tarn_trace_format_name(format));
+    return TARN_EXIT_OK;
+}
+
+static int tarn_cmd_trace_convert(struct tarn_cli *cli, int argc, char **argv)
+{
+    struct tarn_trace_params from = {0};
+    struct tarn_trace_writer_params to = {0};
+    struct tarn_error error;
+    tarn_trace *trace = NULL;
+    tarn_trace_writer *writer = NULL;
+    uint64_t limit = UINT64_MAX, copied = 0;
+    const char *output = tarn_cli_value(cli, "output"), *name = tarn_cli_value(cli, "to");
+    int code = read_params(cli, "format", &from);
+    if (code == TARN_EXIT_OK)
+        code = tarn_cli_integer(cli, "limit", 1, UINT64_MAX, &limit);
+    if (code != TARN_EXIT_OK)
+        return code;
+    if (argc != 1 || output == NULL)
+        return tarn_cli_usage(cli, "one IN and -o OUT are needed");
+    if (name != NULL && tarn_trace_format_parse(name, &to.format) != TARN_OK)
+        return tarn_cli_usage(cli, "--to: '%s' is none of oracle, csv, keys, tarn", name);
+    tarn_status status = tarn_trace_open(argv[0], &from, &trace, &error);
+    if (status == TARN_OK) {
+        to.has_time = tarn_trace_has_time(trace);
+        status = tarn_trace_writer_create(output, &to, &writer, &error);
+    }
+    if (status == TARN_OK) {
+        status = copy(cli, argv[0], trace, writer, limit, &copied, &error);
+        to.format = tarn_trace_writer_get_format(writer);
+    }
+    if (status == TARN_OK)
+        status = tarn_trace_writer_finish(&writer, &error);
+    tarn_trace_writer_abandon(&writer);
+    tarn_trace_close(&trace);
+    return status == TARN_OK ? report_written(cli, output, to.format, copied)
+                             : tarn_cli_fail(cli, &error);
+}
+
+static const struct tarn_cli_option convert_options[] = {
+    {"output", 'o', "OUT", "the file to write; - is standard output"},
+    {"to", 0, "F", "format to write; without it OUT's ending says it, or else tarn"},
+    READ_OPTIONS,
+    {NULL},
+};
+
+static const struct tarn_command trace_convert = {
+    .name = "convert",
+    .run = tarn_cmd_trace_convert,
+    .summary = "write a trace in another format",
+    .usage = "IN -o OUT [--to F] [--format F] [--columns NAMES] [--limit N]",
+    .description = "OUT's ending says the format: .oracleGeneral .csv .keys .tarn, each with or "
+                   "without .zst.\n"
+                   "OUT appears when it is complete. The oracle format holds gets and sizes below "
+                   "4 GiB only;\n"
+                   "keys drops times, sizes and operations.\n",
+    .options = convert_options,
+    .examples = "tarn trace convert log.csv -o log.tarn.zst\n"
+                "zcat log.csv.gz | tarn trace convert - --format csv -o log.oracleGeneral\n",
+};
+
+/* ---- the command ---- */
+
+static const struct tarn_command *const subcommands[] = {&trace_info, &trace_convert, NULL};
+
+const struct tarn_command tarn_command_trace = {
+    .name = "trace",
+    .summary = "generate, inspect and convert cache traces",
+    .usage = "gen|info|convert ...",
+    .description =
+        "A trace is a file or - (standard input). Formats: oracle (libCacheSim's oracleGeneral),\n"
+        "csv, keys (a key a line), tarn (compact; docs/trace-format.md); zstd is read as it is.\n",
+    .subcommands = subcommands,
+};
