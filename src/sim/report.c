@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A replay's result as JSON. What isn't known or isn't finite is null. */
+#include <cjson/cJSON.h>
+#include <math.h>
+#include <stdio.h>
+
+#include "replay.h"
+
+static bool add(cJSON *object, const char *name, cJSON *item)
+{
+    if (item != NULL && cJSON_AddItemToObject(object, name, item))
+        return true;
+    cJSON_Delete(item);
+    return false;
+}
+
+static cJSON *number(double value)
+{
+    return isfinite(value) ? cJSON_CreateNumber(value) : cJSON_CreateNull();
+}
+
+/* Exact to 64 bits, where a double isn't. */
+static cJSON *integer(uint64_t value)
+{
+    char digits[24];
+    snprintf(digits, sizeof digits, "%llu", (unsigned long long)value);
+    return cJSON_CreateRaw(digits);
+}
+
+static cJSON *counter(int64_t value)
+{
+    return value >= 0 ? integer((uint64_t)value) : cJSON_CreateNull();
+}
+
+static cJSON *string(const char *text)
+{
+    return text != NULL ? cJSON_CreateString(text) : cJSON_CreateNull();
+}
+
+static cJSON *blend(const struct tarn_replay_stats *stats)
+{
+    if (stats->blend_count == 0)
+        return cJSON_CreateNull();
+    cJSON *object = cJSON_CreateObject();
+    bool ok = object != NULL;
+    for (size_t i = 0; ok && i < stats->blend_count && i < TARN_REPLAY_BLEND_MAX; i++)
+        ok = add(object, stats->blend[i].name, number(stats->blend[i].share));
+    if (ok)
+        return object;
+    cJSON_Delete(object);
+    return NULL;
+}
+
+static cJSON *timeline(const struct tarn_run *run)
+{
+    cJSON *array = cJSON_CreateArray();
+    for (size_t i = 0; array != NULL && i < run->window_count; i++) {
+        const struct tarn_window *window = &run->windows[i];
+        if (window->gets == 0)
+            continue; /* nothing was looked up: no ratio */
+        cJSON *point = cJSON_CreateArray(), *end = integer(window->end);
+        cJSON *share = number((double)window->misses / (double)window->gets);
+        bool ok = point != NULL && end != NULL && share != NULL && cJSON_AddItemToArray(point, end);
+        ok = ok && cJSON_AddItemToArray(point, share);
+        ok = ok && cJSON_AddItemToArray(array, point);
+        if (!ok) {
+            cJSON_Delete(array);
+            return NULL;
+        }
+    }
+    return array;
+}
+
+struct cJSON *tarn_replay_result_json(const struct tarn_replay_result *result)
+{
+    const struct tarn_run *run = &result->run;
+    const struct tarn_replay_stats *stats = &result->stats;
+    cJSON *json = cJSON_CreateObject();
+    bool ok = json != NULL && add(json, "policy", string(result->policy)) &&
+              add(json, "size", string(result->size)) &&
+              add(json, "capacity", integer(result->capacity)) &&
+              add(json, "unit", string(result->objects ? "objects" : "bytes")) &&
+              add(json, "miss_ratio", number(tarn_run_miss_ratio(run))) &&
+              add(json, "byte_miss_ratio", number(tarn_run_byte_miss_ratio(run))) &&
+              add(json, "requests_per_second", number(tarn_run_requests_per_second(run))) &&
+              add(json, "cpu_seconds", number((double)run->cpu_ns * 1e-9));
+    if (ok && result->learned)
+        ok = add(json, "train_steps", counter(stats->train_steps)) &&
+             add(json, "swaps", counter(stats->swaps)) &&
+             add(json, "rollbacks", counter(stats->rollbacks)) &&
+             add(json, "model_bytes", counter(stats->model_bytes)) &&
+             add(json, "workload", string(stats->workload)) &&
+             add(json, "confidence", number(stats->confidence)) && add(json, "blend", blend(stats));
+    if (ok && add(json, "timeline", timeline(run)))
+        return json;
+    cJSON_Delete(json);
+    return NULL;
+}
