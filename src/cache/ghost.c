@@ -14,9 +14,10 @@
 
 #include "base/memory.h"
 
-#define WAYS        8
-#define MOVES       2 /* old sets that an insertion moves */
-#define SWEEP_EVERY 8 /* insertions to a set swept of expired records: all of them in a tableful   \
+#define WAYS  8
+#define MOVES 2 /* old sets that an insertion moves */
+#define SWEEP_EVERY                                                                                \
+    8                 /* insertions to a set swept of expired records: all of them in a tableful   \
                        */
 #define FULL_SHARE 20 /* grows when over one in this many insertions drops a valid record */
 #define MOST_SETS  0x08000000u

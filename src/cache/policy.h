@@ -39,6 +39,8 @@ struct tarn_policy_ops {
     void (*remove)(void *policy, uint32_t slot, tarn_remove_reason reason, uint64_t now);
     /** The resident to evict next; called with count > 0, repeatedly until there is room. */
     uint32_t (*victim)(void *policy, uint64_t now);
+    /** Bytes that the policy holds; may be NULL: not counted. */
+    size_t (*memory)(const void *policy);
 };
 
 /**
