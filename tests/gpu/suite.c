@@ -388,23 +388,60 @@ static void stopped_queues_refuse_launches(void)
     bench_close(&bench);
 }
 
-/* How many steps keep this device busy for about `ms`. */
+/* How many steps keep this device busy for about `ms`; the fastest of a few, on a busy machine. */
 static uint32_t steps_for(struct bench *bench, tarn_kernel *kernel, tarn_buffer *out, uint32_t ms)
 {
     uint32_t steps = 1u << 20;
-    struct tarn_event_times times = {0};
-    for (int i = 0; i < 2; i++) { /* the first launch may compile */
+    uint64_t best = UINT64_MAX;
+    for (int i = 0; i < 5; i++) {
         tarn_event *event = NULL;
+        struct tarn_event_times times = {0};
         tarn_queue_submit(bench->queue,
                           &(struct tarn_launch){
                               .kernel = kernel, .buffers = &out, .constants = &steps, .groups = 1},
                           &event);
-        tarn_event_wait(event, TARN_FOREVER);
-        tarn_event_get_times(event, &times);
+        CHECK(tarn_event_wait(event, TARN_FOREVER) == TARN_OK);
+        CHECK(tarn_event_get_times(event, &times) == TARN_OK);
         tarn_event_release(&event);
+        if (times.end_ns - times.start_ns < best)
+            best = times.end_ns - times.start_ns;
     }
-    double each = (double)(times.end_ns - times.start_ns) / steps;
-    return each > 0 ? (uint32_t)(ms * 1e6 / each) : steps;
+    return (uint32_t)(ms * 1e6 / ((double)best / steps));
+}
+
+/*
+ * One long launch, asked about while it runs. False if there was nothing to see: the device runs a
+ * launch on our own thread, or we were put aside for so long that the launch may have ended first.
+ */
+static bool ask_during(struct bench *bench, tarn_kernel *kernel, tarn_buffer *out, uint32_t steps)
+{
+    tarn_event *event = NULL;
+    struct tarn_event_times times = {0};
+    uint64_t started = tarn_clock_ns();
+    CHECK(
+        tarn_queue_submit(bench->queue,
+                          &(struct tarn_launch){
+                              .kernel = kernel, .buffers = &out, .constants = &steps, .groups = 1},
+                          &event) == TARN_OK);
+    tarn_status at_once = tarn_event_wait(event, 0);
+    tarn_status when = tarn_event_get_times(event, &times);
+    uint64_t before = tarn_clock_ns();
+    tarn_status soon = tarn_event_wait(event, 1000);
+    uint64_t waited = tarn_clock_ns() - before;
+    tarn_status all_soon = tarn_queue_finish(bench->queue, 1000);
+    tarn_status all_at_once = tarn_queue_finish(bench->queue, 0);
+    uint64_t asked = tarn_clock_ns() - started;
+    CHECK(tarn_event_wait(event, 60000000) == TARN_OK);
+    CHECK(tarn_event_wait(event, TARN_FOREVER) == TARN_OK);
+    CHECK(tarn_queue_finish(bench->queue, 60000000) == TARN_OK);
+    CHECK(tarn_event_get_times(event, &times) == TARN_OK);
+    tarn_event_release(&event);
+    if (asked > (times.end_ns - times.start_ns) / 2)
+        return false;
+    CHECK(at_once == TARN_TIMEOUT && when == TARN_BUSY && soon == TARN_TIMEOUT);
+    CHECK(all_soon == TARN_TIMEOUT && all_at_once == TARN_TIMEOUT);
+    CHECK(waited >= 1000000);
+    return true;
 }
 
 static void limited_waits_time_out(void)
@@ -415,33 +452,15 @@ static void limited_waits_time_out(void)
     tarn_kernel *kernel = make_kernel(&bench, &spin_source, NULL);
     tarn_buffer *out = make_buffer(&bench, 1);
     REQUIRE(kernel != NULL && out != NULL);
-    uint32_t steps = steps_for(&bench, kernel, out, 150);
-    tarn_event *event = NULL;
-    uint64_t started = tarn_clock_ns();
-    REQUIRE(
-        tarn_queue_submit(bench.queue,
-                          &(struct tarn_launch){
-                              .kernel = kernel, .buffers = &out, .constants = &steps, .groups = 1},
-                          &event) == TARN_OK);
-    uint64_t submitted = tarn_clock_ns();
-    struct tarn_event_times times;
-    if (submitted - started < 75000000) { /* the device works beside us */
-        CHECK(tarn_event_wait(event, 0) == TARN_TIMEOUT);
-        CHECK(tarn_event_get_times(event, &times) == TARN_BUSY);
-        CHECK(tarn_event_wait(event, 1000) == TARN_TIMEOUT);
-        CHECK(tarn_clock_ns() - submitted >= 1000000);
-        CHECK(tarn_queue_finish(bench.queue, 1000) == TARN_TIMEOUT);
-        CHECK(tarn_queue_finish(bench.queue, 0) == TARN_TIMEOUT);
-    }
-    CHECK(tarn_event_wait(event, 60000000) == TARN_OK);
-    CHECK(tarn_event_wait(event, TARN_FOREVER) == TARN_OK);
-    CHECK(tarn_queue_finish(bench.queue, 60000000) == TARN_OK);
-    CHECK(tarn_event_get_times(event, &times) == TARN_OK);
-    CHECK(times.end_ns - times.start_ns > 10000000);
-    tarn_event_release(&event);
+    uint32_t steps = steps_for(&bench, kernel, out, 100);
+    bool seen = false;
+    for (int attempt = 0; attempt < 3 && !seen; attempt++)
+        seen = ask_during(&bench, kernel, out, steps);
     tarn_buffer_destroy(&out);
     tarn_kernel_destroy(&kernel);
     bench_close(&bench);
+    if (!seen)
+        SKIP("no launch was still running when asked");
 }
 
 static void nothing_in_particular(const struct tarn_host_launch *launch)
