@@ -10,13 +10,17 @@
 #define TARN_FLAT(type, pointer) ((type *)(size_t)(pointer))
 #define TARN_INLINE              static inline __attribute__((always_inline))
 
+/* LLVM halves 512-bit vectors on many CPUs that have them, unless a function asks for whole ones. */
+#if defined(__AVX512F__) && __has_attribute(min_vector_width)
+#define TARN_WIDE __attribute__((min_vector_width(512)))
+#else
+#define TARN_WIDE
+#endif
+
 /* Accumulators of a block: as many as fit into the registers. */
 #if defined(__AVX512F__)
 #define TARN_ROWS    8
 #define TARN_COLUMNS 2
-#elif defined(__aarch64__)
-#define TARN_ROWS    4
-#define TARN_COLUMNS 1
 #else
 #define TARN_ROWS    4
 #define TARN_COLUMNS 1
@@ -74,37 +78,49 @@ struct tarn_product {
     int out_row, out_column;
 };
 
+/*
+ * One variable an accumulator: an array would stay in memory, because loops are unrolled after LLVM
+ * has decided what lives in registers. `rows` and `columns` are constants, so that what is beyond
+ * them vanishes.
+ */
+#define TARN_EACH_ROW(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7)
+
 TARN_INLINE void tarn_product_block(const int rows, const int columns, struct tarn_product p,
                                     int row, int column)
 {
     const float *s = p.s + row * p.s_row;
     const float16 *v = p.v + column * p.v_column;
     float16 *out = p.out + row * p.out_row + column * p.out_column;
-    float16 sum[TARN_ROWS][TARN_COLUMNS];
-#pragma unroll
-    for (int r = 0; r < rows; r++)
-#pragma unroll
-        for (int c = 0; c < columns; c++)
-            sum[r][c] = out[r * p.out_row + c * p.out_column];
+#define TARN_LOAD(r)                                                                               \
+    float16 a##r, b##r;                                                                            \
+    if (r < rows)                                                                                  \
+        a##r = out[r * p.out_row];                                                                 \
+    if (r < rows && columns > 1)                                                                   \
+        b##r = out[r * p.out_row + p.out_column];
+#define TARN_ADD(r)                                                                                \
+    if (r < rows) {                                                                                \
+        float16 factor = (float16)(s[r * p.s_row]);                                                \
+        a##r += factor * x;                                                                        \
+        if (columns > 1)                                                                           \
+            b##r += factor * y;                                                                    \
+    }
+#define TARN_STORE(r)                                                                              \
+    if (r < rows)                                                                                  \
+        out[r * p.out_row] = a##r;                                                                 \
+    if (r < rows && columns > 1)                                                                   \
+        out[r * p.out_row + p.out_column] = b##r;
+    TARN_EACH_ROW(TARN_LOAD)
 #pragma nounroll
     for (int t = 0; t < p.terms; t++) {
-        float16 x[TARN_COLUMNS];
-#pragma unroll
-        for (int c = 0; c < columns; c++)
-            x[c] = v[t * p.v_term + c * p.v_column];
-#pragma unroll
-        for (int r = 0; r < rows; r++) {
-            float16 factor = (float16)(s[r * p.s_row + t * p.s_term]);
-#pragma unroll
-            for (int c = 0; c < columns; c++)
-                sum[r][c] += factor * x[c];
-        }
+        float16 x = v[0], y = columns > 1 ? v[p.v_column] : x;
+        TARN_EACH_ROW(TARN_ADD)
+        s += p.s_term;
+        v += p.v_term;
     }
-#pragma unroll
-    for (int r = 0; r < rows; r++)
-#pragma unroll
-        for (int c = 0; c < columns; c++)
-            out[r * p.out_row + c * p.out_column] = sum[r][c];
+    TARN_EACH_ROW(TARN_STORE)
+#undef TARN_LOAD
+#undef TARN_ADD
+#undef TARN_STORE
 }
 
 /* All arguments but the pointers are constants after inlining, so that only the blocks which occur

@@ -95,7 +95,8 @@ TARN_INLINE float16 gittins(const float16 *logits)
     return tarn_lg(best + 1e-9f);
 }
 
-__kernel void forward(__global const float *restrict weights, __global const float *restrict tiles,
+__kernel TARN_WIDE void
+forward(__global const float *restrict weights, __global const float *restrict tiles,
                       __global float *restrict scores, struct tarn_forward_constants constants)
 {
     uint all = (constants.count + TARN_LANES - 1u) / TARN_LANES;

@@ -246,7 +246,7 @@ TARN_INLINE void gather(const float16 *gradient, const float16 *bias_gradient, c
         out[neurons * inputs + n] = ((const float *)bias_gradient)[n];
 }
 
-__kernel __attribute__((reqd_work_group_size(1, 1, 1))) void
+__kernel TARN_WIDE __attribute__((reqd_work_group_size(1, 1, 1))) void
 train(__global float *restrict weights, __global float *restrict m, __global float *restrict v,
       __global const float *restrict tiles, __global const uint *restrict labels,
       __global float *restrict losses, __global float *scratch,

@@ -87,10 +87,10 @@ INLINE void resolve(const void *buckets, uint32_t mask, const unsigned char *has
         const uint32_t *bucket = bucket_of(buckets, first);
         uint32_t found = matches(bucket, key.tag);
         slots[i] = bucket[TARN_BUCKET_SLOTS + (uint32_t)__builtin_ctz(found | 0x80u)];
+        uint32_t none = found == 0;
         left[lefts] = (uint8_t)i;
-        lefts += found == 0;
-        __builtin_prefetch(
-            bucket_of(buckets, found ? first : first ^ (TARN_INDEX_SPREAD(key.tag) & mask)));
+        lefts += none;
+        __builtin_prefetch(bucket_of(buckets, first ^ (TARN_INDEX_SPREAD(key.tag) & mask & -none)));
     }
     for (uint32_t j = 0; j < lefts; j++) {
         uint32_t i = left[j];
