@@ -117,12 +117,27 @@ static void fill_lines(struct tarn_plot_panel *panel, struct tarn_plot_series *s
     panel->y_label = "miss ratio over time";
 }
 
+/* "1,234,567" */
+static const char *group(uint64_t value, char text[32])
+{
+    char digits[24];
+    int length = snprintf(digits, sizeof digits, "%llu", (unsigned long long)value);
+    char *to = text;
+    for (int i = 0; i < length; i++) {
+        if (i > 0 && (length - i) % 3 == 0)
+            *to++ = ',';
+        *to++ = digits[i];
+    }
+    *to = '\0';
+    return text;
+}
+
 static tarn_status draw(const char *path, const struct tarn_replayed *traces, size_t count,
                         size_t sizes, size_t policies, struct chart *chart,
                         struct tarn_error *error)
 {
-    char title[200], subtitle[200], amount[64], *svg = NULL;
-    size_t columns = sizes == 1 ? 2 : sizes < 3 ? sizes : 3, panels = 0, size = 0;
+    char title[200], subtitle[200], amount[64], requests[32], objects[32], *svg = NULL;
+    size_t columns = sizes <= 2 || sizes == 4 ? 2 : 3, panels = 0, size = 0;
     for (size_t t = 0; t < count; t++) {
         /* A row of dots and the row of lines below it; with one size the two stand side by side. */
         for (size_t from = 0; from < sizes; from += columns) {
@@ -155,8 +170,8 @@ static tarn_status draw(const char *path, const struct tarn_replayed *traces, si
     tarn_replay_amount(traces->footprint, traces->unit_sizes, amount);
     if (count == 1) {
         snprintf(title, sizeof title, "Cache misses on %s", traces->name);
-        snprintf(subtitle, sizeof subtitle, "%llu requests to %llu objects%s%s",
-                 (unsigned long long)traces->requests, (unsigned long long)traces->objects,
+        snprintf(subtitle, sizeof subtitle, "%s requests to %s objects%s%s",
+                 group(traces->requests, requests), group(traces->objects, objects),
                  traces->unit_sizes ? "" : " of ", traces->unit_sizes ? "" : amount);
     } else {
         snprintf(title, sizeof title, "Cache misses on %zu traces", count);

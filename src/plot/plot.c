@@ -16,7 +16,9 @@ enum {
     FOOT = 40,
     TITLE = 44, /* a panel's title, and its y label */
     AXIS = 48,  /* ticks and x label */
-    ROW = 24,   /* of dots */
+    ROW = 24,   /* of dots, at least */
+    ROW_MAX = 36,
+    BELOW = 18, /* a row of panels */
     LINES_HEIGHT = 250,
     LABEL_GAP = 14, /* least distance of two labels beside lines */
     TICKS = 12,
@@ -53,6 +55,7 @@ struct box {
 
 struct scale {
     double low, high, step; /* values */
+    double first;           /* tick */
     double from, to;        /* px */
     int decimals;           /* of tick labels */
     bool percent;
@@ -64,7 +67,7 @@ static double place(const struct scale *scale, double value)
            (value - scale->low) / (scale->high - scale->low) * (scale->to - scale->from);
 }
 
-/* A step of 1, 2 or 5 times a power of ten that gives about `wanted` ticks, and ends on ticks. */
+/* A step of 1, 2 or 5 times a power of ten that gives about `wanted` ticks; both ends are ticks. */
 static struct scale make_scale(double low, double high, double wanted, bool percent, double from,
                                double to)
 {
@@ -84,12 +87,22 @@ static struct scale make_scale(double low, double high, double wanted, bool perc
     scale.step = power * (ratio <= 1 ? 1 : ratio <= 2 ? 2 : ratio <= 5 ? 5 : 10);
     scale.low = floor(low / scale.step + 1e-9) * scale.step;
     scale.high = ceil(high / scale.step - 1e-9) * scale.step;
+    scale.first = scale.low;
     double shown = percent ? scale.step * 100 : scale.step;
     while (scale.decimals < 6 && fabs(shown - round(shown)) > 1e-6 * shown) {
         shown *= 10;
         scale.decimals++;
     }
     return scale;
+}
+
+/* Ends of the scale other than ticks. */
+static void narrow_scale(struct scale *scale, double low, double high)
+{
+    scale->low = low;
+    scale->high = high;
+    while (scale->first < low)
+        scale->first += scale->step;
 }
 
 /* A count with a suffix, so that a million fits under a tick. */
@@ -129,8 +142,8 @@ static void add_x_axis(struct tarn_svg *svg, const struct scale *scale, double t
 {
     char text[32];
     for (int i = 0; i <= TICKS; i++) {
-        double value = scale->low + i * scale->step;
-        if (value > scale->high + scale->step / 2)
+        double value = scale->first + i * scale->step;
+        if (value > scale->high + scale->step * 1e-6)
             break;
         double x = place(scale, value);
         add_line(svg, x, top, x, bottom, "grid");
@@ -170,12 +183,15 @@ static void draw_dots(struct tarn_svg *svg, const struct tarn_plot_panel *panel,
         }
     }
     double from = box.x + names + 8, to = box.x + box.width - 58;
-    double bottom = box.y + (double)panel->series_count * ROW;
-    struct scale scale = make_scale(low, high, (to - from) / 75, panel->percent, from, to);
+    double row = fmin((box.height - AXIS) / (double)panel->series_count, ROW_MAX);
+    double bottom = box.y + (double)panel->series_count * row;
+    struct scale scale = make_scale(low, high, (to - from) / 55, panel->percent, from, to);
+    if (high > low)
+        narrow_scale(&scale, low - 0.04 * (high - low), high + 0.04 * (high - low));
     add_x_axis(svg, &scale, box.y, bottom, panel->x_label);
     for (size_t i = 0; i < panel->series_count; i++) {
         const struct tarn_plot_series *s = &panel->series[i];
-        double y = box.y + ((double)i + 0.5) * ROW;
+        double y = box.y + ((double)i + 0.5) * row;
         bool hero = s->role == TARN_PLOT_HERO;
         add_text(svg, box.x + names, y + 4.5, hero ? "label heroi bold" : "label ink", "end",
                  s->name);
@@ -293,18 +309,12 @@ static void draw_lines(struct tarn_svg *svg, const struct tarn_plot_panel *panel
     struct scale x = make_scale(fmin(low[0], 0), high[0], (to - from) / 90, false, from, to);
     struct scale y =
         make_scale(low[1], high[1], (bottom - box.y) / 50, panel->percent, bottom, box.y);
-    x.high = high[0] > x.low ? high[0] : x.high; /* a trace ends where it ends */
-    add_x_axis(svg,
-               &(struct scale){.low = x.low,
-                               .high = x.high,
-                               .step = x.step,
-                               .from = from,
-                               .to = to,
-                               .decimals = x.decimals},
-               bottom, bottom, panel->x_label);
+    if (high[0] > x.low)
+        narrow_scale(&x, x.low, high[0]); /* a series ends where it ends */
+    add_x_axis(svg, &x, bottom, bottom, panel->x_label);
     for (int i = 0; i <= TICKS; i++) {
         double value = y.low + i * y.step;
-        if (value > y.high + y.step / 2)
+        if (value > y.high + y.step * 1e-6)
             break;
         add_line(svg, from, place(&y, value), to, place(&y, value), "grid");
         format_number(&y, value, y.decimals, text);
@@ -336,7 +346,7 @@ static double row_height(const struct tarn_plot *plot, size_t first)
     double height = 0;
     for (size_t i = first; i < plot->panel_count && i < first + plot->columns; i++)
         height = fmax(height, panel_height(&plot->panels[i]));
-    return height + TITLE;
+    return height + TITLE + BELOW;
 }
 
 tarn_status tarn_plot_svg(const struct tarn_plot *plot, char **svg, size_t *size)
@@ -362,9 +372,12 @@ tarn_status tarn_plot_svg(const struct tarn_plot *plot, char **svg, size_t *size
         const struct tarn_plot_panel *panel = &plot->panels[i];
         size_t column = i % plot->columns;
         double row = row_height(plot, i - column);
-        struct box box = {MARGIN + (double)column * (width + GAP), top + TITLE, width, row - TITLE};
+        struct box box = {MARGIN + (double)column * (width + GAP), top + TITLE, width,
+                          row - TITLE - BELOW};
         add_text(&out, box.x, top + 14, "h3 ink", "start", panel->title);
-        if (panel->kind == TARN_PLOT_LINES) {
+        if (panel->series_count == 0) {
+            /* Only a place that stays free. */
+        } else if (panel->kind == TARN_PLOT_LINES) {
             add_text(&out, box.x, top + 32, "tick soft", "start", panel->y_label);
             draw_lines(&out, panel, box);
         } else {

@@ -43,7 +43,7 @@ struct tarn_plot_panel {
     const char *x_label, *y_label; /**< with units; y_label is for lines */
     bool percent; /**< values (x of dots, y of lines) are shares, shown as percents */
     const struct tarn_plot_series *series;
-    size_t series_count;
+    size_t series_count; /**< 0: the place stays empty */
 };
 
 struct tarn_plot {
