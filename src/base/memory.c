@@ -36,7 +36,9 @@ void *tarn_alloc(size_t size)
 
 void *tarn_alloc_zeroed(size_t count, size_t size)
 {
-    return allowed(count) ? calloc(count, size) : NULL;
+    if (size && count > SIZE_MAX / size)
+        return NULL;
+    return allowed(count * size) ? calloc(count, size) : NULL;
 }
 
 void *tarn_realloc(void *block, size_t size)
