@@ -59,6 +59,7 @@ struct tarn_command {
     const char *summary;                                     /**< one line */
     const char *usage;                                       /**< what follows the name */
     const char *description;               /**< paragraphs (lines up to 78 columns), or NULL */
+    void (*describe)(FILE *file);          /**< more paragraphs, from other tables, or NULL */
     const struct tarn_cli_option *options; /**< ends with { NULL }, or NULL */
     const char *examples;                  /**< a command line a line */
     const struct tarn_command *const *subcommands; /**< ends with NULL; then `run` is NULL */
@@ -161,7 +162,7 @@ void tarn_json_integer(struct cJSON *object, const char *name, uint64_t value);
 int tarn_cli_print_json(const struct tarn_cli *cli, struct cJSON *json);
 
 /**
- * A table with aligned columns. Cells that start with a digit, '-', '+' or '.' are aligned right.
+ * A table with aligned columns: to the right where the first cell is a number.
  * Ownership: tarn_table_destroy(); cells are copied. An allocation that fails drops the row.
  */
 typedef struct tarn_table tarn_table;
@@ -194,6 +195,8 @@ void tarn_help_overview(const struct tarn_command *const *commands, FILE *file);
 /** `parent` may be NULL. */
 void tarn_help_command(const struct tarn_command *parent, const struct tarn_command *command,
                        FILE *file);
+/** A line of help: `head` padded to `width`, then `text`, whose lines are aligned. */
+void tarn_help_row(const char *head, const char *text, int width, FILE *file);
 /** A page in roff; `command` NULL is tarn(1). */
 void tarn_help_man(const struct tarn_command *const *commands, const struct tarn_command *command,
                    FILE *file);

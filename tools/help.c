@@ -3,11 +3,26 @@
 #include "cli.h"
 
 #include <ctype.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/options.h"
 
 /* ---- on the terminal ---- */
+
+void tarn_help_row(const char *head, const char *text, int width, FILE *file)
+{
+    if (strlen(head) > (size_t)width)
+        fprintf(file, "  %s\n  %*s  ", head, width, "");
+    else
+        fprintf(file, "  %-*s  ", width, head);
+    for (const char *c = text; *c != '\0'; c++) {
+        fputc(*c, file);
+        if (*c == '\n')
+            fprintf(file, "  %*s  ", width, "");
+    }
+    fputc('\n', file);
+}
 
 static void print_options(const struct tarn_cli_option *options, FILE *file)
 {
@@ -17,16 +32,9 @@ static void print_options(const struct tarn_cli_option *options, FILE *file)
             snprintf(letter, sizeof letter, "-%c, ", o->letter);
         snprintf(head, sizeof head, "%s--%s%s%s", letter, o->name, o->argument ? " " : "",
                  o->argument ? o->argument : "");
-        if (strlen(head) > 26)
-            fprintf(file, "  %s\n  %26s  ", head, "");
-        else
-            fprintf(file, "  %-26s  ", head);
-        for (const char *c = o->help; *c != '\0'; c++) {
-            fputc(*c, file);
-            if (*c == '\n')
-                fprintf(file, "  %26s  ", "");
-        }
-        fputs(o->repeats ? " (repeatable)\n" : "\n", file);
+        char text[512];
+        snprintf(text, sizeof text, "%s%s", o->help, o->repeats ? " (repeatable)" : "");
+        tarn_help_row(head, text, 26, file);
     }
 }
 
@@ -70,6 +78,10 @@ void tarn_help_command(const struct tarn_command *parent, const struct tarn_comm
                 command->name, (*s)->name, (*s)->usage);
     if (command->description != NULL)
         fprintf(file, "\n%s", command->description);
+    if (command->describe != NULL) {
+        fputc('\n', file);
+        command->describe(file);
+    }
     if (command->subcommands != NULL) {
         fputs("\ncommands:\n", file);
         print_rows(command->subcommands, file);
@@ -149,6 +161,17 @@ static void roff_body(const struct tarn_command *command, FILE *file)
 {
     if (command->description != NULL)
         roff_block(command->description, file);
+    if (command->describe != NULL) {
+        char *text = NULL;
+        size_t size = 0;
+        FILE *memory = open_memstream(&text, &size);
+        if (memory != NULL) {
+            command->describe(memory);
+            fclose(memory);
+            roff_block(text, file);
+        }
+        free(text);
+    }
     if (command->options != NULL)
         roff_options(command->options, file);
     if (command->examples != NULL) {
@@ -212,7 +235,7 @@ void tarn_help_man(const struct tarn_command *const *commands, const struct tarn
         roff_command(command->name, *s, file);
     }
     fputs(".SH DESCRIPTION\n", file);
-    if (command->description == NULL && command->options == NULL) {
+    if (command->description == NULL && command->describe == NULL && command->options == NULL) {
         roff(command->summary, file);
         fputs(".\n", file);
     }

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "trace/gen.h"
 #include "trace/trace.h"
 
 enum { BATCH = 4096 };
@@ -308,9 +309,127 @@ static const struct tarn_command trace_convert = {
                 "zcat log.csv.gz | tarn trace convert - --format csv -o log.oracleGeneral\n",
 };
 
+/* ---- gen ---- */
+
+static tarn_status generate(const struct tarn_cli *cli, tarn_gen *gen, tarn_trace_writer *writer,
+                            uint64_t requests, const char *output, struct tarn_error *error)
+{
+    struct tarn_request batch[BATCH];
+    struct tarn_progress progress;
+    tarn_status status = TARN_OK;
+    uint64_t done = 0;
+    tarn_progress_start(&progress, cli, output);
+    for (size_t count; status == TARN_OK && (count = tarn_gen_read(gen, batch, BATCH)) > 0;) {
+        status = tarn_trace_writer_add(writer, batch, count, error);
+        done += count;
+        tarn_progress_update(&progress, (double)done / (double)requests);
+    }
+    tarn_progress_end(&progress);
+    return status;
+}
+
+static int unknown_kind(const struct tarn_cli *cli, const char *kind)
+{
+    const char *names[16];
+    size_t count = 0;
+    for (; tarn_gen_kinds[count].name != NULL; count++)
+        names[count] = tarn_gen_kinds[count].name;
+    names[count] = NULL;
+    const char *close = tarn_cli_suggest(kind, names);
+    return tarn_cli_usage(cli, "no workload '%s'%s%s%s", kind, close ? "; did you mean '" : "",
+                          close ? close : "", close ? "'?" : "");
+}
+
+static int tarn_cmd_trace_gen(struct tarn_cli *cli, int argc, char **argv)
+{
+    struct tarn_gen_params params = {.requests = 1000000, .objects = 100000, .seed = cli->seed};
+    struct tarn_trace_writer_params to = {0};
+    struct tarn_error error;
+    tarn_gen *gen = NULL;
+    tarn_trace_writer *writer = NULL;
+    const char *output = tarn_cli_value(cli, "output"), *name = tarn_cli_value(cli, "to");
+    int code = tarn_cli_integer(cli, "requests", 1, (uint64_t)1 << 40, &params.requests);
+    if (code == TARN_EXIT_OK)
+        code = tarn_cli_integer(cli, "objects", 2, (uint64_t)1 << 32, &params.objects);
+    if (code != TARN_EXIT_OK)
+        return code;
+    if (argc != 1 || output == NULL)
+        return tarn_cli_usage(cli, "one KIND and -o FILE are needed");
+    if (name != NULL && tarn_trace_format_parse(name, &to.format) != TARN_OK)
+        return tarn_cli_usage(cli, "--to: '%s' is none of oracle, csv, keys, tarn", name);
+    params.kind = argv[0];
+    const char **settings = calloc(cli->given_count + 1, sizeof *settings);
+    if (settings == NULL)
+        return tarn_cli_fail(cli, &(struct tarn_error){TARN_NO_MEMORY, "gen: out of memory"});
+    const char *setting;
+    for (size_t at = 0; (setting = tarn_cli_each(cli, "param", &at)) != NULL;)
+        settings[params.setting_count++] = setting;
+    params.settings = settings;
+    bool known = false;
+    for (const struct tarn_gen_kind *kind = tarn_gen_kinds; kind->name != NULL; kind++)
+        known |= strcmp(kind->name, params.kind) == 0;
+    tarn_status status = known ? tarn_gen_create(&params, &gen, &error) : TARN_INVALID;
+    free(settings);
+    if (!known)
+        return unknown_kind(cli, params.kind);
+    if (status == TARN_INVALID)
+        return tarn_cli_usage(cli, "%s", error.message);
+    if (status == TARN_OK) {
+        to.has_time = tarn_gen_has_time(gen);
+        status = tarn_trace_writer_create(output, &to, &writer, &error);
+    }
+    if (status == TARN_OK) {
+        to.format = tarn_trace_writer_get_format(writer);
+        status = generate(cli, gen, writer, params.requests, output, &error);
+    }
+    if (status == TARN_OK)
+        status = tarn_trace_writer_finish(&writer, &error);
+    tarn_trace_writer_abandon(&writer);
+    tarn_gen_destroy(&gen);
+    return status == TARN_OK ? report_written(cli, output, to.format, params.requests)
+                             : tarn_cli_fail(cli, &error);
+}
+
+static const struct tarn_cli_option gen_options[] = {
+    {"output", 'o', "FILE", "the file to write; - is standard output"},
+    {"to", 0, "F", "format to write; without it FILE's ending says it, or else tarn"},
+    {"requests", 'n', "N", "how many (default 1000000)"},
+    {"objects", 0, "N", "about how many are in use at a time (default 100000)"},
+    {"param", 'p', "NAME=VALUE", "a parameter of the model, see above", true},
+    {NULL},
+};
+
+static void describe_gen(FILE *file)
+{
+    fputs("Models (KIND):\n", file);
+    for (const struct tarn_gen_kind *kind = tarn_gen_kinds; kind->name != NULL; kind++)
+        tarn_help_row(kind->name, kind->doc, 10, file);
+    fputs("\nParameters, with their defaults:\n", file);
+    for (const struct tarn_gen_param *row = tarn_gen_params_table; row->name != NULL; row++) {
+        char head[64], doc[512];
+        snprintf(head, sizeof head, "%s%s%s", row->name, row->fallback[0] ? "=" : "",
+                 row->fallback);
+        snprintf(doc, sizeof doc, "%s%s%s%s", row->doc, row->kinds ? " (" : "",
+                 row->kinds ? row->kinds : "", row->kinds ? ")" : "");
+        tarn_help_row(head, doc, 18, file);
+    }
+}
+
+static const struct tarn_command trace_gen = {
+    .name = "gen",
+    .run = tarn_cmd_trace_gen,
+    .summary = "generate a workload; the same seed gives the same trace",
+    .usage = "KIND -o FILE [--requests N] [--objects N] [--seed N] [--param NAME=VALUE]...",
+    .describe = describe_gen,
+    .options = gen_options,
+    .examples = "tarn trace gen zipf -o web.tarn --param alpha=1.1 --param sizes=lognormal\n"
+                "tarn trace gen phases -o day.tarn.zst --param kinds=zipf+loop --param phases=4\n",
+};
+
 /* ---- the command ---- */
 
-static const struct tarn_command *const subcommands[] = {&trace_info, &trace_convert, NULL};
+static const struct tarn_command *const subcommands[] = {&trace_gen, &trace_info, &trace_convert,
+                                                         NULL};
 
 const struct tarn_command tarn_command_trace = {
     .name = "trace",

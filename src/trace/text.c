@@ -323,9 +323,13 @@ static tarn_status set_columns(struct tarn_trace *trace, const char *names, size
     *any_known = false;
     trace->columns = 0;
     while (at != NULL) {
-        if (!next_field(trace, &at, end, &field, &n) || trace->columns == TARN_TRACE_MAX_COLUMNS)
-            return tarn_fail(error, TARN_CORRUPT, "%s:%llu: the columns can't be read",
-                             trace->input.name, (unsigned long long)trace->line);
+        bool ok = next_field(trace, &at, end, &field, &n);
+        if (!ok && n == SIZE_MAX)
+            return tarn_fail(error, TARN_NO_MEMORY, "%s: out of memory", trace->input.name);
+        if (!ok || trace->columns == TARN_TRACE_MAX_COLUMNS)
+            return tarn_fail(error, TARN_CORRUPT, "%s:%llu: %s", trace->input.name,
+                             (unsigned long long)trace->line + 1,
+                             ok ? "more than 64 columns" : "a quote is not closed");
         tarn_trace_column column = column_of_name(field, n);
         for (unsigned i = 0; column != TARN_COLUMN_NONE && i < trace->columns; i++)
             if (trace->column[i] == column)

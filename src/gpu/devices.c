@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The backends that were built in, the list of what they see, and the choice among it. */
+#include "backend.h"
+
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/error.h"
+#include "base/log.h"
+
+static const struct tarn_backend *const backends[] = {
+#if HAVE_OPENCL
+    &tarn_backend_opencl,
+#endif
+    &tarn_backend_host,
+};
+#define BACKEND_COUNT (sizeof backends / sizeof backends[0])
+
+/* Names that a build may lack, so that asking for one says so instead of "unknown". */
+static const char *const optional_backends[] = {"opencl"};
+
+tarn_status tarn_backend_check(const struct tarn_backend *backend, struct tarn_error *error)
+{
+    if (backend->name == NULL || backend->name[0] == '\0')
+        return tarn_fail(error, TARN_INVALID, "a backend has no name");
+#define CHECK_ENTRY(entry, type, arguments)                                                        \
+    if (backend->entry == NULL)                                                                    \
+        return tarn_fail(error, TARN_INVALID, "backend %s lacks %s", backend->name, #entry);
+    TARN_BACKEND_REQUIRED(CHECK_ENTRY)
+#undef CHECK_ENTRY
+    if ((backend->upload == NULL) != (backend->download == NULL))
+        return tarn_fail(error, TARN_INVALID, "backend %s has only one of upload and download",
+                         backend->name);
+    return TARN_OK;
+}
+
+struct tarn_device_info *tarn_device_list_add(struct tarn_device_list *list)
+{
+    if (list->count == list->room) {
+        size_t room = list->room == 0 ? 4 : list->room * 2;
+        struct tarn_device_info *grown = realloc(list->infos, room * sizeof *grown);
+        if (grown == NULL)
+            return NULL;
+        list->infos = grown;
+        list->room = room;
+    }
+    struct tarn_device_info *info = &list->infos[list->count++];
+    memset(info, 0, sizeof *info);
+    return info;
+}
+
+static int rank(const struct tarn_device_info *info)
+{
+    switch (info->type) {
+    case TARN_DEVICE_GPU:
+        return 0;
+    case TARN_DEVICE_CPU:
+        return 1;
+    case TARN_DEVICE_VIRTUAL:
+        return 2;
+    case TARN_DEVICE_HOST:
+        break;
+    }
+    return 3;
+}
+
+/* Stable, so that a backend's own order stands among equals; the lists are a handful long. */
+static void sort_by_rank(struct tarn_device_info *infos, size_t count)
+{
+    for (size_t i = 1; i < count; i++) {
+        struct tarn_device_info moved = infos[i];
+        size_t j = i;
+        for (; j > 0 && rank(&infos[j - 1]) > rank(&moved); j--)
+            infos[j] = infos[j - 1];
+        infos[j] = moved;
+    }
+}
+
+tarn_status tarn_devices_list(struct tarn_device_info **infos, size_t *count)
+{
+    if (infos == NULL || count == NULL)
+        return TARN_INVALID;
+    *infos = NULL;
+    *count = 0;
+    struct tarn_device_list list = {0};
+    struct tarn_error error;
+    for (size_t i = 0; i < BACKEND_COUNT; i++) {
+        tarn_status status = tarn_backend_check(backends[i], &error);
+        if (status != TARN_OK) {
+            tarn_log(TARN_LOG_ERROR, "gpu: %s", error.message);
+            free(list.infos);
+            return status;
+        }
+        status = backends[i]->list(&list);
+        if (status == TARN_NO_MEMORY) {
+            free(list.infos);
+            return status;
+        }
+        if (status != TARN_OK)
+            tarn_log(TARN_LOG_WARNING, "gpu: skipped %s: %s", backends[i]->name,
+                     tarn_status_message(status));
+    }
+    sort_by_rank(list.infos, list.count);
+    *infos = list.infos;
+    *count = list.count;
+    return TARN_OK;
+}
+
+void tarn_devices_free(struct tarn_device_info **infos)
+{
+    if (infos == NULL)
+        return;
+    free(*infos);
+    *infos = NULL;
+}
+
+tarn_status tarn_backend_open(const struct tarn_backend *backend, uint32_t index,
+                              tarn_device **device, struct tarn_error *error)
+{
+    *device = NULL;
+    tarn_status status = tarn_backend_check(backend, error);
+    if (status != TARN_OK)
+        return status;
+    tarn_device *opened = NULL;
+    status = backend->open(index, &opened, error);
+    if (status != TARN_OK)
+        return status;
+    opened->backend = backend;
+    atomic_init(&opened->lost, false);
+    atomic_init(&opened->children, 0);
+    opened->spare_events = NULL;
+    if (backend->upload == NULL && !opened->info.unified_memory) {
+        backend->close(opened);
+        return tarn_fail(error, TARN_INVALID, "backend %s can't copy, but its device has to",
+                         backend->name);
+    }
+    if (pthread_mutex_init(&opened->lock, NULL) != 0) {
+        backend->close(opened);
+        return tarn_fail(error, TARN_NO_MEMORY, "%s: out of memory", backend->name);
+    }
+    tarn_log(TARN_LOG_INFO, "gpu: opened %s (%s, %s)", opened->info.id, opened->info.name,
+             opened->info.unified_memory ? "unified memory" : "copies");
+    *device = opened;
+    return TARN_OK;
+}
+
+/* Splits "name" or "name:7"; false if it is neither. */
+static bool parse_id(const char *id, size_t *name_length, uint32_t *index)
+{
+    const char *colon = strchr(id, ':');
+    *name_length = colon != NULL ? (size_t)(colon - id) : strlen(id);
+    *index = 0;
+    if (*name_length == 0)
+        return false;
+    if (colon == NULL)
+        return true;
+    size_t digits = strspn(colon + 1, "0123456789");
+    if (digits == 0 || digits > 4 || colon[1 + digits] != '\0')
+        return false;
+    *index = (uint32_t)strtoul(colon + 1, NULL, 10);
+    return true;
+}
+
+static tarn_status open_by_id(const char *id, tarn_device **device, struct tarn_error *error)
+{
+    size_t length;
+    uint32_t index;
+    if (!parse_id(id, &length, &index))
+        return tarn_fail(error, TARN_NO_DEVICE,
+                         "\"%.40s\" is no device: try auto, host, opencl or opencl:1", id);
+    for (size_t i = 0; i < BACKEND_COUNT; i++)
+        if (strlen(backends[i]->name) == length && memcmp(backends[i]->name, id, length) == 0)
+            return tarn_backend_open(backends[i], index, device, error);
+    for (size_t i = 0; i < sizeof optional_backends / sizeof optional_backends[0]; i++)
+        if (strlen(optional_backends[i]) == length && memcmp(optional_backends[i], id, length) == 0)
+            return tarn_fail(error, TARN_NO_DEVICE,
+                             "%s: this build was made without the %s backend", id,
+                             optional_backends[i]);
+    return tarn_fail(error, TARN_NO_DEVICE,
+                     "\"%.40s\": there is no such backend; try auto, host or opencl", id);
+}
+
+static tarn_status open_best(tarn_device **device, struct tarn_error *error)
+{
+    struct tarn_device_info *infos;
+    size_t count;
+    tarn_status status = tarn_devices_list(&infos, &count);
+    if (status != TARN_OK)
+        return tarn_fail(error, status, "listing devices: %s", tarn_status_message(status));
+    status = TARN_NO_DEVICE;
+    for (size_t i = 0; i < count && status != TARN_OK; i++) {
+        if (infos[i].type != TARN_DEVICE_GPU && infos[i].type != TARN_DEVICE_HOST)
+            continue;
+        struct tarn_error reason = {0};
+        status = open_by_id(infos[i].id, device, &reason);
+        if (status != TARN_OK) {
+            tarn_log(TARN_LOG_WARNING, "gpu: %s is left aside: %s", infos[i].id, reason.message);
+            tarn_fail(error, status, "%s", reason.message);
+        }
+    }
+    tarn_devices_free(&infos);
+    return status;
+}
+
+tarn_status tarn_device_open(const struct tarn_device_params *params, tarn_device **device,
+                             struct tarn_error *error)
+{
+    if (device == NULL)
+        return tarn_fail(error, TARN_INVALID, "tarn_device_open: nowhere to put the device");
+    *device = NULL;
+    const char *id = params != NULL && params->id != NULL ? params->id : "auto";
+    return strcmp(id, "auto") == 0 ? open_best(device, error) : open_by_id(id, device, error);
+}
+
+void tarn_device_close(tarn_device **device)
+{
+    if (device == NULL || *device == NULL)
+        return;
+    tarn_device *closed = *device;
+    *device = NULL;
+    unsigned children = atomic_load(&closed->children);
+    if (children > 0) {
+        /* A leak can be found and mended; a freed device under a live queue is a crash. */
+        tarn_log(TARN_LOG_ERROR, "gpu: %s is kept: %u of its objects are still alive",
+                 closed->info.id, children);
+        return;
+    }
+    while (closed->spare_events != NULL) {
+        tarn_event *event = closed->spare_events;
+        closed->spare_events = event->next;
+        closed->backend->event_destroy(event);
+    }
+    pthread_mutex_destroy(&closed->lock);
+    closed->backend->close(closed);
+}
+
+const struct tarn_device_info *tarn_device_get_info(const tarn_device *device)
+{
+    return device != NULL ? &device->info : NULL;
+}

@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Queues, buffers and events on OpenCL, and the backend's table. */
+#include "opencl.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+
+#define ALIGNMENT 64
+
+/* ---- queues ---- */
+
+/* Hints are asked for only where they are listed, and done without where they are refused anyway.
+ */
+static cl_command_queue create_queue(struct opencl_device *device, tarn_priority priority,
+                                     cl_int *code)
+{
+    if (!device->version_2)
+        return clCreateCommandQueue(device->context, device->id, CL_QUEUE_PROFILING_ENABLE, code);
+    bool low = priority == TARN_PRIORITY_LOW;
+    cl_queue_properties properties[8] = {CL_QUEUE_PROPERTIES, CL_QUEUE_PROFILING_ENABLE};
+    int used = 2;
+    if (device->priority_hints) {
+        properties[used++] = CL_QUEUE_PRIORITY_KHR;
+        properties[used++] = low ? CL_QUEUE_PRIORITY_LOW_KHR : CL_QUEUE_PRIORITY_HIGH_KHR;
+    }
+    if (device->throttle_hints && low) {
+        properties[used++] = CL_QUEUE_THROTTLE_KHR;
+        properties[used++] = CL_QUEUE_THROTTLE_LOW_KHR;
+    }
+    cl_command_queue queue =
+        clCreateCommandQueueWithProperties(device->context, device->id, properties, code);
+    if (queue == NULL && used > 2) {
+        tarn_log(TARN_LOG_WARNING, "gpu: %s lists queue hints but refuses them: %s",
+                 device->base.info.id, tarn_opencl_name(*code));
+        properties[2] = 0;
+        queue = clCreateCommandQueueWithProperties(device->context, device->id, properties, code);
+    }
+    return queue;
+}
+
+static tarn_status opencl_queue_create(tarn_device *device, tarn_priority priority,
+                                       tarn_queue **queue)
+{
+    struct opencl_queue *created = calloc(1, sizeof *created);
+    if (created == NULL)
+        return TARN_NO_MEMORY;
+    cl_int code;
+    created->queue = create_queue((struct opencl_device *)device, priority, &code);
+    if (created->queue == NULL) {
+        free(created);
+        return tarn_opencl_check((struct opencl_device *)device, code, "clCreateCommandQueue");
+    }
+    *queue = &created->base;
+    return TARN_OK;
+}
+
+static void opencl_queue_destroy(tarn_queue *queue)
+{
+    clReleaseCommandQueue(((struct opencl_queue *)queue)->queue);
+    free(queue);
+}
+
+/* ---- waiting ---- */
+
+static cl_int state_of(cl_event event)
+{
+    cl_int state = CL_QUEUED;
+    cl_int code =
+        clGetEventInfo(event, CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof state, &state, NULL);
+    return code != CL_SUCCESS ? code : state;
+}
+
+/*
+ * Blocking is the quickest wait for most drivers and is used where no limit was set; OpenCL has no
+ * blocking wait with one, so a limited wait asks.
+ */
+static tarn_status wait_for(struct opencl_device *device, cl_event event, uint64_t timeout_us)
+{
+    if (timeout_us == TARN_FOREVER) {
+        cl_int code = clWaitForEvents(1, &event);
+        if (code == CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST && state_of(event) < 0)
+            code = state_of(event);
+        return tarn_opencl_check(device, code, "clWaitForEvents");
+    }
+    uint64_t started = tarn_clock_ns();
+    for (;;) {
+        cl_int state = state_of(event);
+        if (state <= CL_COMPLETE)
+            return tarn_opencl_check(device, state, "a launch");
+        if (!tarn_backend_pause(started, timeout_us))
+            return TARN_TIMEOUT;
+        if (tarn_device_is_lost(&device->base))
+            return TARN_DEVICE_LOST;
+    }
+}
+
+static tarn_status opencl_queue_finish(tarn_queue *base, uint64_t timeout_us)
+{
+    struct opencl_queue *queue = (struct opencl_queue *)base;
+    struct opencl_device *device = (struct opencl_device *)base->device;
+    if (timeout_us == TARN_FOREVER)
+        return tarn_opencl_check(device, clFinish(queue->queue), "clFinish");
+    cl_event event;
+    cl_int code = clEnqueueMarkerWithWaitList(queue->queue, 0, NULL, &event);
+    if (code != CL_SUCCESS)
+        return tarn_opencl_check(device, code, "clEnqueueMarkerWithWaitList");
+    tarn_status status = tarn_opencl_check(device, clFlush(queue->queue), "clFlush");
+    if (status == TARN_OK)
+        status = wait_for(device, event, timeout_us);
+    clReleaseEvent(event);
+    return status;
+}
+
+/* ---- buffers ---- */
+
+static void opencl_buffer_destroy(tarn_buffer *base)
+{
+    struct opencl_buffer *buffer = (struct opencl_buffer *)base;
+    if (buffer->shared != NULL)
+        clSVMFree(((struct opencl_device *)base->device)->context, buffer->shared);
+    if (buffer->mem != NULL)
+        clReleaseMemObject(buffer->mem);
+    free(buffer->shadow);
+    free(buffer);
+}
+
+/* Memory of the driver's, zero-filled. Rounded up, since fills go by whole patterns. */
+static cl_int create_filled(struct opencl_device *device, size_t size, cl_mem *mem)
+{
+    size_t rounded = (size + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    cl_int code;
+    *mem = clCreateBuffer(device->context, CL_MEM_READ_WRITE, rounded, NULL, &code);
+    if (*mem == NULL)
+        return code;
+    const cl_uint4 zeros = {{0, 0, 0, 0}};
+    code =
+        clEnqueueFillBuffer(device->service, *mem, &zeros, sizeof zeros, 0, rounded, 0, NULL, NULL);
+    return code == CL_SUCCESS ? clFinish(device->service) : code;
+}
+
+static tarn_status opencl_buffer_create(tarn_device *base, size_t size, bool device_only,
+                                        tarn_buffer **buffer)
+{
+    struct opencl_device *device = (struct opencl_device *)base;
+    struct opencl_buffer *created = calloc(1, sizeof *created);
+    if (created == NULL)
+        return TARN_NO_MEMORY;
+    created->base.device = base;
+    tarn_status status = TARN_OK;
+    if (device_only || !base->info.unified_memory) {
+        status =
+            tarn_opencl_check(device, create_filled(device, size, &created->mem), "clCreateBuffer");
+        if (status == TARN_OK && !device_only) {
+            created->shadow = calloc(1, size + ALIGNMENT);
+            if (created->shadow == NULL)
+                status = TARN_NO_MEMORY;
+            else
+                created->base.data =
+                    (char *)created->shadow + (ALIGNMENT - (uintptr_t)created->shadow % ALIGNMENT);
+        }
+    } else {
+        created->shared = clSVMAlloc(
+            device->context, CL_MEM_READ_WRITE | CL_MEM_SVM_FINE_GRAIN_BUFFER, size, ALIGNMENT);
+        if (created->shared != NULL)
+            memset(created->shared, 0, size);
+        else
+            status = tarn_opencl_check(device, CL_MEM_OBJECT_ALLOCATION_FAILURE, "clSVMAlloc");
+        created->base.data = created->shared;
+    }
+    if (status != TARN_OK) {
+        opencl_buffer_destroy(&created->base);
+        return status;
+    }
+    *buffer = &created->base;
+    return TARN_OK;
+}
+
+static tarn_status opencl_upload(tarn_queue *queue, tarn_buffer *buffer, size_t offset, size_t size)
+{
+    cl_int code = clEnqueueWriteBuffer(((struct opencl_queue *)queue)->queue,
+                                       ((struct opencl_buffer *)buffer)->mem, CL_FALSE, offset,
+                                       size, (char *)buffer->data + offset, 0, NULL, NULL);
+    return tarn_opencl_check((struct opencl_device *)queue->device, code, "clEnqueueWriteBuffer");
+}
+
+static tarn_status opencl_download(tarn_queue *base, tarn_buffer *buffer, size_t offset,
+                                   size_t size)
+{
+    struct opencl_queue *queue = (struct opencl_queue *)base;
+    struct opencl_device *device = (struct opencl_device *)base->device;
+    cl_int code = clEnqueueReadBuffer(queue->queue, ((struct opencl_buffer *)buffer)->mem, CL_FALSE,
+                                      offset, size, (char *)buffer->data + offset, 0, NULL, NULL);
+    if (code == CL_SUCCESS)
+        code = clFlush(queue->queue);
+    return tarn_opencl_check(device, code, "clEnqueueReadBuffer");
+}
+
+/* ---- launches and events ---- */
+
+static tarn_status opencl_submit(tarn_queue *base, const struct tarn_launch *launch,
+                                 tarn_event *event)
+{
+    struct opencl_queue *queue = (struct opencl_queue *)base;
+    struct opencl_device *device = (struct opencl_device *)base->device;
+    cl_event *made = event != NULL ? &((struct opencl_event *)event)->event : NULL;
+    const char *call;
+    cl_int code = tarn_opencl_kernel_enqueue(queue, launch, made, &call);
+    if (code == CL_SUCCESS) {
+        /* a driver may sit on a launch until it is flushed, and lookups are in a hurry */
+        call = "clFlush";
+        code = clFlush(queue->queue);
+    }
+    return tarn_opencl_check(device, code, call);
+}
+
+static tarn_status opencl_mark(tarn_queue *base, tarn_event *event)
+{
+    struct opencl_queue *queue = (struct opencl_queue *)base;
+    cl_int code =
+        clEnqueueMarkerWithWaitList(queue->queue, 0, NULL, &((struct opencl_event *)event)->event);
+    if (code == CL_SUCCESS)
+        code = clFlush(queue->queue);
+    return tarn_opencl_check((struct opencl_device *)base->device, code,
+                             "clEnqueueMarkerWithWaitList");
+}
+
+static tarn_event *opencl_event_create(void)
+{
+    struct opencl_event *event = calloc(1, sizeof *event);
+    return event != NULL ? &event->base : NULL;
+}
+
+static void opencl_event_reset(tarn_event *base)
+{
+    struct opencl_event *event = (struct opencl_event *)base;
+    if (event->event != NULL)
+        clReleaseEvent(event->event);
+    event->event = NULL;
+}
+
+static void opencl_event_destroy(tarn_event *event)
+{
+    free(event);
+}
+
+static tarn_status opencl_event_wait(tarn_event *event, uint64_t timeout_us)
+{
+    return wait_for((struct opencl_device *)event->device, ((struct opencl_event *)event)->event,
+                    timeout_us);
+}
+
+static tarn_status opencl_event_times(tarn_event *base, struct tarn_event_times *times)
+{
+    cl_event event = ((struct opencl_event *)base)->event;
+    cl_ulong start = 0, end = 0;
+    cl_int code =
+        clGetEventProfilingInfo(event, CL_PROFILING_COMMAND_START, sizeof start, &start, NULL);
+    if (code == CL_SUCCESS)
+        code = clGetEventProfilingInfo(event, CL_PROFILING_COMMAND_END, sizeof end, &end, NULL);
+    if (code == CL_PROFILING_INFO_NOT_AVAILABLE)
+        return TARN_UNSUPPORTED;
+    tarn_status status =
+        tarn_opencl_check((struct opencl_device *)base->device, code, "clGetEventProfilingInfo");
+    if (status == TARN_OK)
+        *times = (struct tarn_event_times){.start_ns = start, .end_ns = end, .from_device = true};
+    return status;
+}
+
+const struct tarn_backend tarn_backend_opencl = {
+    .name = "opencl",
+    .list = tarn_opencl_list,
+    .open = tarn_opencl_open,
+    .close = tarn_opencl_close,
+    .queue_create = opencl_queue_create,
+    .queue_destroy = opencl_queue_destroy,
+    .queue_finish = opencl_queue_finish,
+    .buffer_create = opencl_buffer_create,
+    .buffer_destroy = opencl_buffer_destroy,
+    .upload = opencl_upload,
+    .download = opencl_download,
+    .kernel_alloc = tarn_opencl_kernel_alloc,
+    .kernel_build = tarn_opencl_kernel_build,
+    .kernel_destroy = tarn_opencl_kernel_destroy,
+    .submit = opencl_submit,
+    .mark = opencl_mark,
+    .event_create = opencl_event_create,
+    .event_reset = opencl_event_reset,
+    .event_destroy = opencl_event_destroy,
+    .event_wait = opencl_event_wait,
+    .event_times = opencl_event_times,
+};

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+# The command line itself: help of each command, exit codes, errors, output that can't be written.
+. "$(dirname "$0")/lib.sh"
+
+run --version
+expect 0 '' 'version'
+says '^tarn [0-9]' 'version has a number'
+run --help
+expect 0 '' 'help'
+says '^usage: tarn COMMAND' 'help has the usage'
+
+commands=$("$tarn" --help | sed -n '/^commands:/,/^$/s/^  \([a-z]*\) .*/\1/p' | grep -v '^help$')
+check 'there are commands' [ -n "$commands" ]
+for name in $commands; do
+    run help "$name"
+    expect 0 '' "help $name"
+    says '^usage: tarn ' "help $name has the usage"
+    help=$out
+    run "$name" --help
+    check "$name --help is the same" [ "$out" = "$help" ]
+    run help man "$name"
+    says '^\.SH SYNOPSIS' "$name has a man page"
+    for sub in $(printf '%s\n' "$help" | sed -n '/^commands:/,/^$/s/^  \([a-z]*\) .*/\1/p'); do
+        run "$name" "$sub" --help
+        expect 0 '' "$name $sub --help"
+        says "^usage: tarn $name $sub" "$name $sub --help has the usage"
+    done
+done
+
+run
+expect 2 'no command' 'no command'
+run trcae
+expect 2 "did you mean 'trace'" 'a mistyped command'
+run help nothing-like-it
+expect 2 'no command' 'help of an unknown command'
+run trace
+expect 2 'which of its commands' 'a command that needs a subcommand'
+run trace inof x
+expect 2 "did you mean 'info'" 'a mistyped subcommand'
+run trace info --frmat csv x
+expect 2 "did you mean '--format'" 'a mistyped option'
+run trace info -Z x
+expect 2 "no option '-Z'" 'an unknown letter'
+run trace info --json=yes x
+expect 2 'takes no value' 'a flag with a value'
+run trace info --format
+expect 2 'needs F' 'an option without its value'
+run trace info --limit -3 x
+expect 2 'whole number' 'a negative number'
+run trace info --limit 0x x
+expect 2 'whole number' 'half a number'
+run trace info --limit 99999999999999999999 x
+expect 2 'whole number' 'a number beyond 64 bits'
+run --seed abc trace info x
+expect 2 'seed' 'a seed that is none'
+run --log loud trace info x
+expect 2 'none of none' 'a log level that is none'
+run trace info
+expect 2 'one FILE' 'a missing argument'
+run trace info a b
+expect 2 'one FILE' 'too many arguments'
+run trace info -- --help
+expect 1 'No such file' 'words behind -- are no options'
+TARN_LOG=loud run devices
+expect 2 'TARN_LOG' 'a wrong environment'
+
+run devices --json
+expect 0 '' 'devices'
+json 'devices as JSON' "d['devices'][-1]['id'] == 'host' and \
+  sum(x['selected'] for x in d['devices']) == 1 and all(x['why'] for x in d['devices'])"
+run devices --device host --json --calibrate
+json 'calibrated' "all(x['dispatch_us'] > 0 for x in d['devices'] if x['selected'])"
+run devices --device opencl:99
+expect 77 'opencl:99' 'a device that is not there'
+TARN_DEVICE=nothing run devices
+expect 77 'nothing' 'the environment names a device'
+TARN_DEVICE=nothing run devices --device host
+expect 0 '' 'the option wins over the environment'
+
+# Output that can't be written.
+if [ -w /dev/full ]; then
+    "$tarn" --help >/dev/full 2>.err
+    code=$? out='' err=$(cat .err)
+    expect 1 'standard output' 'a full disk behind stdout'
+    "$tarn" devices --json >/dev/full 2>.err
+    code=$? out='' err=$(cat .err)
+    expect 1 'standard output' 'a full disk behind JSON'
+fi
+"$tarn" --help >&- 2>.err
+code=$? out='' err=$(cat .err)
+expect 1 'standard output' 'stdout is closed'
+"$tarn" trace gen loop --requests 2000000 --to keys -o - 2>.err | head -1 >.out
+code=$? out=$(cat .out) err=$(cat .err)
+expect 0 '' 'the reader of a pipe leaves'
+run devices
+check 'no escape codes without a terminal' [ -z "$(tr -dc '\033' <.out)" ]
+
+finish
