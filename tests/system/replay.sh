@@ -1,108 +1,87 @@
-#!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# The real `tarn replay`, from an empty directory: tables, JSON, charts, errors. $1: the command.
-set -u
-tarn=$(cd "$(dirname "$1")" && pwd)/$(basename "$1")
-count=0
-failed=0
-directory=$(mktemp -d) || exit 1
-trap 'rm -rf "$directory"' EXIT
-cd "$directory" || exit 1
+# `tarn replay` as a user runs it: tables, JSON, charts, standard input, errors.
+. "$(dirname "$0")/lib.sh"
 
-check() { # what, condition's exit code
-    count=$((count + 1))
-    if [ "$2" = 0 ]; then
-        echo "ok $count - $1"
-    else
-        echo "not ok $count - $1"
-        failed=$((failed + 1))
-        sed 's/^/# out: /' out 2>/dev/null | head -20
-        sed 's/^/# err: /' err 2>/dev/null | head -5
-    fi
-}
-run() { "$tarn" replay "$@" >out 2>err </dev/null; code=$?; }
-fails() { # what, exit code, text of the one line on stderr, arguments
-    what=$1 wanted=$2 text=$3
-    shift 3
-    run "$@"
-    [ $code = "$wanted" ] && [ "$(wc -l <err)" = 1 ] && grep -q -- "$text" err && [ ! -s out ]
-    check "$what" $?
-}
-
-# A loop of 20 keys, ten times, with a few keys of one use.
-awk 'BEGIN { for (r = 0; r < 10; r++) { for (i = 0; i < 20; i++) print "k" i; print "once" r } }' >loop.keys
+# A loop of 20 keys, ten times, each round with a key of one use; and objects of 100 to 129 bytes.
+awk 'BEGIN { for (r = 0; r < 10; r++) { for (i = 0; i < 20; i++) print "k" i; print "once" r } }' \
+    >loop.keys
 awk 'BEGIN { print "time,key,size,op"; for (i = 0; i < 300; i++)
     print i "," i % 30 "," 100 + i % 30 "," (i % 50 == 49 ? "delete" : "get") }' >sized.csv
 
-run loop.keys --format keys --size 10obj --policy lru,belady
-[ $code = 0 ] && grep -q '^lru  *100.00 %' out && grep -q '^belady  *[0-9.]* %.* 100.0 %' out &&
-    [ ! -s err ]
-check 'a loop misses always under lru, and belady closes the gap' $?
+run replay loop.keys --format keys --size 10obj --policy lru,belady
+expect 0 '' 'a loop'
+says '^lru  *100.00 %' 'it always misses under lru'
+says '^belady  *[0-9.]* %.* 100.0 %' 'belady closes the gap'
+run replay loop.keys --format keys --size 30obj --policy all
+expect 0 '' 'a cache for all objects'
+check 'misses each once' [ "$(printf '%s\n' "$out" | grep -c ' 14.29 %  *14.29 %')" -ge 10 ]
+run replay sized.csv --size 10%
+expect 0 '' 'the usual policies'
+says '^sized: 300 requests, 30 objects, 3.4 KiB' 'the table says what the trace is'
+says '^cache of 10% (343 B)' 'and how large the cache'
 
-run loop.keys --format keys --size 30obj --policy all
-[ $code = 0 ] && [ "$(grep -c '14.29 %' out)" -ge 10 ]
-check 'a cache for all objects misses each once' $?
+run replay loop.keys sized.csv --size 10%,50% --policy lru,s3fifo --json
+expect 0 '' 'two traces, two sizes, two policies'
+json 'as JSON' "d['tarn'] and d['device'] == 'host' and [t['name'] for t in d['traces']] == ['loop', 'sized']"
+json 'the traces' "[(t['requests'], t['objects'], t['bytes']) for t in d['traces']] == [(210, 30, 30), (300, 30, 3435)]"
+json 'sizes and policies in order' "[(r['size'], r['policy']) for r in d['traces'][1]['results']] == [
+    (s, p) for s in ('10%', '50%') for p in ('lru', 's3fifo')]"
+json 'capacities and units' "[(r['capacity'], r['unit']) for t in d['traces'] for r in t['results'][1:3]] == [
+    (3, 'objects'), (15, 'objects'), (343, 'bytes'), (1717, 'bytes')]"
+json 'ratios' "all(0 < r['miss_ratio'] <= 1 and 0 < r['byte_miss_ratio'] <= 1 and
+    r['requests_per_second'] > 0 and r['cpu_seconds'] >= 0 for t in d['traces'] for r in t['results'])"
+json 'timelines' "all(len(r['timeline']) >= 190 and r['timeline'][-1][0] == t['requests'] and
+    all(0 <= m <= 1 for _, m in r['timeline']) for t in d['traces'] for r in t['results'])"
 
-run loop.keys sized.csv --format auto --size 10%,50% --policy lru,s3fifo --json
-[ $code = 0 ] && grep -q '"name":[[:space:]]*"loop"' out && grep -q '"name":[[:space:]]*"sized"' out &&
-    [ "$(grep -c '"timeline"' out)" = 8 ] && [ "$(grep -c '"objects",$' out)" = 4 ] &&
-    ! grep -qiE 'nan|inf' out && [ ! -s err ]
-check 'JSON of two traces, two sizes and two policies' $?
-if command -v python3 >/dev/null; then
-    python3 -c 'import json
-d = json.load(open("out"))
-assert d["tarn"] and d["device"], d
-a, b = d["traces"]
-assert a["requests"] == 210 and a["objects"] == 30 and a["bytes"] == 30, a
-assert [r["capacity"] for r in a["results"]] == [3, 3, 15, 15], a
-assert b["bytes"] == sum(range(100, 130)), b
-assert [r["unit"] for r in b["results"]] == ["bytes"] * 4, b
-for r in a["results"] + b["results"]:
-    assert 0 < r["miss_ratio"] <= 1 and r["cpu_seconds"] >= 0, r
-    assert r["timeline"][-1][0] == (210 if r in a["results"] else 300), r
-' 2>err
-    check 'every field of the JSON' $?
-fi
+run replay sized.csv --unit-size --limit 60 --size 50% --policy lru --json
+json '--limit and --unit-size' "d['traces'][0]['requests'] == 60 and d['traces'][0]['bytes'] == 30 and
+    d['traces'][0]['results'][0]['unit'] == 'objects' and d['traces'][0]['results'][0]['capacity'] == 15"
+run replay sized.csv --size 3obj --policy lru --json
+json 'a limit in objects' "d['traces'][0]['results'][0]['unit'] == 'objects' and
+    d['traces'][0]['bytes'] == 3435 and d['traces'][0]['results'][0]['capacity'] == 3"
+"$tarn" replay - --format keys --size 10obj --policy lru <loop.keys >.out 2>.err
+code=$? out=$(cat .out) err=$(cat .err)
+expect 0 '' 'standard input'
+says '^lru  *100.00 %' 'is replayed as a file is'
 
-cat loop.keys | "$tarn" replay - --format keys --size 10obj --policy lru >out 2>err
-[ $? = 0 ] && grep -q '^lru  *100.00 %' out
-check 'standard input' $?
-
-run sized.csv --unit-size --limit 60 --size 50% --policy lru --json
-[ $code = 0 ] && grep -q '"requests":[[:space:]]*60' out && grep -q '"unit":[[:space:]]*"objects"' out
-check '--limit and --unit-size' $?
-
-run loop.keys sized.csv --size 10%,50%,5obj --plot chart.svg --policy all --quiet
-[ $code = 0 ] && [ ! -s err ] && grep -q '^</svg>' chart.svg && grep -q 's3fifo' chart.svg &&
-    grep -q 'Cache of 10% ' chart.svg && ! grep -qE '[" ](nan|inf)' chart.svg
-check 'a chart' $?
+run replay loop.keys sized.csv --size 10%,50%,5obj --plot chart.svg --policy all --quiet
+expect 0 '' 'a chart'
+check 'is whole' grep -q '^</svg>' chart.svg
+check 'names sizes' grep -q 'sized: Cache of 10% (343 B)' chart.svg
+check 'has each policy on each size, twice at most' [ "$(grep -c '>s3fifo<' chart.svg)" -ge 6 ]
+check 'and numbers only' sh -c "! grep -qE '[\" (](nan|inf|-nan)' chart.svg"
 if command -v rsvg-convert >/dev/null; then
-    rsvg-convert chart.svg -o chart.png 2>err
-    check 'the chart can be drawn' $?
+    check 'can be drawn' rsvg-convert chart.svg -o chart.png
 fi
 
-run sized.csv --size 10% --policy lhd,wtinylfu --json --seed 3
-sed '/requests_per_second/d; /cpu_seconds/d' out >first
-run sized.csv --size 10% --policy lhd,wtinylfu --json --seed 3
-sed '/requests_per_second/d; /cpu_seconds/d' out | cmp -s - first && grep -q wtinylfu first
-check 'the same seed gives the same figures' $?
+same() { run replay sized.csv --size 10% --policy lhd,wtinylfu --json --seed "$1"; }
+same 3
+first=$(printf '%s\n' "$out" | grep -v _seconds | grep -v per_second)
+same 3
+check 'the same seed gives the same figures' \
+    [ "$first" = "$(printf '%s\n' "$out" | grep -v _seconds | grep -v per_second)" ]
 
-printf '' >empty
-fails 'no trace' 2 'TRACE' --size 1%
-fails 'an unknown policy' 2 "did you mean 's3fifo'" loop.keys --policy lru,s3fif
-fails 'a policy twice' 2 'twice' loop.keys --policy lru,lru
-fails 'no size' 2 "'abc' is not a size" loop.keys --size 1%,abc
-fails 'an empty item' 2 'list of sizes' loop.keys --size 1%,
-fails 'a size below one object' 1 'holds not one object' loop.keys --format keys --size 1%
-fails 'fewer bytes than the smallest object' 1 'smallest object' sized.csv --size 99
-fails 'a missing trace' 1 'missing' missing.keys
-fails 'an empty trace' 1 'empty' empty --format keys
-fails 'standard input twice' 2 'once' - -
-fails 'a goal without learning' 2 'learns' loop.keys --policy lru --goal bytes
-fails 'an unknown goal' 2 'goal' loop.keys --goal speed
-run loop.keys --format keys --size 10obj --policy lru --plot no/such/folder.svg
-[ $code = 1 ] && [ "$(wc -l <err)" = 1 ] && grep -q 'no/such/folder.svg' err
-check 'a chart that cannot be written' $?
-
-echo "1..$count"
-[ $failed = 0 ]
+# refused TEXT CODE PATTERN ARGUMENT...: one line on stderr, nothing on stdout
+refused() {
+    text=$1 wanted=$2 pattern=$3
+    shift 3
+    run replay "$@"
+    expect "$wanted" "$pattern" "$text"
+    check 'and prints nothing' [ -z "$out" ]
+}
+: >empty
+refused 'no trace' 2 'TRACE' --size 1%
+refused 'an unknown policy' 2 "did you mean 's3fifo'" loop.keys --policy lru,s3fif
+refused 'a policy twice' 2 'twice' loop.keys --policy lru,lru
+refused 'no size' 2 "'abc' is not a size" loop.keys --size 1%,abc
+refused 'an empty item' 2 'list of sizes' loop.keys --size 1%,
+refused 'a size below one object' 1 'holds not one object' loop.keys --format keys --size 1%
+refused 'fewer bytes than the smallest object' 1 'smallest object' sized.csv --size 99
+refused 'a missing trace' 1 'missing.keys' missing.keys
+refused 'an empty trace' 1 'empty' empty --format keys
+refused 'standard input twice' 2 'once' - -
+refused 'a goal without learning' 2 'learns' loop.keys --policy lru --goal bytes
+refused 'an unknown goal' 2 'goal' loop.keys --goal speed
+run replay loop.keys --format keys --size 10obj --policy lru --plot no/such/folder.svg
+expect 1 'no/such/folder.svg' "a chart that can't be written"
+finish

@@ -130,7 +130,8 @@ static void lines(void)
         snprintf(names[i], sizeof names[i], "s%02d", i);
         for (int k = 0; k < N; k++) {
             x[k] = 1000.0 * (k + 1);
-            y[i][k] = 0.5 + 0.001 * i; /* so close that labels would lie on one another */
+            /* So close, and so high, that labels would lie on one another or leave the panel. */
+            y[i][k] = i == 0 ? 0.1 : 0.9 + 0.0001 * i;
         }
         series[i] = (struct tarn_plot_series){
             .name = names[i], .color = (unsigned)i, .x = x, .y = y[i], .count = N};
@@ -167,9 +168,11 @@ static void lines(void)
             at--;
         heights[i] = atof(at + 3);
     }
-    for (int i = 0; i < SERIES; i++)
+    for (int i = 0; i < SERIES; i++) {
+        CHECK(heights[i] > 130 && heights[i] < 400);
         for (int k = 0; k < i; k++)
             CHECK(fabs(heights[i] - heights[k]) >= 13);
+    }
     /* The gap gives the one line two pieces. */
     const char *line = svg;
     size_t most = 0;

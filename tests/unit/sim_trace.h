@@ -72,4 +72,22 @@ sim_trace_random(size_t count, uint32_t objects, uint32_t size_max, int with_ops
     return trace;
 }
 
+/* Unit sizes, in turns: a loop a little too large for 500 objects, what was wanted lately, skew. */
+static inline struct tarn_trace_data sim_trace_phases(size_t count, uint32_t objects, uint64_t seed)
+{
+    struct tarn_trace_data trace = sim_trace_alloc(count, objects);
+    struct tarn_rng rng;
+    tarn_rng_seed(&rng, seed);
+    for (size_t i = 0; i < count; i++) {
+        double u = tarn_rng_double(&rng);
+        size_t phase = i / 6000 % 3;
+        trace.object[i] = phase == 0   ? (uint32_t)(i % 600)
+                          : phase == 1 ? (uint32_t)((i / 8 + (size_t)(u * u * 800)) % objects)
+                                       : (uint32_t)(u * u * u * u * (double)objects);
+        trace.size[i] = 1;
+    }
+    sim_trace_finish(&trace);
+    return trace;
+}
+
 #endif
