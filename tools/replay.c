@@ -105,9 +105,11 @@ static int plan_policies(const struct tarn_cli *cli, struct plan *plan)
                 return tarn_cli_usage(cli, "--policy: '%s' twice", plan->policy[i]);
         learns |= !tarn_baseline_known(plan->policy[i]);
     }
-    if (!learns && (plan->replay.learning.goal != NULL || plan->replay.learning.model != NULL))
-        return tarn_cli_usage(cli, "--%s is for a policy that learns; none is asked for",
-                              plan->replay.learning.goal != NULL ? "goal" : "model");
+    static const char *const learners_only[] = {"goal", "model"};
+    for (size_t i = 0; i < 2 && !learns; i++)
+        if (tarn_cli_value(cli, learners_only[i]) != NULL)
+            return tarn_cli_usage(cli, "--%s is for a policy that learns; none is asked for",
+                                  learners_only[i]);
     return TARN_EXIT_OK;
 }
 
@@ -130,7 +132,7 @@ static int plan_sizes(const struct tarn_cli *cli, struct plan *plan)
 
 static int make_plan(const struct tarn_cli *cli, int argc, char **argv, struct plan *plan)
 {
-    static const char *const goals[] = {"requests", "bytes", "latency", NULL};
+    static const char *const goals[] = {"requests", "bytes", NULL};
     const char *format = tarn_cli_value(cli, "format");
     const char *columns = tarn_cli_value(cli, "columns");
     int goal = -1, pipes = 0, code;
@@ -153,11 +155,9 @@ static int make_plan(const struct tarn_cli *cli, int argc, char **argv, struct p
         return code;
     plan->replay.run.windows = WINDOWS;
     plan->replay.run.seed = cli->seed;
-    plan->replay.learning = (struct tarn_replay_learning){
+    plan->replay.learning.engine = (struct tarn_engine_params){
         .device = cli->device,
-        .cache_dir = cli->cache_dir,
-        .goal = goal >= 0 ? goals[goal] : NULL,
-        .model = tarn_cli_value(cli, "model"),
+        .goal = goal == 1 ? TARN_GOAL_BYTES : TARN_GOAL_REQUESTS,
     };
     code = plan_sizes(cli, plan);
     return code == TARN_EXIT_OK ? plan_policies(cli, plan) : code;
@@ -314,10 +314,15 @@ static int tarn_cmd_replay(struct tarn_cli *cli, int argc, char **argv)
     const char *plot = tarn_cli_value(cli, "plot");
     tarn_status status = TARN_OK;
     size_t count = 0;
+    tarn_model *model = NULL;
     int code = make_plan(cli, argc, argv, &plan);
     if (code != TARN_EXIT_OK)
         goto done;
-    if ((traces = calloc((size_t)argc, sizeof *traces)) == NULL)
+    if (tarn_cli_value(cli, "model") != NULL) {
+        status = tarn_model_load(tarn_cli_value(cli, "model"), &model, &error);
+        plan.replay.learning.engine.model = model;
+    }
+    if (status == TARN_OK && (traces = calloc((size_t)argc, sizeof *traces)) == NULL)
         status = tarn_fail(&error, TARN_NO_MEMORY, "replay: out of memory");
     tarn_progress_start(&bar.progress, cli, "replay");
     bar.total = (double)argc * (double)plan.sizes * (double)plan.policies;
@@ -344,6 +349,7 @@ done:
         free(traces[t].name);
     }
     free(traces);
+    tarn_model_destroy(&model);
     free(plan.texts[0]);
     free(plan.texts[1]);
     return code;
@@ -358,7 +364,7 @@ static const struct tarn_cli_option options[] = {
     {"limit", 0, "N", "only the first N requests of each trace"},
     {"unit-size", 0, NULL, "count every object as 1, whatever its size"},
     {"plot", 0, "FILE", "draw the results as SVG"},
-    {"goal", 0, "G", "what learning aims at: requests (default), bytes or latency"},
+    {"goal", 0, "G", "what learning aims at: requests (default) or bytes"},
     {"model", 0, "FILE", "the model that learning starts from"},
     {NULL},
 };

@@ -23,7 +23,9 @@
  * outlive its queues, buffers, kernels and events.
  * Thread-safety: devices, kernels and buffers may be used from any thread; one queue or event must
  * not be used by two threads at once.
- * Errors: TARN_DEVICE_LOST is sticky: every later call on the device returns it at once.
+ * Errors: TARN_INVALID for arguments that can't be right, with the reason in the log;
+ * TARN_DEVICE_LOST is sticky: every later call on the device returns it at once, and only destroying,
+ * releasing and closing still do something. A lost device can be closed and opened anew.
  */
 #ifndef TARN_GPU_H
 #define TARN_GPU_H
@@ -104,6 +106,7 @@ struct tarn_device_params {
 /** TARN_NO_DEVICE if the asked device isn't there. */
 TARN_API tarn_status tarn_device_open(const struct tarn_device_params *params, tarn_device **device,
                                       struct tarn_error *error);
+/** Only after all that was made on it is gone: otherwise it logs an error and keeps the device. */
 TARN_API void tarn_device_close(tarn_device **device);
 TARN_API const struct tarn_device_info *tarn_device_get_info(const tarn_device *device);
 /** True once the device was lost. */
@@ -113,12 +116,16 @@ struct tarn_queue_params {
     tarn_priority priority;
 };
 
-/** An in-order queue. Its priority is passed to drivers that know one. */
+/** An in-order queue. Its priority is passed to drivers that know one; they may ignore it. */
 TARN_API tarn_status tarn_queue_create(tarn_device *device, const struct tarn_queue_params *params,
                                        tarn_queue **queue);
-/** Waits for the queue's work, then frees it. */
+/** Waits for the queue's work, unless the device is lost, then frees it. */
 TARN_API void tarn_queue_destroy(tarn_queue **queue);
-/** Waits until all that was submitted is done. TARN_TIMEOUT after `timeout_us`. */
+/**
+ * Waits until all that was submitted is done. TARN_TIMEOUT after `timeout_us` (0 only asks).
+ * TARN_FOREVER blocks in the driver, which costs the least CPU; a limited wait asks again and again,
+ * with growing pauses.
+ */
 TARN_API tarn_status tarn_queue_finish(tarn_queue *queue, uint64_t timeout_us);
 /**
  * A stopped queue refuses launches with TARN_BUSY; what is already submitted goes on. Any thread may
@@ -131,9 +138,13 @@ struct tarn_buffer_params {
     bool device_only; /**< no host pointer: tarn_buffer_data() is NULL */
 };
 
-/** Zero-filled memory that kernels can use, 64-byte aligned on the host's side. */
+/**
+ * Zero-filled memory that kernels can use, 64-byte aligned on the host's side. TARN_TOO_LARGE above
+ * the device's limit, TARN_DEVICE_MEMORY or TARN_NO_MEMORY where there is no room.
+ */
 TARN_API tarn_status tarn_buffer_create(tarn_device *device, const struct tarn_buffer_params *params,
                                         tarn_buffer **buffer);
+/** No launch that uses it may be under way. */
 TARN_API void tarn_buffer_destroy(tarn_buffer **buffer);
 TARN_API size_t tarn_buffer_size(const tarn_buffer *buffer);
 /** The host's view, valid until the buffer is destroyed. */
@@ -141,7 +152,8 @@ TARN_API void *tarn_buffer_data(tarn_buffer *buffer);
 /**
  * Make the host's bytes visible to later launches of `queue`, or what earlier launches wrote visible
  * to the host once the queue has passed this point (wait for an event submitted after, or finish the
- * queue). On unified memory they cost nothing.
+ * queue). On unified memory they cost nothing. Until then the host leaves the range alone: an upload
+ * may be read after the call has returned.
  */
 TARN_API tarn_status tarn_buffer_upload(tarn_queue *queue, tarn_buffer *buffer, size_t offset,
                                         size_t size);
@@ -182,11 +194,18 @@ struct tarn_kernel_params {
     const int32_t *defines; /**< a value for each name in source->defines */
 };
 
-/** Compiles where the backend compiles. TARN_COMPILE puts the driver's log into `error`. */
+/**
+ * Compiles where the backend compiles: every define is a macro of its name, TARN_LOCAL_SIZE one more
+ * with the variant's local size. TARN_COMPILE puts the driver's log into `error`; TARN_UNSUPPORTED if
+ * the source has no variant for this device or wants larger groups than it has.
+ */
 TARN_API tarn_status tarn_kernel_create(tarn_device *device, const struct tarn_kernel_params *params,
                                         tarn_kernel **kernel, struct tarn_error *error);
 TARN_API void tarn_kernel_destroy(tarn_kernel **kernel);
-/** How many groups `elements` elements take on this device, in the variant that was built. */
+/**
+ * How many groups `elements` elements take on this device, in the variant that was built: 0 for none,
+ * which is not to be submitted.
+ */
 TARN_API uint32_t tarn_kernel_groups(const tarn_kernel *kernel, uint32_t elements);
 
 struct tarn_launch {
@@ -213,8 +232,9 @@ struct tarn_event_times {
     uint64_t start_ns, end_ns; /**< the device's clock, or the host's monotonic one */
     bool from_device;
 };
-/** When the launch ran. TARN_BUSY before it is done. */
+/** When the launch ran. TARN_BUSY before it is done, TARN_UNSUPPORTED if the driver can't tell. */
 TARN_API tarn_status tarn_event_get_times(tarn_event *event, struct tarn_event_times *times);
+/** Waits for nothing: an event may be released before its launch is done. */
 TARN_API void tarn_event_release(tarn_event **event);
 
 #ifdef __cplusplus

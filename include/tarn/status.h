@@ -13,7 +13,7 @@ extern "C" {
 #endif
 
 #if defined(__GNUC__)
-#define TARN_API __attribute__((visibility("default")))
+#define TARN_API               __attribute__((visibility("default")))
 #define TARN_PRINTF(fmt, args) __attribute__((format(printf, fmt, args)))
 #else
 #define TARN_API

@@ -33,9 +33,10 @@ static inline float tarn_exp2(float x)
     float f = x - (float)whole, scale;
     uint32_t bits = (uint32_t)(whole + 127) << 23;
     memcpy(&scale, &bits, sizeof scale);
-    return scale * (1.0f + f * (0.69315308f +
-                                f * (0.24015361f + f * (0.055826318f +
-                                                        f * (0.0089893397f + f * 0.0018775767f)))));
+    return scale *
+           (1.0f +
+            f * (0.69315308f +
+                 f * (0.24015361f + f * (0.055826318f + f * (0.0089893397f + f * 0.0018775767f)))));
 }
 
 #endif

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 static const struct tarn_option_info infos[TARN_OPTION_COUNT] = {
-#define X(name, variable, fallback, doc) [TARN_OPTION_##name] = { variable, fallback, doc },
+#define X(name, variable, fallback, doc) [TARN_OPTION_##name] = {variable, fallback, doc},
 #include "options.def"
 #undef X
 };

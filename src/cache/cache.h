@@ -21,6 +21,7 @@ struct tarn_cache_hooks {
     void *clock_context;
 };
 
+/** As tarn_cache_create(); `hooks` is copied, NULL is none. */
 tarn_status tarn_cache_create_with(const struct tarn_cache_params *params,
                                    const struct tarn_cache_hooks *hooks, tarn_cache **cache);
 
@@ -30,6 +31,7 @@ uint64_t tarn_cache_hash(const void *key, size_t key_size);
 /** Between lock and unlock the table, and so the index, stands still. */
 void tarn_cache_lock(tarn_cache *cache);
 void tarn_cache_unlock(tarn_cache *cache);
+/** Under the lock. */
 struct tarn_table *tarn_cache_table(tarn_cache *cache);
 /** Lookups so far. Under the lock. */
 uint64_t tarn_cache_now(const tarn_cache *cache);

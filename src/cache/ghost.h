@@ -32,7 +32,8 @@ _Static_assert(sizeof(struct tarn_ghost) == 24, "metadata of a ghost");
 
 typedef struct tarn_ghosts tarn_ghosts;
 
-/** Room for about `expected` valid records to begin with (it grows). */
+/** Room for about `expected` valid records to begin with (it grows). TARN_NO_MEMORY, TARN_INVALID.
+ */
 tarn_status tarn_ghosts_create(size_t expected, tarn_ghosts **ghosts);
 void tarn_ghosts_destroy(tarn_ghosts **ghosts);
 
@@ -43,13 +44,14 @@ void tarn_ghosts_destroy(tarn_ghosts **ghosts);
 struct tarn_ghost *tarn_ghosts_find(tarn_ghosts *ghosts, uint64_t hash, uint32_t clock,
                                     uint32_t horizon);
 /**
- * A record for `hash` to be filled in (`tag` and `evicted` are set, the rest is zero): an existing one,
- * a free or expired one, or the set's oldest. NULL only if the table could not be had at all.
+ * A record for `hash` to be filled in (`tag` and `evicted` are set, the rest is zero): an existing
+ * one, a free or expired one, or the set's oldest. NULL only if the table could not be had at all.
  */
 struct tarn_ghost *tarn_ghosts_insert(tarn_ghosts *ghosts, uint64_t hash, uint32_t clock,
                                       uint32_t horizon);
-/** Forgets one. */
+/** Forgets one, which find or insert has just given. */
 void tarn_ghosts_remove(tarn_ghosts *ghosts, struct tarn_ghost *ghost);
+/** Bytes held. */
 size_t tarn_ghosts_memory(const tarn_ghosts *ghosts);
 
 #endif

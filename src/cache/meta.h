@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
  * @file
- * What the cache remembers of an object beside its key: 48 bytes while it is resident, 24 as a ghost.
- * Times are the cache's request count modulo 2^32; differences are taken modulo 2^32 as well.
+ * What the cache remembers of an object beside its key: 48 bytes while it is resident, 24 as a
+ * ghost. Times are the cache's request count modulo 2^32; differences are taken modulo 2^32 as
+ * well.
  */
 #ifndef TARN_CACHE_META_H
 #define TARN_CACHE_META_H
@@ -21,22 +22,22 @@ enum tarn_meta_flags {
 
 /** Cleared to zeros when an object is inserted; what each field means is up to the policy. */
 struct tarn_meta {
-    uint32_t last;           /**< last access */
+    uint32_t last; /**< last access */
     uint32_t inserted;
-    uint8_t gap[TARN_GAPS];  /**< lg(gap + 1) in eighths, newest first */
-    uint16_t freq;           /**< accesses in the known history, saturating */
-    uint16_t hits;           /**< accesses since insertion, which counts 1, saturating */
-    uint16_t decayed;        /**< lg of the decayed access count, in 1/2048 */
-    uint16_t size;           /**< lg of the charge in bytes, in 1/1024 */
-    uint32_t due;            /**< when its check is due */
-    uint32_t prev, next;     /**< links of the list that it is in, TARN_NONE at the ends */
-    uint32_t position;       /**< in the array of residents; kept by the table */
-    float priority;          /**< GreedyDual's */
-    uint32_t expires;        /**< second (of the cache's clock, rounded up) when it may go; 0: never */
+    uint8_t gap[TARN_GAPS]; /**< lg(gap + 1) in eighths, newest first */
+    uint16_t freq;          /**< accesses in the known history, saturating */
+    uint16_t hits;          /**< accesses since insertion, which counts 1, saturating */
+    uint16_t decayed;       /**< lg of the decayed access count, in 1/2048 */
+    uint16_t size;          /**< lg of the charge in bytes, in 1/1024 */
+    uint32_t due;           /**< when its check is due */
+    uint32_t prev, next;    /**< links of the list that it is in, TARN_NONE at the ends */
+    uint32_t position;      /**< in the array of residents; kept by the table */
+    float priority;         /**< GreedyDual's */
+    uint32_t expires; /**< second (of the cache's clock, rounded up) when it may go; 0: never */
     uint8_t flags;
-    uint8_t level;           /**< of the check wheel */
-    uint8_t sketch;          /**< estimate at the last access (low nibble), its epoch (high nibble) */
-    uint8_t stamp;           /**< of the round that drew it last */
+    uint8_t level;  /**< of the check wheel */
+    uint8_t sketch; /**< estimate at the last access (low nibble), its epoch (high nibble) */
+    uint8_t stamp;  /**< of the round that drew it last */
 };
 _Static_assert(sizeof(struct tarn_meta) == 48, "metadata of a resident");
 

@@ -39,11 +39,13 @@ struct tarn_policy_ops {
     void (*remove)(void *policy, uint32_t slot, tarn_remove_reason reason, uint64_t now);
     /** The resident to evict next; called with count > 0, repeatedly until there is room. */
     uint32_t (*victim)(void *policy, uint64_t now);
+    /** Bytes that the policy holds; may be NULL: not counted. */
+    size_t (*memory)(const void *policy);
 };
 
 /**
- * A policy as a value. `create` gets the cache's table and capacity, which both outlive the policy and
- * change under the cache's lock.
+ * A policy as a value. `create` gets the cache's table and capacity, which both outlive the policy
+ * and change under the cache's lock.
  */
 struct tarn_policy {
     const struct tarn_policy_ops *ops;

@@ -2,8 +2,9 @@
 /**
  * @file
  * The residents: slots with hash, metadata and one pointer each, found by hash, drawn at random in
- * O(1). Memory grows in chunks that never move, so a slot's addresses stay valid. Knows neither keys
- * nor values: the cache puts its entry into `entry`, a shadow cache leaves it NULL. Not thread-safe.
+ * O(1). Memory grows in chunks that never move, so a slot's addresses stay valid. Knows neither
+ * keys nor values: the cache puts its entry into `entry`, a shadow cache leaves it NULL. Not
+ * thread-safe.
  */
 #ifndef TARN_CACHE_TABLE_H
 #define TARN_CACHE_TABLE_H
@@ -29,14 +30,18 @@ struct tarn_table {
     uint32_t chunk_room;
 };
 
+/** The table must not be moved or copied from here on: its index points back at it. TARN_NO_MEMORY.
+ */
 tarn_status tarn_table_init(struct tarn_table *table, size_t expected,
                             const struct tarn_memory_source *source);
+/** Frees all but what `entry` points to; again is harmless. */
 void tarn_table_free(struct tarn_table *table);
 
 /** A slot for `hash`, its metadata zeroed, linked nowhere. TARN_NO_MEMORY changes nothing. */
 tarn_status tarn_table_insert(struct tarn_table *table, uint64_t hash, uint32_t *slot);
 /** Frees a slot that is in no list any more. */
 void tarn_table_remove(struct tarn_table *table, uint32_t slot);
+/** Bytes held, index and slack included. */
 size_t tarn_table_memory(const struct tarn_table *table);
 
 static inline struct tarn_meta *tarn_table_meta(const struct tarn_table *table, uint32_t slot)
@@ -73,7 +78,7 @@ static inline bool tarn_table_is_resident(const struct tarn_table *table, uint32
 struct tarn_list {
     uint32_t head, tail, count;
 };
-#define TARN_LIST_EMPTY ((struct tarn_list){ TARN_NONE, TARN_NONE, 0 })
+#define TARN_LIST_EMPTY ((struct tarn_list){TARN_NONE, TARN_NONE, 0})
 
 void tarn_list_push_head(struct tarn_table *table, struct tarn_list *list, uint32_t slot);
 void tarn_list_remove(struct tarn_table *table, struct tarn_list *list, uint32_t slot);

@@ -7,6 +7,7 @@
 
 #include <sched.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <time.h>
 
 #include "base/clock.h"
@@ -38,6 +39,21 @@ static tarn_status refuse(const tarn_device *device, const char *call, const cha
     return TARN_INVALID;
 }
 
+/*
+ * Linux adds 50 us to every sleep of an ordinary thread, to wake less often. That is more than most
+ * launches take, so it is switched off for this one sleep and then given back to the caller's
+ * thread.
+ */
+static void short_sleep(uint64_t ns)
+{
+    int slack = prctl(PR_GET_TIMERSLACK);
+    if (slack > 1000)
+        prctl(PR_SET_TIMERSLACK, 1000ul);
+    nanosleep(&(struct timespec){.tv_nsec = (long)ns}, NULL);
+    if (slack > 1000)
+        prctl(PR_SET_TIMERSLACK, (unsigned long)slack);
+}
+
 bool tarn_backend_pause(uint64_t started_ns, uint64_t timeout_us)
 {
     uint64_t elapsed = tarn_clock_ns() - started_ns;
@@ -50,7 +66,7 @@ bool tarn_backend_pause(uint64_t started_ns, uint64_t timeout_us)
     uint64_t pause = elapsed / 4 < 1000000 ? elapsed / 4 : 1000000;
     if (timeout_us < UINT64_MAX / 1000 && timeout_us * 1000 - elapsed < pause)
         pause = timeout_us * 1000 - elapsed;
-    nanosleep(&(struct timespec){.tv_nsec = (long)pause}, NULL);
+    short_sleep(pause);
     return true;
 }
 

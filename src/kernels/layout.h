@@ -5,13 +5,13 @@
  *
  * Hash: 64 bits as two 32-bit words, low first, so that no kernel needs 64-bit integers.
  *
- * Index: a power of two of 64-byte buckets, each TARN_BUCKET_SLOTS tags and then as many references.
- *   bucket 1 = low & mask; bucket 2 = bucket 1 ^ (TARN_INDEX_SPREAD(tag) & mask)
- *   tag = the hash's high word, 0 replaced by 1; a tag of 0 marks a free place.
- * A reference names an object slot. Two objects can share a tag: the host compares the whole key.
+ * Index: a power of two of 64-byte buckets, each TARN_BUCKET_SLOTS tags and then as many
+ * references. bucket 1 = low & mask; bucket 2 = bucket 1 ^ (TARN_INDEX_SPREAD(tag) & mask) tag =
+ * the hash's high word, 0 replaced by 1; a tag of 0 marks a free place. A reference names an object
+ * slot. Two objects can share a tag: the host compares the whole key.
  *
- * Samples: tiles of TARN_LANES samples, tile[feature][lane], float32: one vector load a feature on a
- * CPU, one coalesced load a feature on a GPU. Lanes past the end are filled with zeros.
+ * Samples: tiles of TARN_LANES samples, tile[feature][lane], float32: one vector load a feature on
+ * a CPU, one coalesced load a feature on a GPU. Lanes past the end are filled with zeros.
  *
  * Weights: W1[h1][in] b1[h1] W2[h2][h1] b2[h2] W3[out][h2] b3[out], float32, row-major.
  * Label of a training sample: bins at risk in bits 0-7, event bin + 1 in bits 8-15 (0: none seen).
@@ -19,15 +19,15 @@
 #ifndef TARN_LAYOUT_H
 #define TARN_LAYOUT_H
 
-#define TARN_BUCKET_SLOTS 8
-#define TARN_BUCKET_WORDS 16
-#define TARN_SLOT_NONE    0xffffffffu
-#define TARN_INDEX_SPREAD(tag) ((tag) * 0x5bd1e995u)
+#define TARN_BUCKET_SLOTS      8
+#define TARN_BUCKET_WORDS      16
+#define TARN_SLOT_NONE         0xffffffffu
+#define TARN_INDEX_SPREAD(tag) ((tag)*0x5bd1e995u)
 
-#define TARN_LANES      16
-#define TARN_MAX_WIDTH  64 /* widest layer of the fused kernels, and most features */
-#define TARN_MAX_BINS   16
-#define TARN_LEAK       0.01f
+#define TARN_LANES     16
+#define TARN_MAX_WIDTH 64 /* widest layer of the fused kernels, and most features */
+#define TARN_MAX_BINS  16
+#define TARN_LEAK      0.01f
 
 /* Hazard bins of the reference network: [0, 1/64), [1/64, 1/32), ... in units of T. */
 #define TARN_BIN_FIRST_LOG2 (-6)
@@ -49,10 +49,10 @@ struct tarn_forward_constants {
 };
 
 struct tarn_train_constants {
-    TARN_U32 steps;       /* gradient steps of this launch */
-    TARN_U32 batch;       /* samples a step, a multiple of TARN_LANES */
-    TARN_U32 first_step;  /* Adam steps done before this launch */
-    float rate;           /* learning rate */
+    TARN_U32 steps;      /* gradient steps of this launch */
+    TARN_U32 batch;      /* samples a step, a multiple of TARN_LANES */
+    TARN_U32 first_step; /* Adam steps done before this launch */
+    float rate;          /* learning rate */
     float beta1, beta2, epsilon;
 };
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "replay.h"
 
+#include "engine_cache.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,7 +11,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 
-const struct tarn_replay_cache_ops *const tarn_replay_kinds[] = {NULL};
+const struct tarn_replay_cache_ops *const tarn_replay_kinds[] = {&tarn_engine_cache_ops, NULL};
 
 static const struct tarn_replay_cache_ops *find_kind(const struct tarn_replay_params *params,
                                                      const char *policy)

@@ -9,6 +9,8 @@
 #ifndef TARN_SIM_REPLAY_H
 #define TARN_SIM_REPLAY_H
 
+#include <tarn/engine.h>
+
 #include "baseline.h"
 
 struct cJSON;
@@ -35,11 +37,10 @@ struct tarn_replay_stats {
     size_t blend_count;
 };
 
-/** What a cache that learns is told besides its limit. Strings may be NULL: the default. */
+/** What a cache that learns is told besides its limit. */
 struct tarn_replay_learning {
-    const char *device, *cache_dir;
-    const char *goal;  /**< "requests", "bytes" or "latency" */
-    const char *model; /**< file to start from */
+    struct tarn_engine_params engine; /**< limits, background and seed are the replay's */
+    struct tarn_engine_stats *stats;  /**< of each run when it ends; may be NULL */
 };
 
 /** A cache of another kind than the baselines. */

@@ -1,66 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "suite.h"
 
-#include "../check.h"
+#include "bench.h"
 
 #include <pthread.h>
 
 #include "base/clock.h"
-#include "gpu/backend.h"
-#include "kernels.h"
-
-static const char *suite_id;
-
-/* A device, a queue, and whatever a case adds; closed with a check that nothing was left behind. */
-struct bench {
-    tarn_device *device;
-    tarn_queue *queue;
-};
-
-static void bench_open(struct bench *bench)
-{
-    struct tarn_error error = {0};
-    *bench = (struct bench){0};
-    tarn_device_open(&(struct tarn_device_params){.id = suite_id}, &bench->device, &error);
-    if (bench->device == NULL) {
-        printf("# %s: %s\n", suite_id, error.message);
-        return;
-    }
-    tarn_queue_create(bench->device, &(struct tarn_queue_params){.priority = TARN_PRIORITY_HIGH},
-                      &bench->queue);
-}
-
-static void bench_close(struct bench *bench)
-{
-    tarn_queue_destroy(&bench->queue);
-    if (bench->device != NULL)
-        CHECK_NUMBER(atomic_load(&bench->device->children), 0);
-    tarn_device_close(&bench->device);
-}
-
-static tarn_buffer *make_buffer(struct bench *bench, size_t words)
-{
-    tarn_buffer *buffer = NULL;
-    tarn_buffer_create(bench->device, &(struct tarn_buffer_params){.size = words * 4}, &buffer);
-    return buffer;
-}
-
-static tarn_kernel *make_kernel(struct bench *bench, const struct tarn_kernel_source *source,
-                                const int32_t *defines)
-{
-    struct tarn_error error = {0};
-    tarn_kernel *kernel = NULL;
-    if (tarn_kernel_create(bench->device,
-                           &(struct tarn_kernel_params){.source = source, .defines = defines},
-                           &kernel, &error) != TARN_OK)
-        printf("# %s\n", error.message);
-    return kernel;
-}
-
-static uint32_t word(tarn_buffer *buffer, uint32_t i)
-{
-    return ((uint32_t *)tarn_buffer_data(buffer))[i];
-}
 
 /* ---- cases ---- */
 
@@ -388,23 +333,60 @@ static void stopped_queues_refuse_launches(void)
     bench_close(&bench);
 }
 
-/* How many steps keep this device busy for about `ms`. */
+/* How many steps keep this device busy for about `ms`; the fastest of a few, on a busy machine. */
 static uint32_t steps_for(struct bench *bench, tarn_kernel *kernel, tarn_buffer *out, uint32_t ms)
 {
     uint32_t steps = 1u << 20;
-    struct tarn_event_times times = {0};
-    for (int i = 0; i < 2; i++) { /* the first launch may compile */
+    uint64_t best = UINT64_MAX;
+    for (int i = 0; i < 5; i++) {
         tarn_event *event = NULL;
+        struct tarn_event_times times = {0};
         tarn_queue_submit(bench->queue,
                           &(struct tarn_launch){
                               .kernel = kernel, .buffers = &out, .constants = &steps, .groups = 1},
                           &event);
-        tarn_event_wait(event, TARN_FOREVER);
-        tarn_event_get_times(event, &times);
+        CHECK(tarn_event_wait(event, TARN_FOREVER) == TARN_OK);
+        CHECK(tarn_event_get_times(event, &times) == TARN_OK);
         tarn_event_release(&event);
+        if (times.end_ns - times.start_ns < best)
+            best = times.end_ns - times.start_ns;
     }
-    double each = (double)(times.end_ns - times.start_ns) / steps;
-    return each > 0 ? (uint32_t)(ms * 1e6 / each) : steps;
+    return (uint32_t)(ms * 1e6 / ((double)best / steps));
+}
+
+/*
+ * One long launch, asked about while it runs. False if there was nothing to see: the device runs a
+ * launch on our own thread, or we were put aside for so long that the launch may have ended first.
+ */
+static bool ask_during(struct bench *bench, tarn_kernel *kernel, tarn_buffer *out, uint32_t steps)
+{
+    tarn_event *event = NULL;
+    struct tarn_event_times times = {0};
+    uint64_t started = tarn_clock_ns();
+    CHECK(
+        tarn_queue_submit(bench->queue,
+                          &(struct tarn_launch){
+                              .kernel = kernel, .buffers = &out, .constants = &steps, .groups = 1},
+                          &event) == TARN_OK);
+    tarn_status at_once = tarn_event_wait(event, 0);
+    tarn_status when = tarn_event_get_times(event, &times);
+    uint64_t before = tarn_clock_ns();
+    tarn_status soon = tarn_event_wait(event, 1000);
+    uint64_t waited = tarn_clock_ns() - before;
+    tarn_status all_soon = tarn_queue_finish(bench->queue, 1000);
+    tarn_status all_at_once = tarn_queue_finish(bench->queue, 0);
+    uint64_t asked = tarn_clock_ns() - started;
+    CHECK(tarn_event_wait(event, 60000000) == TARN_OK);
+    CHECK(tarn_event_wait(event, TARN_FOREVER) == TARN_OK);
+    CHECK(tarn_queue_finish(bench->queue, 60000000) == TARN_OK);
+    CHECK(tarn_event_get_times(event, &times) == TARN_OK);
+    tarn_event_release(&event);
+    if (asked > (times.end_ns - times.start_ns) / 2)
+        return false;
+    CHECK(at_once == TARN_TIMEOUT && when == TARN_BUSY && soon == TARN_TIMEOUT);
+    CHECK(all_soon == TARN_TIMEOUT && all_at_once == TARN_TIMEOUT);
+    CHECK(waited >= 1000000);
+    return true;
 }
 
 static void limited_waits_time_out(void)
@@ -415,151 +397,15 @@ static void limited_waits_time_out(void)
     tarn_kernel *kernel = make_kernel(&bench, &spin_source, NULL);
     tarn_buffer *out = make_buffer(&bench, 1);
     REQUIRE(kernel != NULL && out != NULL);
-    uint32_t steps = steps_for(&bench, kernel, out, 150);
-    tarn_event *event = NULL;
-    uint64_t started = tarn_clock_ns();
-    REQUIRE(
-        tarn_queue_submit(bench.queue,
-                          &(struct tarn_launch){
-                              .kernel = kernel, .buffers = &out, .constants = &steps, .groups = 1},
-                          &event) == TARN_OK);
-    uint64_t submitted = tarn_clock_ns();
-    struct tarn_event_times times;
-    if (submitted - started < 75000000) { /* the device works beside us */
-        CHECK(tarn_event_wait(event, 0) == TARN_TIMEOUT);
-        CHECK(tarn_event_get_times(event, &times) == TARN_BUSY);
-        CHECK(tarn_event_wait(event, 1000) == TARN_TIMEOUT);
-        CHECK(tarn_clock_ns() - submitted >= 1000000);
-        CHECK(tarn_queue_finish(bench.queue, 1000) == TARN_TIMEOUT);
-        CHECK(tarn_queue_finish(bench.queue, 0) == TARN_TIMEOUT);
-    }
-    CHECK(tarn_event_wait(event, 60000000) == TARN_OK);
-    CHECK(tarn_event_wait(event, TARN_FOREVER) == TARN_OK);
-    CHECK(tarn_queue_finish(bench.queue, 60000000) == TARN_OK);
-    CHECK(tarn_event_get_times(event, &times) == TARN_OK);
-    CHECK(times.end_ns - times.start_ns > 10000000);
-    tarn_event_release(&event);
+    uint32_t steps = steps_for(&bench, kernel, out, 100);
+    bool seen = false;
+    for (int attempt = 0; attempt < 3 && !seen; attempt++)
+        seen = ask_during(&bench, kernel, out, steps);
     tarn_buffer_destroy(&out);
     tarn_kernel_destroy(&kernel);
     bench_close(&bench);
-}
-
-static void nothing_in_particular(const struct tarn_host_launch *launch)
-{
-    (void)launch;
-}
-
-static void bad_kernels_say_why(void)
-{
-    struct bench bench;
-    bench_open(&bench);
-    REQUIRE(bench.queue != NULL);
-    static const char *const long_list[] = {"A", "B", "C", "D", "E", "F", "G",
-                                            "H", "I", "J", "K", "L", "M", NULL};
-    static const char *const bad_list[] = {"A B", NULL};
-    struct tarn_kernel_source good = append_source;
-    good.host = nothing_in_particular;
-    struct tarn_kernel_source bad[9];
-    for (int i = 0; i < 9; i++)
-        bad[i] = good;
-    bad[0].name = "9lives";
-    bad[1].buffer_count = 0;
-    bad[2].buffer_count = TARN_MAX_BUFFERS + 1;
-    bad[3].constants_size = TARN_MAX_CONSTANTS_SIZE + 1;
-    bad[4].gpu_local_size = 3;
-    bad[5].defines = long_list;
-    bad[6].defines = bad_list;
-    bad[7].defines = scale_defines; /* and no values */
-    bad[8].name = NULL;
-    for (int i = 0; i < 9; i++) {
-        struct tarn_error error = {0};
-        tarn_kernel *kernel = NULL;
-        struct tarn_kernel_params params = {.source = &bad[i], .defines = NULL};
-        int32_t values[13] = {0};
-        if (i == 5 || i == 6)
-            params.defines = values;
-        CHECK(tarn_kernel_create(bench.device, &params, &kernel, &error) == TARN_INVALID);
-        CHECK(kernel == NULL && error.message[0] != '\0');
-    }
-    struct tarn_error error = {0};
-    tarn_kernel *kernel = NULL;
-    CHECK(tarn_kernel_create(bench.device, &(struct tarn_kernel_params){0}, &kernel, &error) ==
-          TARN_INVALID);
-
-    struct tarn_kernel_source none = {.name = "none", .buffer_count = 1};
-    CHECK(tarn_kernel_create(bench.device, &(struct tarn_kernel_params){.source = &none}, &kernel,
-                             &error) == TARN_UNSUPPORTED);
-    CHECK(strstr(error.message, "none") != NULL);
-    if (tarn_device_get_info(bench.device)->type != TARN_DEVICE_HOST) {
-        struct tarn_kernel_source broken = good;
-        broken.opencl_gpu = "__kernel void append(__global uint *state, uint digit)\n"
-                            "{ state[0] = undeclared_thing; }\n";
-        CHECK(tarn_kernel_create(bench.device, &(struct tarn_kernel_params){.source = &broken},
-                                 &kernel, &error) == TARN_COMPILE);
-        CHECK(kernel == NULL && strstr(error.message, "undeclared_thing") != NULL);
-        broken = good;
-        broken.name = "somebody_else"; /* the text has no such kernel */
-        CHECK(tarn_kernel_create(bench.device, &(struct tarn_kernel_params){.source = &broken},
-                                 &kernel, &error) == TARN_COMPILE);
-        broken = good;
-        broken.buffer_count = 2; /* the text takes one */
-        CHECK(tarn_kernel_create(bench.device, &(struct tarn_kernel_params){.source = &broken},
-                                 &kernel, &error) == TARN_COMPILE);
-        CHECK(strstr(error.message, "arguments") != NULL);
-        broken = good;
-        broken.gpu_local_size = 1u << 30;
-        CHECK(tarn_kernel_create(bench.device, &(struct tarn_kernel_params){.source = &broken},
-                                 &kernel, &error) == TARN_UNSUPPORTED);
-    }
-    bench_close(&bench);
-}
-
-static void bad_launches_are_refused(void)
-{
-    struct bench bench, other;
-    bench_open(&bench);
-    bench_open(&other);
-    REQUIRE(bench.queue != NULL && other.queue != NULL);
-    tarn_kernel *kernel = make_kernel(&bench, &append_source, NULL);
-    tarn_kernel *foreign_kernel = make_kernel(&other, &append_source, NULL);
-    tarn_buffer *state = make_buffer(&bench, 1), *foreign = make_buffer(&other, 1), *none = NULL;
-    REQUIRE(kernel != NULL && foreign_kernel != NULL && state != NULL && foreign != NULL);
-    uint32_t digit = 1;
-    const struct tarn_launch good = {
-        .kernel = kernel, .buffers = &state, .constants = &digit, .groups = 1};
-    tarn_event *event = NULL;
-    struct tarn_launch bad = good;
-    bad.kernel = NULL;
-    CHECK(tarn_queue_submit(bench.queue, &bad, &event) == TARN_INVALID);
-    bad = good;
-    bad.kernel = foreign_kernel;
-    CHECK(tarn_queue_submit(bench.queue, &bad, &event) == TARN_INVALID);
-    bad = good;
-    bad.buffers = &foreign;
-    CHECK(tarn_queue_submit(bench.queue, &bad, &event) == TARN_INVALID);
-    bad.buffers = &none;
-    CHECK(tarn_queue_submit(bench.queue, &bad, &event) == TARN_INVALID);
-    bad.buffers = NULL;
-    CHECK(tarn_queue_submit(bench.queue, &bad, &event) == TARN_INVALID);
-    bad = good;
-    bad.constants = NULL;
-    CHECK(tarn_queue_submit(bench.queue, &bad, &event) == TARN_INVALID);
-    bad = good;
-    bad.groups = 0;
-    CHECK(tarn_queue_submit(bench.queue, &bad, &event) == TARN_INVALID);
-    CHECK(tarn_queue_submit(NULL, &good, &event) == TARN_INVALID);
-    CHECK(tarn_queue_mark(bench.queue, NULL) == TARN_INVALID);
-    CHECK(tarn_buffer_upload(bench.queue, foreign, 0, 4) == TARN_INVALID);
-    CHECK(event == NULL);
-    CHECK(tarn_queue_submit(bench.queue, &good, &event) == TARN_OK);
-    CHECK(tarn_event_wait(event, TARN_FOREVER) == TARN_OK);
-    tarn_event_release(&event);
-    tarn_buffer_destroy(&state);
-    tarn_buffer_destroy(&foreign);
-    tarn_kernel_destroy(&kernel);
-    tarn_kernel_destroy(&foreign_kernel);
-    bench_close(&other);
-    bench_close(&bench);
+    if (!seen)
+        SKIP("no launch was still running when asked");
 }
 
 /* ---- threads ---- */
@@ -631,64 +477,6 @@ static void two_threads_share_a_kernel(void)
         CHECK_NUMBER(workers[i].wrong, 0);
     }
     tarn_kernel_destroy(&kernel);
-    bench_close(&bench);
-}
-
-/* ---- states ---- */
-
-static void a_lost_device_stays_lost(void)
-{
-    struct bench bench;
-    bench_open(&bench);
-    REQUIRE(bench.queue != NULL);
-    tarn_kernel *kernel = make_kernel(&bench, &append_source, NULL), *more = NULL;
-    tarn_buffer *state = make_buffer(&bench, 1), *another = NULL;
-    tarn_queue *queue = NULL;
-    REQUIRE(kernel != NULL && state != NULL);
-    uint32_t digit = 1;
-    struct tarn_launch launch = {
-        .kernel = kernel, .buffers = &state, .constants = &digit, .groups = 1};
-    tarn_event *event = NULL, *mark = NULL;
-    REQUIRE(tarn_queue_submit(bench.queue, &launch, &event) == TARN_OK);
-    CHECK(tarn_queue_finish(bench.queue, TARN_FOREVER) == TARN_OK);
-    tarn_device_mark_lost(bench.device);
-    struct tarn_event_times times;
-    struct tarn_error error = {0};
-    CHECK(tarn_device_is_lost(bench.device));
-    CHECK(tarn_event_wait(event, TARN_FOREVER) == TARN_DEVICE_LOST);
-    CHECK(tarn_event_get_times(event, &times) == TARN_DEVICE_LOST);
-    CHECK(tarn_queue_finish(bench.queue, TARN_FOREVER) == TARN_DEVICE_LOST);
-    CHECK(tarn_queue_submit(bench.queue, &launch, NULL) == TARN_DEVICE_LOST);
-    CHECK(tarn_queue_mark(bench.queue, &mark) == TARN_DEVICE_LOST);
-    CHECK(tarn_buffer_upload(bench.queue, state, 0, 4) == TARN_DEVICE_LOST);
-    CHECK(tarn_buffer_download(bench.queue, state, 0, 4) == TARN_DEVICE_LOST);
-    CHECK(tarn_buffer_create(bench.device, &(struct tarn_buffer_params){.size = 4}, &another) ==
-          TARN_DEVICE_LOST);
-    CHECK(tarn_queue_create(bench.device, &(struct tarn_queue_params){TARN_PRIORITY_LOW}, &queue) ==
-          TARN_DEVICE_LOST);
-    CHECK(tarn_kernel_create(bench.device, &(struct tarn_kernel_params){.source = &append_source},
-                             &more, &error) == TARN_DEVICE_LOST);
-    CHECK(another == NULL && queue == NULL && more == NULL && mark == NULL);
-    CHECK(tarn_buffer_data(state) != NULL); /* the host's bytes are still there */
-    tarn_event_release(&event);
-    tarn_buffer_destroy(&state);
-    tarn_kernel_destroy(&kernel);
-    bench_close(&bench);
-    bench_open(&bench); /* and it can be tried again */
-    CHECK(bench.queue != NULL);
-    bench_close(&bench);
-}
-
-static void a_device_outlives_its_objects(void)
-{
-    struct bench bench;
-    bench_open(&bench);
-    REQUIRE(bench.queue != NULL);
-    tarn_device *device = bench.device, *kept = bench.device;
-    tarn_device_close(&device); /* too early: refused */
-    CHECK(device == NULL);
-    CHECK(tarn_queue_finish(bench.queue, TARN_FOREVER) == TARN_OK);
-    bench.device = kept;
     bench_close(&bench);
 }
 
@@ -774,11 +562,7 @@ int gpu_suite(const char *id)
         CASE(events_tell_when),
         CASE(stopped_queues_refuse_launches),
         CASE(limited_waits_time_out),
-        CASE(bad_kernels_say_why),
-        CASE(bad_launches_are_refused),
         CASE(two_threads_share_a_kernel),
-        CASE(a_lost_device_stays_lost),
-        CASE(a_device_outlives_its_objects),
         CASE(warm_launches_allocate_nothing),
         CASE(launches_are_timed),
     };
@@ -791,5 +575,6 @@ int gpu_suite(const char *id)
         return 77;
     }
     tarn_device_close(&device);
-    return check_run(cases, sizeof cases / sizeof cases[0]);
+    int failed = check_run(cases, sizeof cases / sizeof cases[0]);
+    return gpu_suite_errors(id) != 0 || failed != 0;
 }

@@ -10,7 +10,14 @@
  * device. */
 int gpu_suite(const char *id);
 
+/** The cases in which things go wrong; gpu_suite() runs them after its own. */
+int gpu_suite_errors(const char *id);
+
 /** Calls of malloc, calloc, realloc and aligned_alloc by the library and the test (wrapped.c). */
 extern atomic_ulong wrapped_allocations;
+
+/** So many of these calls still succeed before one fails; negative (as at the start): none fails.
+ */
+extern atomic_long wrapped_until_failure;
 
 #endif

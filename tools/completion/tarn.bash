@@ -8,22 +8,38 @@ _tarn() {
         *) case "$path $word" in
             ' replay') path=' replay' ;;
             ' devices') path=' devices' ;;
+            ' model') path=' model' ;;
+            ' model train') path=' model train' ;;
+            ' model info') path=' model info' ;;
+            ' model verify') path=' model verify' ;;
             ' trace') path=' trace' ;;
             ' trace gen') path=' trace gen' ;;
             ' trace info') path=' trace info' ;;
             ' trace convert') path=' trace convert' ;;
+            ' bench') path=' bench' ;;
+            ' bench lookup') path=' bench lookup' ;;
+            ' bench score') path=' bench score' ;;
+            ' bench train') path=' bench train' ;;
             ' help') path=' help' ;;
             esac ;;
         esac
     done
     case $path in
-    '' | ' help') words='replay devices trace help --version --help' ;;
+    '' | ' help') words='replay devices model trace bench help --version --help' ;;
     ' replay') words='--size --policy --format --columns --limit --unit-size --plot --goal --model --device --json --quiet --seed --log --cache-dir --help --version' ;;
     ' devices') words='--calibrate --device --json --quiet --seed --log --cache-dir --help --version' ;;
+    ' model') words='train info verify --device --json --quiet --seed --log --cache-dir --help --version' ;;
+    ' model train') words='--output --model --rounds --steps --limit --device --json --quiet --seed --log --cache-dir --help --version' ;;
+    ' model info') words='--device --json --quiet --seed --log --cache-dir --help --version' ;;
+    ' model verify') words='--device --json --quiet --seed --log --cache-dir --help --version' ;;
     ' trace') words='gen info convert --device --json --quiet --seed --log --cache-dir --help --version' ;;
     ' trace gen') words='--output --to --requests --objects --param --device --json --quiet --seed --log --cache-dir --help --version' ;;
     ' trace info') words='--format --columns --limit --device --json --quiet --seed --log --cache-dir --help --version' ;;
     ' trace convert') words='--output --to --format --columns --limit --device --json --quiet --seed --log --cache-dir --help --version' ;;
+    ' bench') words='lookup score train --device --json --quiet --seed --log --cache-dir --help --version' ;;
+    ' bench lookup') words='--quick --device --json --quiet --seed --log --cache-dir --help --version' ;;
+    ' bench score') words='--quick --device --json --quiet --seed --log --cache-dir --help --version' ;;
+    ' bench train') words='--quick --device --json --quiet --seed --log --cache-dir --help --version' ;;
     esac
     # Words for options and commands; files for everything else.
     mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Features to Gittins scores; src/kernels/forward.h says what is computed. The shape is TARN_INPUTS,
+ * TARN_HIDDEN1, TARN_HIDDEN2, TARN_OUTPUTS.
+ */
+#define W2 (TARN_HIDDEN1 * (TARN_INPUTS + 1))
+#define W3 (W2 + TARN_HIDDEN2 * (TARN_HIDDEN1 + 1))
+
+#ifndef TARN_CPU_SHAPE
+
+/* One sample a work-item. The weights are the same for all: they come from the constant cache or by
+ * broadcast. Sums keep the host's order as far as it matters: a neuron's terms one after the other. */
+__kernel void forward(__global const float *restrict weights, __global const float *restrict tiles,
+                      __global float *restrict scores, struct tarn_forward_constants constants)
+{
+    uint sample = (uint)get_global_id(0);
+    if (sample >= constants.count)
+        return;
+    float x[TARN_INPUTS], a1[TARN_HIDDEN1], a2[TARN_HIDDEN2];
+    __global const float *in =
+        tiles + (size_t)(sample / TARN_LANES) * (TARN_INPUTS * TARN_LANES) + sample % TARN_LANES;
+    for (int i = 0; i < TARN_INPUTS; i++)
+        x[i] = in[i * TARN_LANES];
+    __global const float *w = weights, *bias = w + TARN_HIDDEN1 * TARN_INPUTS;
+    for (int n = 0; n < TARN_HIDDEN1; n++) {
+        float sum = bias[n];
+        for (int i = 0; i < TARN_INPUTS; i++)
+            sum += w[n * TARN_INPUTS + i] * x[i];
+        a1[n] = sum > 0.0f ? sum : sum * TARN_LEAK;
+    }
+    w = weights + W2;
+    bias = w + TARN_HIDDEN2 * TARN_HIDDEN1;
+    for (int n = 0; n < TARN_HIDDEN2; n++) {
+        float sum = bias[n];
+        for (int i = 0; i < TARN_HIDDEN1; i++)
+            sum += w[n * TARN_HIDDEN1 + i] * a1[i];
+        a2[n] = sum > 0.0f ? sum : sum * TARN_LEAK;
+    }
+    w = weights + W3;
+    bias = w + TARN_OUTPUTS * TARN_HIDDEN2;
+    float survival = 1.0f, found = 0.0f, area = 0.0f, best = 0.0f;
+    float width = 1.0f / (1 << -TARN_BIN_FIRST_LOG2);
+    for (int k = 0; k < TARN_OUTPUTS; k++) {
+        float logit = bias[k];
+        for (int i = 0; i < TARN_HIDDEN2; i++)
+            logit += w[k * TARN_HIDDEN2 + i] * a2[i];
+        float minus = -logit;
+        minus = minus < -80.0f ? -80.0f : minus > 80.0f ? 80.0f : minus;
+        float e = exp(minus);
+        float hazard = 1.0f / (1.0f + e);
+        float after = survival * e * hazard;
+        found += survival * hazard;
+        area += (survival + after) * (0.5f * width);
+        float value = found / area;
+        best = best >= value ? best : value; /* a NaN wins and stays */
+        survival = after;
+        width = k > 0 ? width * 2.0f : width;
+    }
+    scores[sample] = log2(best + 1e-9f);
+}
+
+#else
+
+/* A work-item takes TARN_FORWARD_TILES tiles, one block of columns (a tile each) after the other. */
+#define TARN_FORWARD_TILES 16u
+#define COLUMNS            TARN_COLUMNS
+
+TARN_INLINE void layer(const float *weights, const int inputs, const int neurons, const float16 *in,
+                       int in_term, int in_column, float16 *out)
+{
+    const float *bias = weights + neurons * inputs;
+    for (int n = 0; n < neurons; n++)
+        for (int c = 0; c < COLUMNS; c++)
+            out[n * COLUMNS + c] = (float16)(bias[n]);
+    struct tarn_product p = { inputs, weights, inputs, 1, in, in_term, in_column, out, COLUMNS, 1 };
+    tarn_product(p, neurons, COLUMNS);
+}
+
+TARN_INLINE float16 gittins(const float16 *logits)
+{
+    float16 survival = (float16)(1.0f), found = (float16)(0.0f);
+    float16 area = (float16)(0.0f), best = (float16)(0.0f);
+    float width = 1.0f / (1 << -TARN_BIN_FIRST_LOG2);
+    for (int k = 0; k < TARN_OUTPUTS; k++) {
+        float16 e = tarn_exp(-logits[k * COLUMNS]);
+        float16 hazard = 1.0f / (1.0f + e);
+        float16 after = survival * e * hazard;
+        found += survival * hazard;
+        area += (survival + after) * (0.5f * width);
+        float16 value = found / area;
+        best = select(value, best, best >= value); /* a NaN wins and stays */
+        survival = after;
+        width = k > 0 ? width * 2.0f : width;
+    }
+    return tarn_lg(best + 1e-9f);
+}
+
+__kernel TARN_WIDE void
+forward(__global const float *restrict weights, __global const float *restrict tiles,
+                      __global float *restrict scores, struct tarn_forward_constants constants)
+{
+    uint all = (constants.count + TARN_LANES - 1u) / TARN_LANES;
+    uint tile = (uint)get_global_id(0) * TARN_FORWARD_TILES;
+    uint end = min(tile + TARN_FORWARD_TILES, all);
+    const float *w = TARN_FLAT(const float, weights);
+    const float16 *in = TARN_FLAT(const float16, tiles);
+    float16 a1[TARN_HIDDEN1 * COLUMNS], a2[TARN_HIDDEN2 * COLUMNS], z[TARN_OUTPUTS * COLUMNS];
+    for (; tile < end; tile += COLUMNS) {
+        /* At the end the last tile fills the other columns too. */
+        int column = tile + COLUMNS <= end ? TARN_INPUTS : 0;
+        layer(w, TARN_INPUTS, TARN_HIDDEN1, in + (size_t)tile * TARN_INPUTS, 1, column, a1);
+        for (int n = 0; n < TARN_HIDDEN1 * COLUMNS; n++)
+            a1[n] = tarn_leak(a1[n]);
+        layer(w + W2, TARN_HIDDEN1, TARN_HIDDEN2, a1, COLUMNS, 1, a2);
+        for (int n = 0; n < TARN_HIDDEN2 * COLUMNS; n++)
+            a2[n] = tarn_leak(a2[n]);
+        layer(w + W3, TARN_HIDDEN2, TARN_OUTPUTS, a2, COLUMNS, 1, z);
+        for (uint c = 0u; c < COLUMNS && tile + c < end; c++) {
+            float16 score = gittins(z + c);
+            uint sample = (tile + c) * TARN_LANES;
+            if (sample + TARN_LANES <= constants.count) {
+                vstore16(score, 0, scores + sample);
+            } else {
+                float lanes[TARN_LANES];
+                vstore16(score, 0, lanes);
+                for (uint l = 0u; sample + l < constants.count; l++)
+                    scores[sample + l] = lanes[l];
+            }
+        }
+    }
+}
+
+#endif

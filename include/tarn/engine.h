@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * @file
+ * The whole thing: a cache whose eviction learns on the device that answers its lookups.
+ *
+ *     tarn_engine *engine;
+ *     tarn_engine_create(&(struct tarn_engine_params){ .memory = 64 << 20 }, &engine, &error);
+ *     tarn_cache *cache = tarn_engine_cache(engine);
+ *     tarn_cache_get(cache, ...); tarn_cache_put(cache, ...);
+ *     tarn_engine_destroy(&engine);
+ *
+ * Time is counted in lookups. A get never waits for the device, for training or for the disk.
+ *
+ * What counts for learning: a get is an access; the history of an object begins with its first put. An
+ * overwrite, a delete or an expiry before the next get is no access: what is known of the object until
+ * then is used (its label is censored at that moment).
+ *
+ * Thread-safety: the cache may be used from any thread. The engine's own functions too, but for
+ * create and destroy; tarn_engine_step() and tarn_engine_lookup() from one thread at a time each.
+ */
+#ifndef TARN_ENGINE_H
+#define TARN_ENGINE_H
+
+#include <tarn/cache.h>
+#include <tarn/gpu.h>
+#include <tarn/model.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct tarn_engine tarn_engine;
+
+typedef enum tarn_goal {
+    TARN_GOAL_REQUESTS, /**< the share of requests that hit */
+    TARN_GOAL_BYTES,    /**< the share of bytes that hit */
+} tarn_goal;
+
+typedef enum tarn_background {
+    TARN_BACKGROUND_THREAD, /**< the engine's own thread learns */
+    TARN_BACKGROUND_STEPS,  /**< the caller calls tarn_engine_step(): the same results each time */
+} tarn_background;
+
+struct tarn_engine_params {
+    uint64_t memory;    /**< limit in bytes (see struct tarn_cache_params); 0: none */
+    uint64_t objects;   /**< limit in objects; 0: none */
+    const char *device; /**< as in struct tarn_device_params; NULL: "auto" */
+    tarn_goal goal;
+    tarn_background background;
+    const tarn_model *model; /**< to start from, copied; NULL: the built-in one */
+    bool no_learn;           /**< keep the model as it is */
+    bool no_shadows;         /**< the network alone decides, without experts beside it */
+    uint64_t seed;
+    /** Each training sample with its outcome, for pretraining; under the cache's lock. May be NULL. */
+    void (*sample)(void *user, const struct tarn_model_sample *sample);
+    void *user;
+};
+
+TARN_API tarn_status tarn_engine_create(const struct tarn_engine_params *params,
+                                        tarn_engine **engine, struct tarn_error *error);
+TARN_API void tarn_engine_destroy(tarn_engine **engine);
+
+/** The engine's cache, valid as long as the engine. */
+TARN_API tarn_cache *tarn_engine_cache(tarn_engine *engine);
+/** The device that it runs on. */
+TARN_API const struct tarn_device_info *tarn_engine_device(const tarn_engine *engine);
+
+/**
+ * Does what is due in the background, without waiting for the device: to be called about once a
+ * request with TARN_BACKGROUND_STEPS (a few ns when nothing is due).
+ */
+TARN_API void tarn_engine_step(tarn_engine *engine);
+
+/**
+ * Looks `count` keys up in one batch, on the device where that pays: `slots[i]` is a candidate for
+ * tarn_cache_get_at(), or TARN_SLOT_UNKNOWN. Counts as no access.
+ */
+TARN_API tarn_status tarn_engine_lookup(tarn_engine *engine, const void *const *keys,
+                                        const size_t *key_sizes, size_t count, uint32_t *slots);
+
+/** Stops and starts training; lookups and scores go on. */
+TARN_API void tarn_engine_set_training(tarn_engine *engine, bool on);
+
+/** Samples still waiting for their outcome go to params.sample as they stand, censored now. */
+TARN_API void tarn_engine_drain_samples(tarn_engine *engine);
+
+/** A kernel's work on the device, by the device's clock. */
+struct tarn_kernel_stats {
+    uint64_t launches, elements, device_ns;
+};
+
+#define TARN_ENGINE_EXPERTS 4
+
+struct tarn_engine_stats {
+    uint64_t train_steps;
+    uint64_t rounds, scores;   /**< eviction rounds, and candidates scored in them */
+    uint64_t rounds_on_device; /**< of those */
+    uint64_t samples;          /**< training samples taken */
+    float loss;                /**< of the last steps; NaN before the first */
+    uint64_t model_bytes;      /**< the model as a file */
+    uint64_t memory;           /**< bytes held beside the cache's own */
+    struct tarn_kernel_stats lookup, score, train;
+    const char *expert[TARN_ENGINE_EXPERTS]; /**< names of the scorers, NULL where there is none */
+    float weight[TARN_ENGINE_EXPERTS];       /**< their say in evictions, sum 1 */
+};
+TARN_API void tarn_engine_get_stats(tarn_engine *engine, struct tarn_engine_stats *stats);
+
+/** The weights as they are now. */
+TARN_API tarn_status tarn_engine_copy_model(tarn_engine *engine, tarn_model **model);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "table.h"
+
+#include <string.h>
+
+#include "base/memory.h"
+
+static uint64_t hash_of_slot(void *context, uint32_t slot)
+{
+    return tarn_table_hash(context, slot);
+}
+
+static bool make_chunk_room(struct tarn_table *table, uint32_t room)
+{
+    struct tarn_table_chunk **chunks = tarn_realloc(table->chunks, room * sizeof(void *));
+    if (!chunks)
+        return false;
+    table->chunks = chunks;
+    table->chunk_room = room;
+    return true;
+}
+
+tarn_status tarn_table_init(struct tarn_table *table, size_t expected,
+                            const struct tarn_memory_source *source)
+{
+    *table = (struct tarn_table){.free = TARN_NONE};
+    return tarn_index_create(expected, source, hash_of_slot, table, &table->index);
+}
+
+void tarn_table_free(struct tarn_table *table)
+{
+    for (uint32_t i = 0; i < table->slots / TARN_TABLE_CHUNK; i++)
+        tarn_free_lines(table->chunks[i]);
+    tarn_free(table->chunks);
+    tarn_index_destroy(&table->index);
+    *table = (struct tarn_table){.free = TARN_NONE};
+}
+
+/* Another chunk of free slots, chained in rising order. */
+static bool add_chunk(struct tarn_table *table)
+{
+    uint32_t chunks = table->slots / TARN_TABLE_CHUNK;
+    if (table->slots >= TARN_NONE - TARN_TABLE_CHUNK)
+        return false;
+    if (chunks == table->chunk_room && !make_chunk_room(table, chunks ? chunks * 2 : 4))
+        return false;
+    struct tarn_table_chunk *chunk = tarn_alloc_lines(sizeof *chunk);
+    if (!chunk)
+        return false;
+    for (uint32_t i = 0; i < TARN_TABLE_CHUNK; i++) {
+        chunk->meta[i].position = TARN_NONE;
+        chunk->meta[i].next = i + 1 < TARN_TABLE_CHUNK ? table->slots + i + 1 : table->free;
+    }
+    table->chunks[chunks] = chunk;
+    table->free = table->slots;
+    table->slots += TARN_TABLE_CHUNK;
+    return true;
+}
+
+static void set_resident(struct tarn_table *table, uint32_t position, uint32_t slot)
+{
+    table->chunks[position / TARN_TABLE_CHUNK]->resident[position % TARN_TABLE_CHUNK] = slot;
+    tarn_table_meta(table, slot)->position = position;
+}
+
+tarn_status tarn_table_insert(struct tarn_table *table, uint64_t hash, uint32_t *slot)
+{
+    if (table->free == TARN_NONE && !add_chunk(table))
+        return TARN_NO_MEMORY;
+    uint32_t taken = table->free;
+    struct tarn_table_chunk *chunk = table->chunks[taken / TARN_TABLE_CHUNK];
+    struct tarn_meta *meta = tarn_table_meta(table, taken);
+    chunk->hash[taken % TARN_TABLE_CHUNK] = hash;
+    if (tarn_index_insert(table->index, hash, taken) != TARN_OK)
+        return TARN_NO_MEMORY;
+    table->free = meta->next;
+    memset(meta, 0, sizeof *meta);
+    meta->prev = meta->next = TARN_NONE;
+    chunk->entry[taken % TARN_TABLE_CHUNK] = NULL;
+    set_resident(table, table->count++, taken);
+    *slot = taken;
+    return TARN_OK;
+}
+
+void tarn_table_remove(struct tarn_table *table, uint32_t slot)
+{
+    struct tarn_meta *meta = tarn_table_meta(table, slot);
+    uint32_t last = tarn_table_resident(table, --table->count);
+    tarn_index_remove(table->index, tarn_table_hash(table, slot), slot);
+    set_resident(table, meta->position, last);
+    meta->position = TARN_NONE;
+    meta->next = table->free;
+    table->free = slot;
+}
+
+size_t tarn_table_memory(const struct tarn_table *table)
+{
+    return table->chunk_room * sizeof(void *) +
+           (size_t)(table->slots / TARN_TABLE_CHUNK) * sizeof(struct tarn_table_chunk) +
+           tarn_index_memory(table->index);
+}
+
+void tarn_list_push_head(struct tarn_table *table, struct tarn_list *list, uint32_t slot)
+{
+    struct tarn_meta *meta = tarn_table_meta(table, slot);
+    meta->prev = TARN_NONE;
+    meta->next = list->head;
+    if (list->head != TARN_NONE)
+        tarn_table_meta(table, list->head)->prev = slot;
+    else
+        list->tail = slot;
+    list->head = slot;
+    list->count++;
+}
+
+void tarn_list_remove(struct tarn_table *table, struct tarn_list *list, uint32_t slot)
+{
+    struct tarn_meta *meta = tarn_table_meta(table, slot);
+    if (meta->prev != TARN_NONE)
+        tarn_table_meta(table, meta->prev)->next = meta->next;
+    else
+        list->head = meta->next;
+    if (meta->next != TARN_NONE)
+        tarn_table_meta(table, meta->next)->prev = meta->prev;
+    else
+        list->tail = meta->prev;
+    meta->prev = meta->next = TARN_NONE;
+    list->count--;
+}

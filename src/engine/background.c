@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The one background loop: refills the eviction list from the device before it runs dry, and paces
+ * gradient steps by requests. It never holds the cache's lock for longer than one batch's samples.
+ */
+#include "engine_private.h"
+
+#include <math.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/log.h"
+
+#define LEAST_INTERVAL  125                      /* requests between gradient steps, or */
+#define INTERVAL_SHARE  80.0f                    /* T over this */
+#define MOST_STEPS_DUE  (4.0 * TARN_TRAIN_STEPS) /* a backlog beyond it is dropped */
+#define LEAST_ON_DEVICE 512                      /* candidates that pay for a launch */
+#define STEP_EVERY      16                       /* calls of tarn_engine_step() between two looks */
+#define LEARNING_RATE   0.001f
+#define SHORT_SLEEP_NS  1000000
+#define LONG_SLEEP_NS   50000000
+
+tarn_status tarn_background_init(struct tarn_engine *e, struct tarn_error *error)
+{
+    struct tarn_trainer_params trainer = {
+        .shape = &e->model->shape,
+        .weights = e->model->weights,
+        .device = e->on_device ? e->device : NULL,
+        .queue = e->train_queue,
+        .batch = TARN_TRAIN_BATCH,
+        .steps = TARN_TRAIN_STEPS,
+        .rate = LEARNING_RATE,
+    };
+    tarn_status status = tarn_trainer_create(&trainer, &e->trainer, error);
+    if (status != TARN_OK || !e->on_device)
+        return status;
+    status = tarn_score_create(e->device, e->score_queue, &e->model->shape, TARN_ROUND_MAX,
+                               &e->score, error);
+    if (status == TARN_OK)
+        status = tarn_round_init(&e->round, TARN_ROUND_MAX, tarn_score_tiles(e->score));
+    e->weights_are_new = true;
+    return status;
+}
+
+static void leave_device(struct tarn_engine *e, tarn_status reason)
+{
+    tarn_log(TARN_LOG_WARNING, "engine: scores leave the device (%s): the host computes them",
+             tarn_status_message(reason));
+    tarn_round_free(&e->round);
+    tarn_score_destroy(&e->score);
+    e->round_in_flight = false;
+}
+
+static void finish_round(struct tarn_engine *e, uint64_t timeout_us)
+{
+    tarn_status status = tarn_score_wait(e->score, timeout_us, e->round.raw);
+    if (status == TARN_TIMEOUT)
+        return;
+    e->round_in_flight = false;
+    if (status != TARN_OK) {
+        leave_device(e, status);
+        return;
+    }
+    e->rounds_on_device++;
+    tarn_cache_lock(e->cache);
+    tarn_round_finish(&e->learned->live, &e->round);
+    tarn_cache_unlock(e->cache);
+}
+
+/* A list that is half used up is replaced; if it runs dry first, the host scores a round itself. */
+static void start_round(struct tarn_engine *e)
+{
+    if (e->weights_are_new) {
+        tarn_cache_lock(e->cache);
+        tarn_status copied = tarn_score_set_weights(e->score, e->model->weights);
+        tarn_cache_unlock(e->cache);
+        if (copied != TARN_OK) {
+            leave_device(e, copied);
+            return;
+        }
+        e->weights_are_new = false;
+    }
+    tarn_cache_lock(e->cache);
+    struct tarn_evictor *live = &e->learned->live;
+    uint32_t victims = live->table->count / live->list_share;
+    victims = victims > live->list_limit ? live->list_limit : victims;
+    bool wanted = victims * 8 >= LEAST_ON_DEVICE && live->evictions > 0 &&
+                  tarn_evictor_stock(live) <= victims / 2 && live->weight[0] > 0.02f;
+    if (wanted)
+        tarn_round_draw(live, &e->round, tarn_cache_now(e->cache));
+    tarn_cache_unlock(e->cache);
+    if (!wanted || e->round.count == 0)
+        return;
+    tarn_status status = tarn_score_submit(e->score, e->round.count);
+    if (status == TARN_OK)
+        e->round_in_flight = true;
+    else
+        leave_device(e, status);
+}
+
+static void publish_weights(struct tarn_engine *e)
+{
+    size_t count = tarn_shape_weights(&e->model->shape);
+    const float *weights = tarn_trainer_weights(e->trainer);
+    if (!tarn_net_is_finite(weights, count)) {
+        tarn_log(TARN_LOG_ERROR,
+                 "engine: training gave weights that aren't numbers: it stops here");
+        e->params.no_learn = true;
+        return;
+    }
+    tarn_cache_lock(e->cache);
+    memcpy(e->model->weights, weights, count * sizeof *weights);
+    tarn_cache_unlock(e->cache);
+    e->weights_are_new = true;
+}
+
+static void reap_training(struct tarn_engine *e, uint64_t timeout_us)
+{
+    tarn_status status = tarn_trainer_wait(e->trainer, timeout_us);
+    if (status == TARN_OK) {
+        publish_weights(e);
+    } else if (status != TARN_TIMEOUT && status != TARN_NOT_FOUND) {
+        tarn_log(TARN_LOG_ERROR, "engine: training stops: %s", tarn_status_message(status));
+        e->params.no_learn = true;
+    }
+}
+
+/* Draws the samples of one launch, a step's worth for each hold of the lock. */
+static bool stage_samples(struct tarn_engine *e)
+{
+    for (uint32_t step = 0; step < TARN_TRAIN_STEPS; step++) {
+        bool enough = true;
+        tarn_cache_lock(e->cache);
+        uint64_t now = tarn_cache_now(e->cache);
+        for (uint32_t i = 0; i < TARN_TRAIN_BATCH && enough; i++) {
+            const struct tarn_sample *sample = tarn_ring_draw(&e->ring, &e->rng);
+            enough = sample != NULL;
+            if (enough)
+                tarn_trainer_stage(
+                    e->trainer, step * TARN_TRAIN_BATCH + i, sample->features, TARN_FEATURE_STEP,
+                    tarn_net_label(&e->model->shape, tarn_sample_elapsed(sample, now),
+                                   !sample->open && sample->wanted));
+        }
+        tarn_cache_unlock(e->cache);
+        if (!enough)
+            return false;
+    }
+    return true;
+}
+
+static void start_training(struct tarn_engine *e)
+{
+    tarn_cache_lock(e->cache);
+    uint64_t now = tarn_cache_now(e->cache);
+    float interval = e->learned->live.period / INTERVAL_SHARE;
+    bool enough = e->ring.head >= TARN_RING_LEAST;
+    tarn_cache_unlock(e->cache);
+    interval = interval < LEAST_INTERVAL ? LEAST_INTERVAL : interval;
+    e->steps_due += (double)(now - e->seen) / (double)interval;
+    e->seen = now;
+    if (e->steps_due > MOST_STEPS_DUE)
+        e->steps_due = MOST_STEPS_DUE;
+    if (e->steps_due < TARN_TRAIN_STEPS || !enough ||
+        !atomic_load_explicit(&e->training, memory_order_relaxed) || !stage_samples(e))
+        return;
+    tarn_status status = tarn_trainer_submit(e->trainer, TARN_TRAIN_STEPS);
+    if (status == TARN_OK) {
+        e->steps_due -= TARN_TRAIN_STEPS;
+    } else if (status != TARN_BUSY) {
+        tarn_log(TARN_LOG_ERROR, "engine: training stops: %s", tarn_status_message(status));
+        e->params.no_learn = true;
+    }
+}
+
+static void look(struct tarn_engine *e, uint64_t timeout_us)
+{
+    pthread_mutex_lock(&e->background_lock);
+    if (e->round_in_flight)
+        finish_round(e, timeout_us);
+    if (e->score != NULL && !e->round_in_flight)
+        start_round(e);
+    if (!e->params.no_learn) {
+        reap_training(e, 0);
+        start_training(e);
+        if (!e->on_device)
+            reap_training(e, 0); /* on the host it is done already */
+    }
+    pthread_mutex_unlock(&e->background_lock);
+}
+
+void tarn_engine_step(tarn_engine *e)
+{
+    if (e->params.background != TARN_BACKGROUND_STEPS || ++e->calls % STEP_EVERY != 0)
+        return;
+    look(e, 0);
+}
+
+/* The thread of TARN_BACKGROUND_THREAD: looks often while there are requests, seldom while not. */
+static void *run(void *context)
+{
+    struct tarn_engine *e = context;
+    uint64_t before = 0;
+    long sleep_ns = SHORT_SLEEP_NS;
+    pthread_mutex_lock(&e->wake_lock);
+    while (!e->stop) {
+        struct timespec until;
+        clock_gettime(CLOCK_MONOTONIC, &until);
+        until.tv_nsec += sleep_ns;
+        until.tv_sec += until.tv_nsec / 1000000000;
+        until.tv_nsec %= 1000000000;
+        pthread_cond_timedwait(&e->wake, &e->wake_lock, &until);
+        if (e->stop)
+            break;
+        pthread_mutex_unlock(&e->wake_lock);
+        look(e, 1000);
+        tarn_cache_lock(e->cache);
+        uint64_t now = tarn_cache_now(e->cache);
+        tarn_cache_unlock(e->cache);
+        sleep_ns = now != before ? SHORT_SLEEP_NS
+                                 : (sleep_ns * 2 < LONG_SLEEP_NS ? sleep_ns * 2 : LONG_SLEEP_NS);
+        before = now;
+        pthread_mutex_lock(&e->wake_lock);
+    }
+    pthread_mutex_unlock(&e->wake_lock);
+    return NULL;
+}
+
+tarn_status tarn_background_start(struct tarn_engine *e)
+{
+    if (pthread_create(&e->thread, NULL, run, e) != 0)
+        return TARN_NO_MEMORY;
+    e->thread_runs = true;
+    return TARN_OK;
+}
+
+void tarn_background_free(struct tarn_engine *e)
+{
+    if (e->thread_runs) {
+        pthread_mutex_lock(&e->wake_lock);
+        e->stop = true;
+        pthread_cond_signal(&e->wake);
+        pthread_mutex_unlock(&e->wake_lock);
+        pthread_join(e->thread, NULL);
+        e->thread_runs = false;
+    }
+    tarn_trainer_destroy(&e->trainer);
+    tarn_round_free(&e->round);
+    tarn_score_destroy(&e->score);
+}

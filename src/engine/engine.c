@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "engine_private.h"
+
+#include <math.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "model/file.h"
+
+#define RING_SAMPLES       32768
+#define LOOKUP_BATCH       65536 /* keys of one launch */
+#define DEVICE_SHARE       64    /* a device scores victims for one in so many residents */
+#define DEVICE_SHARE_BYTES 256
+
+static bool take_sample(void *context, uint64_t hash, const int8_t features[TARN_FEATURES],
+                        uint64_t now, float period)
+{
+    struct tarn_engine *e = context;
+    tarn_ring_put(&e->ring, hash, features, now, period);
+    e->samples++;
+    return true;
+}
+
+static void resolve_sample(void *context, uint64_t hash, uint64_t now, bool wanted)
+{
+    struct tarn_engine *e = context;
+    tarn_ring_resolve(&e->ring, hash, now, wanted);
+}
+
+static void give_sample(void *context, const int8_t *features, float elapsed, bool wanted)
+{
+    struct tarn_engine *e = context;
+    struct tarn_model_sample sample = {
+        .label = (uint16_t)tarn_net_label(&e->model->shape, elapsed, wanted),
+    };
+    memcpy(sample.features, features, sizeof sample.features);
+    e->params.sample(e->params.user, &sample);
+}
+
+static tarn_status make_policy(void *context, struct tarn_table *table,
+                               const struct tarn_capacity *capacity, struct tarn_policy *policy)
+{
+    struct tarn_engine *e = context;
+    bool samples = !e->params.no_learn || e->params.sample != NULL;
+    struct tarn_learned_params params = {
+        .model = e->model,
+        .goal_bytes = e->params.goal == TARN_GOAL_BYTES,
+        .shadows = !e->params.no_shadows,
+        .ring = RING_SAMPLES,
+        .seed = e->params.seed,
+    };
+    if (samples)
+        params.observer = (struct tarn_observer){e, take_sample, resolve_sample};
+    if (e->on_device) {
+        params.list_limit = capacity->bytes ? TARN_LIST_MAX / 4 : TARN_LIST_MAX;
+        params.list_share = capacity->bytes ? DEVICE_SHARE_BYTES : DEVICE_SHARE;
+    }
+    return tarn_learned_create(&params, table, capacity, policy, &e->learned);
+}
+
+static tarn_status open_device(struct tarn_engine *e, struct tarn_error *error)
+{
+    tarn_status status =
+        tarn_device_open(&(struct tarn_device_params){.id = e->params.device}, &e->device, error);
+    if (status != TARN_OK)
+        return status;
+    e->on_device = tarn_device_get_info(e->device)->type != TARN_DEVICE_HOST;
+    if (!e->on_device)
+        return TARN_OK;
+    const struct tarn_queue_params high = {.priority = TARN_PRIORITY_HIGH},
+                                   low = {.priority = TARN_PRIORITY_LOW};
+    status = tarn_queue_create(e->device, &high, &e->lookup_queue);
+    if (status == TARN_OK)
+        status = tarn_queue_create(e->device, &high, &e->score_queue);
+    if (status == TARN_OK)
+        status = tarn_queue_create(e->device, &low, &e->train_queue);
+    if (status == TARN_OK)
+        status = tarn_lookup_create(e->device, e->lookup_queue, LOOKUP_BATCH, &e->lookup, error);
+    return status;
+}
+
+static tarn_status init_locks(struct tarn_engine *e)
+{
+    pthread_condattr_t attributes;
+    if (pthread_mutex_init(&e->background_lock, NULL) != 0 ||
+        pthread_mutex_init(&e->wake_lock, NULL) != 0 || pthread_condattr_init(&attributes) != 0)
+        return TARN_NO_MEMORY;
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    int failed = pthread_cond_init(&e->wake, &attributes);
+    pthread_condattr_destroy(&attributes);
+    return failed ? TARN_NO_MEMORY : TARN_OK;
+}
+
+tarn_status tarn_engine_create(const struct tarn_engine_params *params, tarn_engine **engine,
+                               struct tarn_error *error)
+{
+    if (params->memory == 0 && params->objects == 0)
+        return tarn_fail(error, TARN_INVALID, "engine: neither a limit in bytes nor in objects");
+    tarn_engine *e = tarn_alloc_zeroed(1, sizeof *e);
+    if (e == NULL)
+        return tarn_fail(error, TARN_NO_MEMORY, "engine: out of memory");
+    e->params = *params;
+    atomic_init(&e->training, true);
+    tarn_rng_seed(&e->rng, params->seed ^ 0x7472616eu);
+    if (error != NULL)
+        error->message[0] = '\0';
+    tarn_status status = init_locks(e);
+    if (status == TARN_OK)
+        status = params->model != NULL
+                     ? tarn_model_create(&params->model->shape, params->model->weights,
+                                         params->model->provenance, &e->model)
+                     : tarn_model_load_default(&e->model, error);
+    if (status == TARN_OK && e->model->shape.inputs != TARN_FEATURES)
+        status = tarn_fail(error, TARN_UNSUPPORTED, "engine: the model takes %u features, not %d",
+                           e->model->shape.inputs, TARN_FEATURES);
+    if (status == TARN_OK)
+        status = tarn_ring_init(&e->ring, RING_SAMPLES);
+    if (status == TARN_OK && params->sample != NULL) {
+        e->ring.sink = give_sample;
+        e->ring.sink_context = e;
+    }
+    if (status == TARN_OK)
+        status = open_device(e, error);
+    if (status == TARN_OK)
+        status = tarn_cache_create_with(
+            &(struct tarn_cache_params){
+                .memory = params->memory,
+                .objects = params->objects,
+                .seed = params->seed,
+            },
+            &(struct tarn_cache_hooks){
+                .factory = make_policy,
+                .factory_context = e,
+                .index_memory = e->on_device ? tarn_lookup_memory(e->lookup) : NULL,
+            },
+            &e->cache);
+    if (status == TARN_OK && e->on_device)
+        status = tarn_lookup_attach(e->lookup, e->cache);
+    if (status == TARN_OK)
+        status = tarn_background_init(e, error);
+    if (status == TARN_OK && params->background == TARN_BACKGROUND_THREAD)
+        status = tarn_background_start(e);
+    if (status != TARN_OK) {
+        if (error != NULL && error->message[0] == '\0')
+            tarn_fail(error, status, "engine: %s", tarn_status_message(status));
+        tarn_engine_destroy(&e);
+        return status;
+    }
+    *engine = e;
+    return TARN_OK;
+}
+
+void tarn_engine_destroy(tarn_engine **engine)
+{
+    tarn_engine *e = *engine;
+    if (e == NULL)
+        return;
+    tarn_background_free(e);
+    tarn_cache_destroy(&e->cache);
+    tarn_lookup_destroy(&e->lookup);
+    tarn_queue_destroy(&e->lookup_queue);
+    tarn_queue_destroy(&e->score_queue);
+    tarn_queue_destroy(&e->train_queue);
+    tarn_device_close(&e->device);
+    tarn_ring_free(&e->ring);
+    tarn_model_destroy(&e->model);
+    pthread_mutex_destroy(&e->background_lock);
+    pthread_mutex_destroy(&e->wake_lock);
+    pthread_cond_destroy(&e->wake);
+    tarn_free(e);
+    *engine = NULL;
+}
+
+tarn_cache *tarn_engine_cache(tarn_engine *e)
+{
+    return e->cache;
+}
+
+const struct tarn_device_info *tarn_engine_device(const tarn_engine *e)
+{
+    return tarn_device_get_info(e->device);
+}
+
+tarn_status tarn_engine_lookup(tarn_engine *e, const void *const *keys, const size_t *key_sizes,
+                               size_t count, uint32_t *slots)
+{
+    enum { CHUNK = 4096 };
+    uint64_t hashes[CHUNK];
+    for (size_t done = 0; done < count;) {
+        size_t n = count - done < CHUNK ? count - done : CHUNK;
+        for (size_t i = 0; i < n; i++)
+            hashes[i] = tarn_cache_hash(keys[done + i], key_sizes[done + i]);
+        if (e->lookup != NULL)
+            tarn_lookup_run(e->lookup, hashes, n, slots + done);
+        else
+            for (size_t i = 0; i < n; i++)
+                slots[done + i] = TARN_SLOT_UNKNOWN;
+        done += n;
+    }
+    return TARN_OK;
+}
+
+void tarn_engine_set_training(tarn_engine *e, bool on)
+{
+    atomic_store(&e->training, on);
+    if (e->train_queue != NULL)
+        tarn_queue_stop(e->train_queue, !on);
+}
+
+void tarn_engine_drain_samples(tarn_engine *e)
+{
+    tarn_cache_lock(e->cache);
+    tarn_ring_drain(&e->ring, tarn_cache_now(e->cache));
+    tarn_cache_unlock(e->cache);
+}
+
+static const char *expert_name(tarn_expert expert)
+{
+    switch (expert) {
+    case TARN_EXPERT_NET:
+        return "network";
+    case TARN_EXPERT_LFU:
+        return "lfu";
+    case TARN_EXPERT_STICKY:
+        return "sticky";
+    case TARN_EXPERT_LIRS:
+        return "lirs";
+    case TARN_EXPERT_GDSF:
+        return "gdsf";
+    }
+    return "unknown";
+}
+
+void tarn_engine_get_stats(tarn_engine *e, struct tarn_engine_stats *stats)
+{
+    *stats = (struct tarn_engine_stats){0};
+    pthread_mutex_lock(&e->background_lock);
+    tarn_cache_lock(e->cache);
+    const struct tarn_evictor *live = &e->learned->live;
+    stats->rounds = live->rounds;
+    stats->scores = live->scores;
+    stats->samples = e->samples;
+    stats->model_bytes = tarn_model_file_size(e->model);
+    stats->memory = tarn_learned_memory(e->learned) +
+                    e->ring.size * (sizeof *e->ring.samples + 2 * sizeof *e->ring.chains);
+    for (uint32_t k = 0; k < TARN_EXPERTS && (k == 0 || k < e->learned->mix.experts); k++) {
+        stats->expert[k] = expert_name(live->expert[k]);
+        stats->weight[k] = live->weight[k];
+    }
+    tarn_cache_unlock(e->cache);
+    stats->rounds_on_device = e->rounds_on_device;
+    stats->train_steps = tarn_trainer_steps(e->trainer);
+    stats->loss = tarn_trainer_loss(e->trainer);
+    tarn_trainer_times(e->trainer, &stats->train.device_ns, &stats->train.launches);
+    stats->train.elements = stats->train_steps * TARN_TRAIN_BATCH;
+    if (e->score != NULL)
+        tarn_score_get_stats(e->score, &stats->score);
+    if (e->lookup != NULL)
+        tarn_lookup_get_stats(e->lookup, &stats->lookup);
+    pthread_mutex_unlock(&e->background_lock);
+}
+
+tarn_status tarn_engine_copy_model(tarn_engine *e, tarn_model **model)
+{
+    tarn_cache_lock(e->cache);
+    tarn_status status =
+        tarn_model_create(&e->model->shape, e->model->weights, e->model->provenance, model);
+    tarn_cache_unlock(e->cache);
+    return status;
+}

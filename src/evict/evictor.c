@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "evictor.h"
+
+#include <string.h>
+
+#include "base/memory.h"
+
+#define SHORTEST_PERIOD 64.0f
+#define LONGEST_PERIOD  1e7f
+#define PERIOD_EVERY    256   /* requests between updates of T */
+#define HORIZON         4     /* ghosts: times the number of residents */
+#define HALF_LIFE       16.0f /* of the decayed frequency, in T */
+#define COUNT_MAX       60000
+
+static uint32_t horizon(const struct tarn_evictor *evictor)
+{
+    uint32_t n = evictor->table->count;
+    return n < UINT32_MAX / HORIZON ? n * HORIZON : UINT32_MAX;
+}
+
+tarn_status tarn_evictor_init(struct tarn_evictor *evictor,
+                              const struct tarn_evictor_params *params)
+{
+    *evictor = (struct tarn_evictor){
+        .table = params->table,
+        .capacity = params->capacity,
+        .world = params->world,
+        .live = params->live,
+        .share = params->share,
+        .mean_size = 1.0f,
+        .rates = {.miss_ratio = 0.5f, .one_hit = 0.5f, .hit_gap = -0.25f},
+        .list_limit = params->list_limit,
+        .list_share = params->list_share,
+    };
+    memcpy(evictor->expert, params->expert, sizeof evictor->expert);
+    memcpy(evictor->weight, params->weight, sizeof evictor->weight);
+    tarn_rng_seed(&evictor->rng, params->seed);
+    tarn_wheel_init(&evictor->wheel);
+    bool bytes = params->capacity->bytes;
+    float period = bytes ? SHORTEST_PERIOD : (float)params->capacity->limit / params->share;
+    evictor->period = period < SHORTEST_PERIOD ? SHORTEST_PERIOD : period;
+    uint32_t room = params->live ? TARN_ROUND_MAX : TARN_SHADOW_ROUND;
+    evictor->pool = tarn_alloc((room + TARN_POOL_MAX) * sizeof *evictor->pool);
+    tarn_status status = evictor->pool != NULL ? TARN_OK : TARN_NO_MEMORY;
+    if (status == TARN_OK)
+        status = tarn_ghosts_create(1024, &evictor->ghosts);
+    if (status == TARN_OK)
+        status = tarn_round_init(&evictor->round, room, NULL);
+    if (status != TARN_OK)
+        tarn_evictor_free(evictor);
+    return status;
+}
+
+void tarn_evictor_free(struct tarn_evictor *evictor)
+{
+    tarn_ghosts_destroy(&evictor->ghosts);
+    tarn_round_free(&evictor->round);
+    tarn_free(evictor->pool);
+    evictor->pool = NULL;
+}
+
+/* T is the capacity in objects; while a cache of bytes fills, what it will be at this mean size. */
+static void update_period(struct tarn_evictor *evictor, uint64_t now)
+{
+    if (!evictor->capacity->bytes || now - evictor->period_at < PERIOD_EVERY)
+        return;
+    uint32_t count = evictor->table->count;
+    double used = (double)evictor->capacity->used, limit = (double)evictor->capacity->limit;
+    if (count == 0)
+        return;
+    evictor->period_at = now;
+    double objects = used * 10 > limit * 9 ? (double)count : (double)count * limit / (used + 1);
+    float period = (float)(objects / (double)evictor->share);
+    evictor->period = tarn_clamp(period, SHORTEST_PERIOD, LONGEST_PERIOD);
+    evictor->mean_size = (float)(used / (double)count);
+    if (evictor->mean_size < 1.0f)
+        evictor->mean_size = 1.0f;
+}
+
+struct history {
+    uint8_t *gap;
+    uint16_t *freq, *decayed;
+    uint32_t *last;
+};
+
+static void begin_history(struct history h, uint64_t now)
+{
+    memset(h.gap, TARN_GAP_ABSENT, TARN_GAPS);
+    *h.freq = 1;
+    *h.decayed = 0; /* lg 1 */
+    *h.last = (uint32_t)now;
+}
+
+/* An access of an object whose history is known. */
+static void extend_history(struct tarn_evictor *evictor, struct history h, uint64_t now)
+{
+    struct tarn_world *world = evictor->world;
+    uint32_t gap = (uint32_t)now - *h.last;
+    if (evictor->live)
+        tarn_cohorts_return(&world->cohorts, tarn_time_of(now, *h.last), now, evictor->period / 8);
+    memmove(h.gap + 1, h.gap, TARN_GAPS - 1);
+    h.gap[0] = tarn_gap_encode(gap);
+    float lg = (float)*h.decayed * 0x1p-11f - (float)gap / (evictor->period * HALF_LIFE);
+    float next = tarn_lg(tarn_exp2(lg) + 1.0f) * 0x1p11f + 0.5f;
+    *h.decayed = next > 65535.0f ? 65535 : next < 0 ? 0 : (uint16_t)next;
+    if (*h.freq < COUNT_MAX)
+        ++*h.freq;
+    *h.last = (uint32_t)now;
+}
+
+static struct history of_meta(struct tarn_meta *meta)
+{
+    return (struct history){meta->gap, &meta->freq, &meta->decayed, &meta->last};
+}
+
+static struct history of_ghost(struct tarn_ghost *ghost)
+{
+    return (struct history){ghost->gap, &ghost->freq, &ghost->decayed, &ghost->last};
+}
+
+static void count_lookup(struct tarn_evictor *evictor, bool hit, uint64_t now)
+{
+    evictor->rates.miss_ratio += 0.0005f * ((hit ? 0.0f : 1.0f) - evictor->rates.miss_ratio);
+    update_period(evictor, now);
+    if (!evictor->live)
+        return;
+    tarn_cohorts_advance(&evictor->world->cohorts, now);
+    evictor->sample_credit += evictor->world->sample_share;
+    if (evictor->sample_credit > 64.0f)
+        evictor->sample_credit = 64.0f;
+}
+
+static void set_priority(struct tarn_evictor *evictor, struct tarn_meta *meta)
+{
+    const struct tarn_world *world = evictor->world;
+    float cost = world->bytes && !world->goal_bytes
+                     ? tarn_exp2(tarn_clamp(-(float)meta->size * 0x1p-10f, -60.0f, 0.0f))
+                     : 1.0f;
+    meta->priority = *world->gdsf_floor + (float)meta->hits * cost;
+}
+
+static void resolve(struct tarn_evictor *evictor, uint64_t hash, uint64_t now, bool wanted)
+{
+    if (evictor->live && evictor->world->observer.resolve != NULL)
+        evictor->world->observer.resolve(evictor->world->observer.context, hash, now, wanted);
+}
+
+void tarn_evictor_hit(struct tarn_evictor *evictor, uint32_t slot, uint64_t now)
+{
+    struct tarn_world *world = evictor->world;
+    struct tarn_meta *meta = tarn_table_meta(evictor->table, slot);
+    count_lookup(evictor, true, now);
+    if (evictor->live) {
+        tarn_cohorts_access(&world->cohorts, true);
+        meta->sketch = tarn_sketch_add(&world->sketch, tarn_table_hash(evictor->table, slot));
+        if (meta->flags & TARN_META_SAMPLED) {
+            meta->flags &= (uint8_t)~TARN_META_SAMPLED;
+            resolve(evictor, tarn_table_hash(evictor->table, slot), now, true);
+        }
+    } else {
+        meta->sketch = tarn_sketch_estimate(&world->sketch, tarn_table_hash(evictor->table, slot));
+    }
+    float gap = tarn_lam((float)((uint32_t)now - meta->last), tarn_lg(evictor->period));
+    evictor->rates.hit_gap += 0.001f * (gap - evictor->rates.hit_gap);
+    extend_history(evictor, of_meta(meta), now);
+    if (meta->hits < COUNT_MAX)
+        meta->hits++;
+    set_priority(evictor, meta);
+}
+
+void tarn_evictor_miss(struct tarn_evictor *evictor, uint64_t hash, uint64_t now)
+{
+    count_lookup(evictor, false, now);
+    if (evictor->live)
+        tarn_sketch_add(&evictor->world->sketch, hash);
+    /* an evicted object's samples wait under its hash, whether or not its ghost is still there */
+    resolve(evictor, hash, now, true);
+    struct tarn_ghost *ghost =
+        tarn_ghosts_find(evictor->ghosts, hash, evictor->evictions, horizon(evictor));
+    if (ghost == NULL)
+        return;
+    if (evictor->live)
+        tarn_cohorts_access(&evictor->world->cohorts, true);
+    extend_history(evictor, of_ghost(ghost), now);
+    ghost->flags |= TARN_GHOST_ACCESSED;
+}
+
+void tarn_evictor_insert(struct tarn_evictor *evictor, uint32_t slot, uint64_t charge, uint64_t now)
+{
+    struct tarn_world *world = evictor->world;
+    struct tarn_meta *meta = tarn_table_meta(evictor->table, slot);
+    uint64_t hash = tarn_table_hash(evictor->table, slot);
+    (void)charge;
+    if (evictor->capacity->bytes && evictor->table->count == 1)
+        evictor->period_at = now - PERIOD_EVERY; /* a first idea of T at once */
+    struct tarn_ghost *ghost =
+        tarn_ghosts_find(evictor->ghosts, hash, evictor->evictions, horizon(evictor));
+    if (ghost != NULL) {
+        memcpy(meta->gap, ghost->gap, TARN_GAPS);
+        meta->freq = ghost->freq;
+        meta->decayed = ghost->decayed;
+        meta->last = ghost->last;
+        meta->flags |= TARN_META_GHOST;
+        if (!(ghost->flags & TARN_GHOST_ACCESSED)) { /* stored without having been asked for */
+            extend_history(evictor, of_meta(meta), now);
+            if (evictor->live)
+                tarn_cohorts_access(&world->cohorts, true);
+        }
+        tarn_ghosts_remove(evictor->ghosts, ghost);
+    } else {
+        begin_history(of_meta(meta), now);
+        if (evictor->live)
+            tarn_cohorts_access(&world->cohorts, false);
+    }
+    meta->sketch = tarn_sketch_estimate(&world->sketch, hash);
+    meta->inserted = (uint32_t)now;
+    meta->hits = 1;
+    set_priority(evictor, meta);
+    tarn_wheel_put(&evictor->wheel, evictor->table, slot, (uint32_t)now, evictor->period);
+}
+
+void tarn_evictor_update(struct tarn_evictor *evictor, uint32_t slot, uint64_t charge, uint64_t now)
+{
+    struct tarn_meta *meta = tarn_table_meta(evictor->table, slot);
+    (void)charge;
+    set_priority(evictor, meta);
+    if (meta->flags & TARN_META_SAMPLED) {
+        meta->flags &= (uint8_t)~TARN_META_SAMPLED;
+        resolve(evictor, tarn_table_hash(evictor->table, slot), now, false);
+    }
+}
+
+void tarn_evictor_remove(struct tarn_evictor *evictor, uint32_t slot, tarn_remove_reason reason,
+                         uint64_t now)
+{
+    struct tarn_meta *meta = tarn_table_meta(evictor->table, slot);
+    uint64_t hash = tarn_table_hash(evictor->table, slot);
+    tarn_wheel_remove(&evictor->wheel, evictor->table, slot);
+    if (reason != TARN_REMOVE_EVICTED) {
+        /* its value is gone for a reason that no policy could have changed */
+        if (meta->flags & TARN_META_SAMPLED)
+            resolve(evictor, hash, now, false);
+        return;
+    }
+    if (meta->priority > evictor->gdsf_floor)
+        evictor->gdsf_floor = meta->priority;
+    float age = tarn_lam((float)((uint32_t)now - meta->last), tarn_lg(evictor->period));
+    evictor->rates.one_hit += 0.002f * ((meta->hits == 1 ? 1.0f : 0.0f) - evictor->rates.one_hit);
+    evictor->rates.evicted_age += 0.002f * (age - evictor->rates.evicted_age);
+    struct tarn_ghost *ghost =
+        tarn_ghosts_insert(evictor->ghosts, hash, ++evictor->evictions, horizon(evictor));
+    if (ghost == NULL)
+        return;
+    memcpy(ghost->gap, meta->gap, TARN_GAPS);
+    ghost->freq = meta->freq;
+    ghost->decayed = meta->decayed;
+    ghost->last = meta->last;
+    ghost->sketch = meta->sketch;
+    ghost->flags = meta->flags & TARN_META_SAMPLED;
+}
+
+uint32_t tarn_evictor_victim(struct tarn_evictor *evictor, uint64_t now)
+{
+    for (int attempt = 0; attempt < 4; attempt++) {
+        while (evictor->list_next < evictor->list_count) {
+            const struct tarn_pool_entry *e = &evictor->list[evictor->list_next++];
+            if (tarn_table_is_resident(evictor->table, e->slot) &&
+                tarn_table_meta(evictor->table, e->slot)->last == e->last)
+                return e->slot;
+        }
+        tarn_round_draw(evictor, &evictor->round, now);
+        if (tarn_round_wants_net(&evictor->round))
+            tarn_model_score(evictor->world->model, evictor->round.tiles, evictor->round.count,
+                             evictor->round.raw);
+        tarn_round_finish(evictor, &evictor->round);
+    }
+    /* nothing could be drawn: any resident will do */
+    return tarn_table_resident(evictor->table,
+                               tarn_rng_below(&evictor->rng, evictor->table->count));
+}

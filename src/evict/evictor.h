@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * @file
+ * The learned policy's machinery over one table of residents: histories, ghosts, check wheel,
+ * candidate rounds with a pool, scores of several experts mixed by weights. The live cache and each
+ * miniature shadow cache have one evictor; they share a `struct tarn_world`, which the live one writes.
+ * POLICY's sections 0 to 5. Under the cache's lock.
+ */
+#ifndef TARN_EVICT_EVICTOR_H
+#define TARN_EVICT_EVICTOR_H
+
+#include "base/rng.h"
+#include "cache/ghost.h"
+#include "cache/policy.h"
+#include "cohort.h"
+#include "features.h"
+#include "model/model.h"
+#include "ranks.h"
+#include "sketch.h"
+#include "wheel.h"
+
+#define TARN_EXPERTS  4
+#define TARN_POOL_MAX 64
+#define TARN_LIST_MAX 256
+/* Victims of a round where the host scores: at most so many, and one in so many residents. */
+#define TARN_LIST_OBJECTS  8
+#define TARN_SHARE_OBJECTS 512
+#define TARN_LIST_BYTES    4
+#define TARN_SHARE_BYTES   1024
+#define TARN_ROUND_MAX     (TARN_POOL_MAX + TARN_LIST_MAX * 32)
+#define TARN_SHADOW_ROUND  (TARN_POOL_MAX + 32 * 8)
+
+typedef enum tarn_expert {
+    TARN_EXPERT_NET,    /**< the network's Gittins index */
+    TARN_EXPERT_LFU,    /**< decayed frequency, half-life 16 T */
+    TARN_EXPERT_STICKY, /**< the same with a bonus for long residence: resists scans */
+    TARN_EXPERT_LIRS,   /**< inter-reference recency; a sketch where no gap is known */
+    TARN_EXPERT_GDSF,   /**< GreedyDual-Size-Frequency (Cherkasova 1998) */
+} tarn_expert;
+
+/** Who wants to know what happens: the sample ring of src/learn, through the engine. */
+struct tarn_observer {
+    void *context;
+    /** A candidate as it was scored. True if it was kept, so that its next access is to be told. */
+    bool (*sample)(void *context, uint64_t hash, const int8_t features[TARN_FEATURES], uint64_t now,
+                   float period);
+    /** The key was wanted again at `now`, or can't be any more (deleted, overwritten, expired). */
+    void (*resolve)(void *context, uint64_t hash, uint64_t now, bool wanted);
+};
+
+/** What the live evictor and its shadows share. */
+struct tarn_world {
+    struct tarn_cohorts cohorts;
+    struct tarn_sketch sketch;
+    const struct tarn_model *model; /**< the live network */
+    struct tarn_observer observer;
+    bool bytes;              /**< objects differ in size */
+    bool goal_bytes;         /**< byte hit ratio is the goal: size doesn't count */
+    float sample_share;      /**< samples a request */
+    bool keep_short;         /**< under load: fewer fresh candidates */
+    const float *gdsf_floor; /**< L of GreedyDual, from that expert's shadow */
+};
+
+struct tarn_pool_entry {
+    uint32_t slot;
+    uint32_t last;   /**< the object's last access when it was scored */
+    uint32_t scored; /**< when that was */
+    float score;
+};
+
+/** One set of drawn candidates with what the experts say of them; scratch of a round. */
+struct tarn_round {
+    uint32_t count; /**< candidates: pooled ones to be rescored, then fresh ones */
+    uint32_t stale; /**< how many of them were in the pool */
+    uint32_t room;
+    uint64_t now; /**< when they were drawn */
+    float weight[TARN_EXPERTS];
+    bool net;       /**< expert 0 is the network, and has a say */
+    uint32_t *slot; /**< [room] */
+    uint32_t *last; /**< [room] */
+    float *raw;     /**< [TARN_EXPERTS][room] */
+    float *tiles;   /**< features for the network, layout.h's tiles */
+    bool borrowed;  /**< the tiles are a device buffer's */
+};
+
+struct tarn_evictor {
+    struct tarn_table *table;
+    const struct tarn_capacity *capacity;
+    struct tarn_world *world;
+    bool live;   /**< writes the world and logs samples */
+    float share; /**< of the keys that it sees: 1 for the live one */
+    tarn_ghosts *ghosts;
+    struct tarn_wheel wheel;
+    struct tarn_rng rng;
+
+    float period;       /**< T, requests */
+    uint64_t period_at; /**< when it was last brought up to date */
+    float mean_size;    /**< of residents, bytes */
+    struct tarn_rates rates;
+    uint32_t evictions;
+    float sample_credit;
+
+    tarn_expert expert[TARN_EXPERTS];
+    float weight[TARN_EXPERTS];
+    struct tarn_ranks ranks[TARN_EXPERTS];
+    float gdsf_floor; /**< L: the largest priority evicted */
+
+    uint32_t list_limit;          /**< most victims of one round, */
+    uint32_t list_share;          /**< and one in so many residents */
+    struct tarn_pool_entry *pool; /**< [TARN_ROUND_MAX or TARN_SHADOW_ROUND + TARN_POOL_MAX] */
+    uint32_t pool_count;
+    struct tarn_pool_entry list[TARN_LIST_MAX];
+    uint32_t list_count, list_next;
+    uint8_t stamp;
+    struct tarn_round round;
+
+    uint64_t rounds, scores; /**< counters */
+};
+
+struct tarn_evictor_params {
+    struct tarn_table *table;
+    const struct tarn_capacity *capacity;
+    struct tarn_world *world;
+    bool live;
+    float share;
+    tarn_expert expert[TARN_EXPERTS];
+    float weight[TARN_EXPERTS]; /**< to begin with; 0: unused */
+    uint32_t list_limit;        /**< at most TARN_LIST_MAX */
+    uint32_t list_share;
+    uint64_t seed;
+};
+
+tarn_status tarn_evictor_init(struct tarn_evictor *evictor,
+                              const struct tarn_evictor_params *params);
+void tarn_evictor_free(struct tarn_evictor *evictor);
+
+/** The hooks of struct tarn_policy_ops; see there. `charge` in the capacity's unit. */
+void tarn_evictor_hit(struct tarn_evictor *evictor, uint32_t slot, uint64_t now);
+void tarn_evictor_miss(struct tarn_evictor *evictor, uint64_t hash, uint64_t now);
+void tarn_evictor_insert(struct tarn_evictor *evictor, uint32_t slot, uint64_t charge,
+                         uint64_t now);
+void tarn_evictor_update(struct tarn_evictor *evictor, uint32_t slot, uint64_t charge,
+                         uint64_t now);
+void tarn_evictor_remove(struct tarn_evictor *evictor, uint32_t slot, tarn_remove_reason reason,
+                         uint64_t now);
+/** The next victim; runs a round on the host if the list has run dry. */
+uint32_t tarn_evictor_victim(struct tarn_evictor *evictor, uint64_t now);
+
+/** How many valid victims are at hand at most. */
+static inline uint32_t tarn_evictor_stock(const struct tarn_evictor *evictor)
+{
+    return evictor->list_count - evictor->list_next;
+}
+
+/**
+ * Sizes a round for at most `room` candidates. `tiles` is memory for their features that the caller
+ * keeps (a device's buffer), or NULL.
+ */
+tarn_status tarn_round_init(struct tarn_round *round, uint32_t room, float *tiles);
+void tarn_round_free(struct tarn_round *round);
+/**
+ * Splits a round in two, so that a device can score between them: draw() takes stale pool entries and
+ * fresh candidates, fills round->tiles and the heuristics' scores; finish() takes the network's scores
+ * (raw[0], for round->count candidates) and makes a new eviction list. Objects that were accessed or
+ * left in between are dropped. A sync round may happen between the two.
+ */
+void tarn_round_draw(struct tarn_evictor *evictor, struct tarn_round *round, uint64_t now);
+void tarn_round_finish(struct tarn_evictor *evictor, struct tarn_round *round);
+/** True if the network has a say in this round: raw[0] is its place. */
+static inline bool tarn_round_wants_net(const struct tarn_round *round)
+{
+    return round->net && round->count > 0;
+}
+
+#endif

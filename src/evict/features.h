@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * @file
+ * What the network sees of an object: 28 numbers in [-4, 4), in steps of 1/32, so that they fit into
+ * a byte each (POLICY's section 2; slots 6 to 8 are unused). Pure functions.
+ */
+#ifndef TARN_EVICT_FEATURES_H
+#define TARN_EVICT_FEATURES_H
+
+#include "base/lg.h"
+#include "cache/meta.h"
+#include "cohort.h"
+#include "model/model.h"
+
+/** Slow averages of what a cache does. */
+struct tarn_rates {
+    float miss_ratio;  /**< of lookups */
+    float one_hit;     /**< of evicted objects that were never hit */
+    float hit_gap;     /**< lam of the gap, on hits */
+    float evicted_age; /**< lam of the age, on evictions */
+};
+
+/** What is the same for all candidates of a round. */
+struct tarn_feature_frame {
+    const struct tarn_cohorts *cohorts;
+    const struct tarn_rates *rates;
+    uint64_t now;
+    float period; /**< T, requests */
+    float lg_period;
+    float lg_mean_size;
+    bool bytes; /**< objects differ in size */
+};
+
+struct tarn_feature_frame tarn_feature_frame(const struct tarn_cohorts *cohorts,
+                                             const struct tarn_rates *rates, uint64_t now,
+                                             float period, float mean_size, bool bytes);
+
+/** The features in units of TARN_FEATURE_STEP. */
+void tarn_features(const struct tarn_feature_frame *frame, const struct tarn_meta *meta,
+                   int8_t out[TARN_FEATURES]);
+
+static inline float tarn_clamp(float x, float low, float high)
+{
+    return x < low ? low : x > high ? high : x;
+}
+
+/** A duration on the network's scale: clamp(lg((requests + 1) / T), -14, 7) / 4. */
+static inline float tarn_lam(float requests, float lg_period)
+{
+    return tarn_clamp(tarn_lg(requests + 1.0f) - lg_period, -14.0f, 7.0f) * 0.25f;
+}
+
+/** A gap as metadata keep it, and back. */
+static inline uint8_t tarn_gap_encode(uint32_t requests)
+{
+    float eighths = tarn_lg((float)requests + 1.0f) * 8.0f + 0.5f;
+    return eighths < 0 ? 0 : eighths > 254.0f ? 254 : (uint8_t)eighths;
+}
+
+static inline float tarn_gap_lg(uint8_t gap)
+{
+    return (float)gap * 0.125f;
+}
+
+/** 64-bit time of a 32-bit stamp that is not newer than `now`. */
+static inline uint64_t tarn_time_of(uint64_t now, uint32_t stamp)
+{
+    return now - (uint32_t)((uint32_t)now - stamp);
+}
+
+#endif

@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "learned.h"
+
+#include "base/log.h"
+#include "base/memory.h"
+
+#define RING_PERIODS   8.0f /* the sample ring covers so many T */
+#define SLICE_OF_BYTES 64   /* requests of a cohort slice where T isn't known at the start */
+#define START_OBJECTS  256  /* a cache of bytes knows its mean object after so many, */
+#define START_FILL     4    /* or when it is filled to one part in so many */
+
+static void set_sample_share(struct tarn_learned *learned)
+{
+    float share = learned->samples_per_period / learned->live.period;
+    learned->world.sample_share = share > 1.0f ? 1.0f : share;
+}
+
+/* Shadows and the sketch are sized by the number of objects, which a cache of bytes has to learn. */
+static void start(struct tarn_learned *learned)
+{
+    double objects = (double)learned->live.capacity->limit;
+    if (learned->world.bytes)
+        objects = objects * learned->live.table->count / ((double)learned->live.capacity->used + 1);
+    uint32_t counters = objects > 1e8 ? 800000000u : (uint32_t)(objects * 8);
+    if (tarn_sketch_init(&learned->world.sketch, counters, counters > 128 ? counters * 8 : 1024) !=
+        TARN_OK)
+        tarn_log(TARN_LOG_WARNING, "evict: no memory for the frequency sketch: going on without");
+    struct tarn_mix_params params = {
+        .world = &learned->world,
+        .capacity = learned->live.capacity,
+        .objects = objects,
+        .seed = learned->seed,
+    };
+    if (tarn_mix_start(&learned->mix, &params) != TARN_OK) {
+        tarn_log(TARN_LOG_WARNING, "evict: no memory for the shadow caches: going on without");
+        learned->shadows = false;
+    }
+}
+
+static void maybe_start(struct tarn_learned *learned)
+{
+    const struct tarn_capacity *capacity = learned->live.capacity;
+    if (!learned->shadows || learned->mix.experts > 0)
+        return;
+    if (!capacity->bytes || learned->live.table->count >= START_OBJECTS ||
+        capacity->used >= capacity->limit / START_FILL)
+        start(learned);
+}
+
+static void take_weights(struct tarn_learned *learned)
+{
+    for (uint32_t k = 0; k < learned->mix.experts; k++)
+        learned->live.weight[k] = learned->mix.weight[k];
+}
+
+static void hit(void *policy, uint32_t slot, uint64_t now)
+{
+    struct tarn_learned *learned = policy;
+    tarn_evictor_hit(&learned->live, slot, now);
+    uint64_t hash = tarn_table_hash(learned->live.table, slot);
+    if (tarn_mix_is_sampled(&learned->mix, hash)) {
+        tarn_mix_get(&learned->mix, hash, tarn_table_meta(learned->live.table, slot)->size, now);
+        take_weights(learned);
+    }
+}
+
+static void miss(void *policy, uint64_t hash, uint64_t now)
+{
+    struct tarn_learned *learned = policy;
+    tarn_evictor_miss(&learned->live, hash, now);
+    set_sample_share(learned);
+    if (tarn_mix_is_sampled(&learned->mix, hash)) {
+        tarn_mix_get(&learned->mix, hash, -1, now);
+        take_weights(learned);
+    }
+}
+
+static void insert(void *policy, uint32_t slot, uint64_t charge, uint64_t now)
+{
+    struct tarn_learned *learned = policy;
+    tarn_evictor_insert(&learned->live, slot, charge, now);
+    maybe_start(learned);
+    uint64_t hash = tarn_table_hash(learned->live.table, slot);
+    if (tarn_mix_is_sampled(&learned->mix, hash))
+        tarn_mix_put(&learned->mix, hash, tarn_table_meta(learned->live.table, slot)->size, now);
+}
+
+static void update(void *policy, uint32_t slot, uint64_t charge, uint64_t now)
+{
+    struct tarn_learned *learned = policy;
+    tarn_evictor_update(&learned->live, slot, charge, now);
+}
+
+static void leave(void *policy, uint32_t slot, tarn_remove_reason reason, uint64_t now)
+{
+    struct tarn_learned *learned = policy;
+    uint64_t hash = tarn_table_hash(learned->live.table, slot);
+    if (reason != TARN_REMOVE_EVICTED && tarn_mix_is_sampled(&learned->mix, hash))
+        tarn_mix_delete(&learned->mix, hash, now);
+    tarn_evictor_remove(&learned->live, slot, reason, now);
+}
+
+static uint32_t victim(void *policy, uint64_t now)
+{
+    struct tarn_learned *learned = policy;
+    return tarn_evictor_victim(&learned->live, now);
+}
+
+static void destroy(void *policy)
+{
+    struct tarn_learned *learned = policy;
+    tarn_mix_free(&learned->mix);
+    tarn_evictor_free(&learned->live);
+    tarn_sketch_free(&learned->world.sketch);
+    tarn_free(learned);
+}
+
+static const struct tarn_policy_ops ops = {
+    .name = "learned",
+    .destroy = destroy,
+    .hit = hit,
+    .miss = miss,
+    .insert = insert,
+    .update = update,
+    .remove = leave,
+    .victim = victim,
+};
+
+tarn_status tarn_learned_create(const struct tarn_learned_params *params, struct tarn_table *table,
+                                const struct tarn_capacity *capacity, struct tarn_policy *policy,
+                                struct tarn_learned **result)
+{
+    struct tarn_learned *learned = tarn_alloc_zeroed(1, sizeof *learned);
+    if (learned == NULL)
+        return TARN_NO_MEMORY;
+    learned->shadows = params->shadows;
+    learned->seed = params->seed;
+    learned->samples_per_period = (float)params->ring / RING_PERIODS;
+    learned->world.model = params->model;
+    learned->world.observer = params->observer;
+    learned->world.bytes = capacity->bytes;
+    learned->world.goal_bytes = params->goal_bytes;
+    learned->world.gdsf_floor = &learned->live.gdsf_floor;
+    uint32_t list = capacity->bytes ? TARN_LIST_BYTES : TARN_LIST_OBJECTS;
+    uint32_t share = capacity->bytes ? TARN_SHARE_BYTES : TARN_SHARE_OBJECTS;
+    struct tarn_evictor_params live = {
+        .table = table,
+        .capacity = capacity,
+        .world = &learned->world,
+        .live = true,
+        .share = 1.0f,
+        .weight = {1.0f},
+        .list_limit = params->list_limit > 0 ? params->list_limit : list,
+        .list_share = params->list_share > 0 ? params->list_share : share,
+        .seed = params->seed,
+    };
+    tarn_mix_choose(capacity->bytes, params->goal_bytes, live.expert);
+    tarn_status status = tarn_evictor_init(&learned->live, &live);
+    if (status != TARN_OK) {
+        tarn_free(learned);
+        return status;
+    }
+    tarn_cohorts_init(&learned->world.cohorts,
+                      capacity->bytes ? SLICE_OF_BYTES : (uint32_t)(learned->live.period / 64),
+                      params->now);
+    set_sample_share(learned);
+    if (!capacity->bytes && learned->shadows)
+        start(learned);
+    *policy = (struct tarn_policy){&ops, learned};
+    *result = learned;
+    return TARN_OK;
+}
+
+size_t tarn_learned_memory(const struct tarn_learned *learned)
+{
+    return sizeof *learned + tarn_ghosts_memory(learned->live.ghosts) +
+           tarn_mix_memory(&learned->mix) + (learned->world.sketch.mask + 1) / 2 +
+           learned->live.round.room * (2 + TARN_EXPERTS + TARN_FEATURES) * sizeof(float);
+}

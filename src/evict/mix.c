@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "mix.h"
+
+#include <math.h>
+
+#include "base/hash.h"
+
+#define SHADOW_OBJECTS  256.0 /* each shadow aims at so many */
+#define LEAST_SHARE     (1.0 / 64)
+#define LEAST_OBJECTS   16.0
+#define RATE            0.05 /* eta of Hedge */
+#define PRIOR_OF_NET    3.0
+#define UPDATE_EVERY    64  /* sampled requests */
+#define HALF_LIFE_T     4.0 /* of the misses, in T, but at least */
+#define LEAST_HALF_LIFE 4000.0
+
+void tarn_mix_choose(bool bytes, bool goal_bytes, tarn_expert expert[TARN_EXPERTS])
+{
+    expert[0] = TARN_EXPERT_NET;
+    expert[1] = TARN_EXPERT_LFU;
+    expert[2] = TARN_EXPERT_STICKY;
+    expert[3] = bytes && !goal_bytes ? TARN_EXPERT_GDSF : TARN_EXPERT_LIRS;
+}
+
+tarn_status tarn_mix_start(struct tarn_mix *mix, const struct tarn_mix_params *params)
+{
+    struct tarn_world *world = params->world;
+    double objects = params->objects < 1 ? 1 : params->objects;
+    double share = SHADOW_OBJECTS / objects;
+    share = share > 1 ? 1 : share < LEAST_SHARE ? LEAST_SHARE : share;
+    double limit = (double)params->capacity->limit * share;
+    double least = LEAST_OBJECTS * (double)params->capacity->limit / objects;
+    limit = limit < least ? least : limit;
+    double half_life = HALF_LIFE_T * objects * share;
+    *mix = (struct tarn_mix){
+        .share = (float)share,
+        .threshold = share >= 1 ? UINT64_MAX : (uint64_t)(share * 0x1p64),
+        .decay = exp2(-1 / (half_life < LEAST_HALF_LIFE ? LEAST_HALF_LIFE : half_life)),
+        .until_update = UPDATE_EVERY,
+        .weight = {1.0f},
+    };
+    tarn_mix_choose(world->bytes, world->goal_bytes, mix->expert);
+    for (uint32_t k = 0; k < TARN_EXPERTS; k++) {
+        struct tarn_shadow_params shadow = {
+            .world = world,
+            .expert = mix->expert[k],
+            .share = (float)share,
+            .limit = limit < 1 ? 1 : (uint64_t)limit,
+            .expected = (uint32_t)(objects * share * 2) + 16,
+            .bytes = world->bytes,
+            .seed = params->seed + k + 1,
+        };
+        tarn_status status = tarn_shadow_init(&mix->shadow[k], &shadow);
+        if (status != TARN_OK) {
+            tarn_mix_free(mix);
+            return status;
+        }
+        mix->experts = k + 1;
+        if (mix->expert[k] == TARN_EXPERT_GDSF)
+            world->gdsf_floor = &mix->shadow[k].evictor.gdsf_floor;
+    }
+    return TARN_OK;
+}
+
+void tarn_mix_free(struct tarn_mix *mix)
+{
+    for (uint32_t k = 0; k < mix->experts; k++)
+        tarn_shadow_free(&mix->shadow[k]);
+    mix->experts = 0;
+}
+
+bool tarn_mix_is_sampled(const struct tarn_mix *mix, uint64_t hash)
+{
+    return mix->experts > 0 && tarn_mix64(hash) <= mix->threshold;
+}
+
+static void update_weights(struct tarn_mix *mix)
+{
+    double least = mix->misses[0], sum = 0, weight[TARN_EXPERTS];
+    for (uint32_t k = 1; k < mix->experts; k++)
+        least = mix->misses[k] < least ? mix->misses[k] : least;
+    for (uint32_t k = 0; k < mix->experts; k++) {
+        weight[k] = exp(-RATE * (mix->misses[k] - least)) * (k == 0 ? PRIOR_OF_NET : 1);
+        sum += weight[k];
+    }
+    for (uint32_t k = 0; k < mix->experts; k++)
+        mix->weight[k] = (float)(weight[k] / sum);
+}
+
+/* What a miss costs: one, or its size in mean sizes where bytes are the goal. */
+static double miss_cost(const struct tarn_shadow *shadow, int size)
+{
+    const struct tarn_world *world = shadow->evictor.world;
+    if (!world->goal_bytes || size < 0)
+        return 1;
+    return (double)tarn_exp2(tarn_clamp((float)size * 0x1p-10f, 0, 60)) /
+           (double)shadow->evictor.mean_size;
+}
+
+void tarn_mix_get(struct tarn_mix *mix, uint64_t hash, int size, uint64_t now)
+{
+    for (uint32_t k = 0; k < mix->experts; k++) {
+        mix->misses[k] *= mix->decay;
+        if (tarn_shadow_get(&mix->shadow[k], hash, now))
+            continue;
+        if (size >= 0 || !mix->shadow[k].evictor.world->goal_bytes)
+            mix->misses[k] += miss_cost(&mix->shadow[k], size);
+        if (size >= 0)
+            tarn_shadow_put(&mix->shadow[k], hash, (uint16_t)size, now);
+    }
+    mix->requests++;
+    if (--mix->until_update == 0) {
+        mix->until_update = UPDATE_EVERY;
+        update_weights(mix);
+    }
+}
+
+void tarn_mix_put(struct tarn_mix *mix, uint64_t hash, uint16_t size, uint64_t now)
+{
+    for (uint32_t k = 0; k < mix->experts; k++) {
+        /* a miss of the live cache: only now is its size known */
+        if (mix->shadow[k].evictor.world->goal_bytes &&
+            tarn_index_find(mix->shadow[k].table.index, hash, NULL, NULL) == TARN_NONE)
+            mix->misses[k] += miss_cost(&mix->shadow[k], size);
+        tarn_shadow_put(&mix->shadow[k], hash, size, now);
+    }
+}
+
+void tarn_mix_delete(struct tarn_mix *mix, uint64_t hash, uint64_t now)
+{
+    for (uint32_t k = 0; k < mix->experts; k++)
+        tarn_shadow_delete(&mix->shadow[k], hash, now);
+}
+
+size_t tarn_mix_memory(const struct tarn_mix *mix)
+{
+    size_t sum = 0;
+    for (uint32_t k = 0; k < mix->experts; k++)
+        sum += tarn_shadow_memory(&mix->shadow[k]);
+    return sum;
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * @file
+ * Weights of the experts, from how often each one's miniature cache missed (Hedge, Freund and Schapire
+ * 1997, with a decay): w_k = prior_k exp(-0.05 (misses_k - least)). Under the cache's lock.
+ */
+#ifndef TARN_EVICT_MIX_H
+#define TARN_EVICT_MIX_H
+
+#include "shadow.h"
+
+struct tarn_mix {
+    uint32_t experts; /**< 0: not started yet */
+    tarn_expert expert[TARN_EXPERTS];
+    struct tarn_shadow shadow[TARN_EXPERTS];
+    double misses[TARN_EXPERTS]; /**< decayed, in objects or in mean-sized bytes */
+    float weight[TARN_EXPERTS];
+    uint64_t threshold; /**< keys whose mixed hash is below are sampled */
+    double decay;       /**< of the misses, for each sampled request */
+    uint32_t until_update;
+    float share;
+    uint64_t requests; /**< sampled ones */
+};
+
+/** Which experts suit the goal; the network is always the first. */
+void tarn_mix_choose(bool bytes, bool goal_bytes, tarn_expert expert[TARN_EXPERTS]);
+
+struct tarn_mix_params {
+    struct tarn_world *world;
+    const struct tarn_capacity *capacity;
+    double objects; /**< that the cache will hold, as far as is known */
+    uint64_t seed;
+};
+/** Starts the shadows, empty. TARN_NO_MEMORY leaves the mix as it was: the network decides alone. */
+tarn_status tarn_mix_start(struct tarn_mix *mix, const struct tarn_mix_params *params);
+void tarn_mix_free(struct tarn_mix *mix);
+
+bool tarn_mix_is_sampled(const struct tarn_mix *mix, uint64_t hash);
+/**
+ * A lookup of a sampled key. `size` is meta.size where it is resident in the live cache (then the
+ * shadows that miss it store it), or -1. Updates the weights now and then.
+ */
+void tarn_mix_get(struct tarn_mix *mix, uint64_t hash, int size, uint64_t now);
+void tarn_mix_put(struct tarn_mix *mix, uint64_t hash, uint16_t size, uint64_t now);
+void tarn_mix_delete(struct tarn_mix *mix, uint64_t hash, uint64_t now);
+size_t tarn_mix_memory(const struct tarn_mix *mix);
+
+#endif

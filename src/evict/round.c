@@ -1,0 +1,326 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "evictor.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "kernels/layout.h"
+
+#define UNUSED_WEIGHT 0.02f /* an expert below it has no say */
+#define POOL_SHARE    16    /* the pool holds at most one in so many residents */
+#define RESCORE_T     0.01f /* a pooled score lasts so many T, */
+#define WORST_SCORE   1e9f  /* beyond it a score is no score */
+#define RESCORE_AGE   0.1f  /* or this share of the age at which it was made */
+
+tarn_status tarn_round_init(struct tarn_round *round, uint32_t room, float *tiles)
+{
+    room = (room + TARN_LANES - 1) / TARN_LANES * TARN_LANES;
+    *round = (struct tarn_round){.room = room, .tiles = tiles, .borrowed = tiles != NULL};
+    round->slot = tarn_alloc(room * sizeof *round->slot);
+    round->last = tarn_alloc(room * sizeof *round->last);
+    round->raw = tarn_alloc(TARN_EXPERTS * room * sizeof *round->raw);
+    if (tiles == NULL)
+        round->tiles = tarn_alloc_aligned(64, TARN_FEATURES * room * sizeof *round->tiles);
+    if (round->slot == NULL || round->last == NULL || round->raw == NULL || round->tiles == NULL) {
+        tarn_round_free(round);
+        return TARN_NO_MEMORY;
+    }
+    return TARN_OK;
+}
+
+void tarn_round_free(struct tarn_round *round)
+{
+    tarn_free(round->slot);
+    tarn_free(round->last);
+    tarn_free(round->raw);
+    if (!round->borrowed)
+        tarn_free(round->tiles);
+    *round = (struct tarn_round){0};
+}
+
+/* Victims, fresh candidates and wheel's share of a round of `n` residents. */
+struct sizes {
+    uint32_t victims, fresh, wheel, pool;
+};
+
+static struct sizes sizes_of(const struct tarn_evictor *evictor)
+{
+    uint32_t n = evictor->table->count;
+    bool bytes = evictor->capacity->bytes;
+    struct sizes s = {.victims = n / evictor->list_share, .pool = n / POOL_SHARE};
+    uint32_t limit = evictor->list_limit;
+    s.victims = s.victims < 1 ? 1 : s.victims > limit ? limit : s.victims;
+    if (evictor->world->keep_short) {
+        s.fresh = 6 * s.victims;
+    } else if (bytes) {
+        s.fresh = 32 * s.victims;
+    } else {
+        float each = tarn_clamp(4.0f / (evictor->rates.miss_ratio + 0.01f), 8.0f, 32.0f);
+        s.fresh = (uint32_t)((float)s.victims * each);
+    }
+    uint32_t most = evictor->round.room - TARN_POOL_MAX;
+    s.fresh = s.fresh < 8 ? 8 : s.fresh;
+    s.fresh = s.fresh > most ? most : s.fresh;
+    s.fresh = s.fresh > n ? n : s.fresh;
+    s.wheel = s.fresh / (bytes ? 4 : 2);
+    s.pool = s.pool > TARN_POOL_MAX ? TARN_POOL_MAX : s.pool;
+    return s;
+}
+
+static bool draw_one(struct tarn_evictor *evictor, struct tarn_round *round, uint32_t slot)
+{
+    struct tarn_meta *meta = tarn_table_meta(evictor->table, slot);
+    if (meta->stamp == evictor->stamp)
+        return false;
+    meta->stamp = evictor->stamp;
+    round->slot[round->count] = slot;
+    round->last[round->count++] = meta->last;
+    return true;
+}
+
+/* Keeps what is still fresh in the pool; what needs a new score goes into the round. */
+static void draw_stale(struct tarn_evictor *evictor, struct tarn_round *round, uint32_t now)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < evictor->pool_count; i++) {
+        struct tarn_pool_entry *e = &evictor->pool[i];
+        if (!tarn_table_is_resident(evictor->table, e->slot))
+            continue;
+        struct tarn_meta *meta = tarn_table_meta(evictor->table, e->slot);
+        if (meta->last != e->last || meta->stamp == evictor->stamp)
+            continue;
+        float lasts = RESCORE_T * evictor->period;
+        float by_age = RESCORE_AGE * (float)(e->scored - e->last);
+        if ((float)(now - e->scored) > (lasts > by_age ? lasts : by_age)) {
+            draw_one(evictor, round, e->slot);
+        } else {
+            meta->stamp = evictor->stamp;
+            evictor->pool[kept++] = *e;
+        }
+    }
+    evictor->pool_count = kept;
+    round->stale = round->count;
+}
+
+static void draw_fresh(struct tarn_evictor *evictor, struct tarn_round *round, uint32_t now,
+                       const struct sizes *sizes)
+{
+    int cursor = 0;
+    uint32_t due = 0;
+    for (uint32_t tries = 4 * sizes->wheel; tries > 0 && due < sizes->wheel; tries--) {
+        bool idle;
+        uint32_t slot =
+            tarn_wheel_next(&evictor->wheel, evictor->table, now, evictor->period, &cursor, &idle);
+        if (slot == TARN_NONE)
+            break;
+        due += idle && draw_one(evictor, round, slot);
+    }
+    for (uint32_t i = round->count - round->stale; i < sizes->fresh; i++)
+        draw_one(evictor, round,
+                 tarn_table_resident(evictor->table,
+                                     tarn_rng_below(&evictor->rng, evictor->table->count)));
+}
+
+static void write_tiles(struct tarn_evictor *evictor, struct tarn_round *round,
+                        const struct tarn_feature_frame *frame)
+{
+    int8_t x[TARN_FEATURES];
+    for (uint32_t i = 0; i < round->count; i++) {
+        tarn_features(frame, tarn_table_meta(evictor->table, round->slot[i]), x);
+        float *to =
+            round->tiles + (size_t)(i / TARN_LANES) * TARN_FEATURES * TARN_LANES + i % TARN_LANES;
+        for (int f = 0; f < TARN_FEATURES; f++)
+            to[f * TARN_LANES] = (float)x[f] * TARN_FEATURE_STEP;
+    }
+    for (uint32_t i = round->count; i % TARN_LANES != 0; i++) {
+        float *to =
+            round->tiles + (size_t)(i / TARN_LANES) * TARN_FEATURES * TARN_LANES + i % TARN_LANES;
+        for (int f = 0; f < TARN_FEATURES; f++)
+            to[f * TARN_LANES] = 0;
+    }
+}
+
+static float score_heuristic(const struct tarn_evictor *evictor, tarn_expert expert,
+                             const struct tarn_meta *meta, uint32_t now, float lg_period)
+{
+    const struct tarn_world *world = evictor->world;
+    float age = (float)(now - meta->last);
+    float stay = tarn_lam((float)(now - meta->inserted), lg_period);
+    float frequency = (float)meta->decayed * 0x1p-11f, score;
+    switch (expert) {
+    case TARN_EXPERT_LFU:
+        score = frequency - age / (16.0f * evictor->period);
+        break;
+    case TARN_EXPERT_STICKY:
+        score = frequency - age / (32.0f * evictor->period) + 0.3f * stay;
+        break;
+    case TARN_EXPERT_LIRS:
+        if (meta->gap[0] != TARN_GAP_ABSENT) {
+            float gap = tarn_gap_lg(meta->gap[0]), idle = tarn_lg(age + 1.0f);
+            score = -tarn_clamp((gap > idle ? gap : idle) - lg_period, -14.0f, 14.0f);
+        } else {
+            score = -20.0f + tarn_sketch_age(&world->sketch, meta->sketch) + stay;
+        }
+        break;
+    case TARN_EXPERT_GDSF:
+        return meta->priority - *world->gdsf_floor;
+    case TARN_EXPERT_NET:
+    default:
+        score = 0;
+    }
+    if (world->bytes && !world->goal_bytes)
+        score -= (float)meta->size * 0x1p-10f;
+    return score;
+}
+
+static void log_samples(struct tarn_evictor *evictor, const struct tarn_round *round,
+                        const struct tarn_feature_frame *frame)
+{
+    const struct tarn_observer *observer = &evictor->world->observer;
+    uint32_t fresh = round->count - round->stale;
+    if (!evictor->live || observer->sample == NULL || fresh == 0)
+        return;
+    for (; evictor->sample_credit >= 1.0f; evictor->sample_credit -= 1.0f) {
+        uint32_t slot = round->slot[round->stale + tarn_rng_below(&evictor->rng, fresh)];
+        struct tarn_meta *meta = tarn_table_meta(evictor->table, slot);
+        int8_t x[TARN_FEATURES];
+        tarn_features(frame, meta, x);
+        if (observer->sample(observer->context, tarn_table_hash(evictor->table, slot), x,
+                             frame->now, evictor->period))
+            meta->flags |= TARN_META_SAMPLED;
+    }
+}
+
+void tarn_round_draw(struct tarn_evictor *evictor, struct tarn_round *round, uint64_t now)
+{
+    struct sizes sizes = sizes_of(evictor);
+    round->count = 0;
+    round->now = now;
+    evictor->stamp++;
+    draw_stale(evictor, round, (uint32_t)now);
+    draw_fresh(evictor, round, (uint32_t)now, &sizes);
+    memcpy(round->weight, evictor->weight, sizeof round->weight);
+    round->net = evictor->expert[0] == TARN_EXPERT_NET && round->weight[0] > UNUSED_WEIGHT;
+    struct tarn_feature_frame frame =
+        tarn_feature_frame(&evictor->world->cohorts, &evictor->rates, now, evictor->period,
+                           evictor->mean_size, evictor->world->bytes);
+    if (tarn_round_wants_net(round))
+        write_tiles(evictor, round, &frame);
+    for (int k = 0; k < TARN_EXPERTS; k++) {
+        if (evictor->expert[k] == TARN_EXPERT_NET || round->weight[k] <= UNUSED_WEIGHT)
+            continue;
+        for (uint32_t i = 0; i < round->count; i++)
+            round->raw[(uint32_t)k * round->room + i] = score_heuristic(
+                evictor, evictor->expert[k], tarn_table_meta(evictor->table, round->slot[i]),
+                (uint32_t)now, frame.lg_period);
+    }
+    log_samples(evictor, round, &frame);
+    evictor->rounds++;
+    evictor->scores += round->count;
+}
+
+/* The rank inside the round, until an expert has seen enough scores for the other kind. */
+static float rank_inside(const float *raw, uint32_t count, float score)
+{
+    uint32_t below = 0;
+    for (uint32_t i = 0; i < count; i++)
+        below += raw[i] < score;
+    return ((float)below + 0.5f) / (float)count;
+}
+
+static float mixed_score(const struct tarn_evictor *evictor, const struct tarn_round *round,
+                         uint32_t i)
+{
+    float sum = 0;
+    for (int k = 0; k < TARN_EXPERTS; k++) {
+        if (round->weight[k] <= UNUSED_WEIGHT)
+            continue;
+        const float *raw = round->raw + (uint32_t)k * round->room;
+        float rank = tarn_ranks_ready(&evictor->ranks[k])
+                         ? tarn_ranks_of(&evictor->ranks[k], raw[i])
+                         : rank_inside(raw, round->count, raw[i]);
+        sum += round->weight[k] * rank;
+    }
+    return sum;
+}
+
+/* Partitions pool[low, high] so that the `wanted` lowest come first (Hoare's quickselect). */
+static void select_lowest(struct tarn_pool_entry *pool, uint32_t count, uint32_t wanted)
+{
+    if (wanted >= count)
+        return;
+    int64_t low = 0, high = (int64_t)count - 1, k = wanted;
+    while (low < high) {
+        float pivot = pool[(low + high) / 2].score;
+        int64_t i = low, j = high;
+        while (i <= j) {
+            while (pool[i].score < pivot)
+                i++;
+            while (pool[j].score > pivot)
+                j--;
+            if (i <= j) {
+                struct tarn_pool_entry t = pool[i];
+                pool[i++] = pool[j];
+                pool[j--] = t;
+            }
+        }
+        if (k <= j)
+            high = j;
+        else if (k >= i)
+            low = i;
+        else
+            return;
+    }
+}
+
+static int by_score(const void *a, const void *b)
+{
+    const struct tarn_pool_entry *x = a, *y = b;
+    if (x->score != y->score)
+        return x->score < y->score ? -1 : 1;
+    return (x->slot > y->slot) - (x->slot < y->slot);
+}
+
+void tarn_round_finish(struct tarn_evictor *evictor, struct tarn_round *round)
+{
+    struct sizes sizes = sizes_of(evictor);
+    const struct tarn_world *world = evictor->world;
+    for (uint32_t i = 0; tarn_round_wants_net(round) && i < round->count; i++) {
+        float *raw = &round->raw[i];
+        if (!(*raw > -WORST_SCORE && *raw < WORST_SCORE))
+            *raw = 0; /* a broken network must not break the order of the others */
+        if (world->bytes && !world->goal_bytes)
+            *raw -= (float)tarn_table_meta(evictor->table, round->slot[i])->size * 0x1p-10f;
+    }
+    uint32_t fresh = round->count - round->stale;
+    for (int k = 0; k < TARN_EXPERTS; k++)
+        if (round->weight[k] > UNUSED_WEIGHT && fresh > 0)
+            tarn_ranks_add(&evictor->ranks[k],
+                           round->raw + (uint32_t)k * round->room + round->stale, fresh);
+    for (uint32_t i = 0; i < round->count; i++) {
+        uint32_t slot = round->slot[i];
+        if (!tarn_table_is_resident(evictor->table, slot))
+            continue;
+        const struct tarn_meta *meta = tarn_table_meta(evictor->table, slot);
+        if (meta->last != round->last[i])
+            continue;
+        evictor->pool[evictor->pool_count++] = (struct tarn_pool_entry){
+            .slot = slot,
+            .last = meta->last,
+            .scored = (uint32_t)round->now,
+            .score = mixed_score(evictor, round, i),
+        };
+    }
+    round->count = round->stale = 0;
+    uint32_t victims = sizes.victims < evictor->pool_count ? sizes.victims : evictor->pool_count;
+    select_lowest(evictor->pool, evictor->pool_count, victims + sizes.pool);
+    if (evictor->pool_count > victims + sizes.pool)
+        evictor->pool_count = victims + sizes.pool;
+    qsort(evictor->pool, evictor->pool_count, sizeof *evictor->pool, by_score);
+    memcpy(evictor->list, evictor->pool, victims * sizeof *evictor->pool);
+    evictor->list_count = victims;
+    evictor->list_next = 0;
+    evictor->pool_count -= victims;
+    memmove(evictor->pool, evictor->pool + victims, evictor->pool_count * sizeof *evictor->pool);
+}

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The network and its score, a tile (or two) at once. Compiled once an instruction set. */
+#include "forward.h"
+#include "isa.h"
+#include "vector.h"
+
+void TARN_VARIANT(tarn_forward)(const struct tarn_shape *shape, const float *weights,
+                                const float *tiles, size_t count, float *scores);
+void TARN_VARIANT(tarn_logits)(const struct tarn_shape *shape, const float *weights,
+                               const float *tiles, size_t count, float *logits);
+void TARN_VARIANT(tarn_exp)(const float *x, size_t count, float *y);
+void TARN_VARIANT(tarn_lg)(const float *x, size_t count, float *y);
+
+/* Tiles at once, so that a block of products has two columns of registers. */
+enum { TILES = LANES == TARN_LANES ? 2 : 1, WIDE = TILES * TARN_LANES };
+
+/* One layer over `lanes` lanes: out[neuron][lane] from in[input][lane]. */
+INLINE void layer(const float *weights, size_t inputs, size_t neurons, const float *in,
+                  size_t in_term, size_t in_column, float (*out)[WIDE], size_t lanes)
+{
+    const float *bias = weights + neurons * inputs;
+    for (size_t n = 0; n < neurons; n++)
+        for (size_t l = 0; l < lanes; l += LANES)
+            store(&out[n][l], all(bias[n]));
+    product(&(struct product){.terms = inputs,
+                              .s = weights,
+                              .s_row = inputs,
+                              .s_term = 1,
+                              .v = in,
+                              .v_term = in_term,
+                              .v_column = in_column,
+                              .out = out[0],
+                              .out_row = WIDE,
+                              .out_column = LANES},
+            neurons, lanes / LANES);
+}
+
+INLINE void leak_rows(float (*x)[WIDE], size_t rows, size_t lanes)
+{
+    for (size_t r = 0; r < rows; r++)
+        leak(x[r], lanes);
+}
+
+/* Logits of one tile, or of two where lanes is 32. */
+static void network(const struct tarn_shape *s, const float *weights, const float *tile,
+                    size_t lanes, float (*logits)[WIDE])
+{
+    _Alignas(64) float a1[TARN_MAX_WIDTH][WIDE], a2[TARN_MAX_WIDTH][WIDE];
+    const float *w2 = weights + (size_t)s->hidden1 * (s->inputs + 1);
+    const float *w3 = w2 + (size_t)s->hidden2 * (s->hidden1 + 1);
+    size_t column = LANES == TARN_LANES ? (size_t)s->inputs * TARN_LANES : LANES;
+    layer(weights, s->inputs, s->hidden1, tile, TARN_LANES, column, a1, lanes);
+    leak_rows(a1, s->hidden1, lanes);
+    layer(w2, s->hidden1, s->hidden2, a1[0], WIDE, LANES, a2, lanes);
+    leak_rows(a2, s->hidden2, lanes);
+    layer(w3, s->hidden2, s->outputs, a2[0], WIDE, LANES, logits, lanes);
+}
+
+/*
+ * F_k is summed up from S_k h_k instead of taken as 1 - S: small hazards keep their digits. The
+ * comparison is turned so that a NaN wins and stays (once F is NaN, all later ones are).
+ */
+INLINE vec gittins(float (*logits)[WIDE], size_t lane, uint32_t bins)
+{
+    vec survival = all(1.0f), found = all(0.0f), area = all(0.0f), best = all(0.0f);
+    float width = 1.0f / (1 << -TARN_BIN_FIRST_LOG2);
+    for (uint32_t k = 0; k < bins; k++) {
+        vec e = vec_exp(-load(&logits[k][lane]));
+        vec hazard = 1.0f / (1.0f + e);
+        vec after = survival * e * hazard;
+        found += survival * hazard;
+        area += (survival + after) * (0.5f * width);
+        vec value = found / area;
+        best = pick(best >= value, best, value);
+        survival = after;
+        if (k > 0)
+            width *= 2.0f;
+    }
+    return vec_lg(best + 1e-9f);
+}
+
+void TARN_VARIANT(tarn_forward)(const struct tarn_shape *shape, const float *weights,
+                                const float *tiles, size_t count, float *scores)
+{
+    _Alignas(64) float logits[TARN_MAX_BINS][WIDE];
+    size_t tile_floats = (size_t)shape->inputs * TARN_LANES;
+    for (size_t done = 0; done < count; done += WIDE) {
+        size_t lanes = count - done > TARN_LANES ? WIDE : TARN_LANES;
+        network(shape, weights, tiles + done / TARN_LANES * tile_floats, lanes, logits);
+        for (size_t l = 0; l < lanes; l += LANES) {
+            vec score = gittins(logits, l, shape->outputs);
+            size_t at = done + l;
+            if (at + LANES <= count)
+                store(scores + at, score);
+            else if (at < count)
+                memcpy(scores + at, &score, (count - at) * sizeof *scores);
+        }
+    }
+}
+
+void TARN_VARIANT(tarn_logits)(const struct tarn_shape *shape, const float *weights,
+                               const float *tiles, size_t count, float *logits)
+{
+    _Alignas(64) float out[TARN_MAX_BINS][WIDE];
+    size_t tile_floats = (size_t)shape->inputs * TARN_LANES;
+    for (size_t done = 0; done < count; done += WIDE) {
+        size_t lanes = count - done > TARN_LANES ? WIDE : TARN_LANES;
+        network(shape, weights, tiles + done / TARN_LANES * tile_floats, lanes, out);
+        for (size_t l = 0; l < lanes; l += TARN_LANES)
+            for (uint32_t k = 0; k < shape->outputs; k++, logits += TARN_LANES)
+                memcpy(logits, &out[k][l], TARN_LANES * sizeof *logits);
+    }
+}
+
+void TARN_VARIANT(tarn_exp)(const float *x, size_t count, float *y)
+{
+    for (size_t i = 0; i < count; i += LANES)
+        store(y + i, vec_exp(load(x + i)));
+}
+
+void TARN_VARIANT(tarn_lg)(const float *x, size_t count, float *y)
+{
+    for (size_t i = 0; i < count; i += LANES)
+        store(y + i, vec_lg(load(x + i)));
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * @file
+ * The host kernels' instruction sets: the same sources compiled several times, chosen at run time.
+ * Thread-safe.
+ */
+#ifndef TARN_KERNELS_ISA_H
+#define TARN_KERNELS_ISA_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "forward.h"
+#include "train.h"
+
+/** One instruction set's functions; their contracts are lookup.h's, forward.h's and train.h's. */
+struct tarn_isa {
+    const char *name; /**< "baseline", "avx2", "avx512", "neon" */
+    void (*lookup)(const void *buckets, uint32_t mask, const void *hashes, size_t count,
+                   uint32_t *slots);
+    void (*forward)(const struct tarn_shape *shape, const float *weights, const float *tiles,
+                    size_t count, float *scores);
+    void (*logits)(const struct tarn_shape *shape, const float *weights, const float *tiles,
+                   size_t count, float *logits);
+    void (*train)(const struct tarn_shape *shape, const struct tarn_train_state *state,
+                  const struct tarn_train_constants *constants, const float *tiles,
+                  const uint32_t *labels, float *losses);
+    /** exp and log2 as the kernels compute them, for tests; `count` is a multiple of 16. */
+    void (*exp)(const float *x, size_t count, float *y);
+    void (*lg)(const float *x, size_t count, float *y);
+};
+
+/** Number of variants that this CPU can run, at least 1. */
+size_t tarn_isa_count(void);
+/** Variant `i` of them, the slowest (baseline) first. */
+const struct tarn_isa *tarn_isa_get(size_t i);
+/** What the *_host functions use: the best, or what TARN_CPU asks for. Decided at the first call.
+ */
+const struct tarn_isa *tarn_isa_current(void);
+/** The variant of that name if this CPU can run it, else NULL. */
+const struct tarn_isa *tarn_isa_find(const char *name);
+
+#endif

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * @file
+ * Gradient steps on the host: forward, backward and Adam (Kingma and Ba 2015). Needs no device.
+ */
+#ifndef TARN_KERNELS_TRAIN_H
+#define TARN_KERNELS_TRAIN_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "forward.h"
+#include "layout.h"
+
+/** What a training run carries from step to step; each of tarn_shape_weights() floats. */
+struct tarn_train_state {
+    float *weights;
+    float *m, *v; /**< Adam's moments, zeros at first */
+};
+
+/** A label: `at_risk` bins enter the loss; `event` is the bin of the access, or -1 for none seen.
+ */
+static inline uint32_t tarn_label(uint32_t at_risk, int event)
+{
+    return at_risk | (uint32_t)(event + 1) << 8;
+}
+
+/**
+ * `constants->steps` Adam steps over consecutive batches: step s takes the samples
+ * [s * batch, (s + 1) * batch) of `tiles` and `labels`; `batch` is a positive multiple of
+ * TARN_LANES. The loss is the negative log-likelihood of the discrete survival model, summed over
+ * the bins at risk and divided by `batch`; a label of 0 adds nothing (a sample that is left out).
+ * `losses` takes one float a step: the loss before that step.
+ *
+ * A step whose gradient isn't finite changes nothing and reports NaN; it counts in the bias
+ * correction. fp32 throughout. No allocation; up to 128 KiB of stack. Any thread; the state belongs
+ * to the caller for the length of the call.
+ */
+void tarn_train_host(const struct tarn_shape *shape, const struct tarn_train_state *state,
+                     const struct tarn_train_constants *constants, const float *tiles,
+                     const uint32_t *labels, float *losses);
+
+/** Floats of the device kernel's scratch buffer for this shape and batch. */
+size_t tarn_train_scratch_floats(const struct tarn_shape *shape, uint32_t batch);
+
+#endif

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * @file
+ * The sample ring: candidates as they were scored, waiting to be told when they were wanted again.
+ * Newer samples push out older ones. Labels are computed when a sample is drawn, so that what hasn't
+ * happened yet is censored exactly (POLICY's section 3). Under the cache's lock.
+ */
+#ifndef TARN_LEARN_RING_H
+#define TARN_LEARN_RING_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <tarn/status.h>
+
+#include "base/rng.h"
+#include "net/net.h"
+
+#define TARN_RING_LEAST 256 /* samples before any may be drawn */
+
+struct tarn_sample {
+    int8_t features[TARN_FEATURES];
+    uint32_t since; /**< when it was scored, requests modulo 2^32 */
+    uint32_t until; /**< when it was wanted again, or known to be for the last time */
+    float period;   /**< T at that time */
+    uint32_t next;  /**< unresolved samples under the same chain */
+    uint64_t hash;
+    bool open;   /**< nothing has happened yet */
+    bool wanted; /**< `until` is the time of an access */
+};
+
+/** Told of each sample that leaves the ring: `elapsed` in T, wanted then or not until then. */
+typedef void (*tarn_sample_sink)(void *context, const int8_t *features, float elapsed, bool wanted);
+
+struct tarn_ring {
+    struct tarn_sample *samples;
+    uint32_t *chains;      /**< heads by hash */
+    uint32_t size;         /**< samples, a power of two */
+    uint64_t head;         /**< samples put in so far */
+    tarn_sample_sink sink; /**< may be NULL */
+    void *sink_context;
+};
+
+/** `size` samples, rounded up to a power of two. */
+tarn_status tarn_ring_init(struct tarn_ring *ring, uint32_t size);
+void tarn_ring_free(struct tarn_ring *ring);
+
+void tarn_ring_put(struct tarn_ring *ring, uint64_t hash, const int8_t *features, uint64_t now,
+                   float period);
+/** The key's open samples are closed: it was wanted at `now`, or can't be any more. */
+void tarn_ring_resolve(struct tarn_ring *ring, uint64_t hash, uint64_t now, bool wanted);
+/** A sample at random, or NULL while there are fewer than TARN_RING_LEAST. */
+const struct tarn_sample *tarn_ring_draw(const struct tarn_ring *ring, struct tarn_rng *rng);
+/** What is known of a sample by now: time in T, and whether it ended in an access. */
+float tarn_sample_elapsed(const struct tarn_sample *sample, uint64_t now);
+/** Hands all samples to the sink and empties the ring. */
+void tarn_ring_drain(struct tarn_ring *ring, uint64_t now);
+
+#endif

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "file.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/error.h"
+#include "base/file.h"
+#include "base/hash.h"
+#include "base/memory.h"
+
+#define MAGIC         "TARNMDL\x1a"
+#define VERSION       1
+#define HEADER_SIZE   32 /* magic, version, size, shape, text length, reserved */
+#define HASH_SIZE     8
+#define FILE_SIZE_MAX (1u << 20)
+
+extern const unsigned char tarn_default_model[];
+extern const unsigned long tarn_default_model_size;
+
+size_t tarn_model_file_size(const tarn_model *model)
+{
+    return HEADER_SIZE + tarn_shape_weights(&model->shape) * 4 + strlen(model->provenance) +
+           HASH_SIZE;
+}
+
+void tarn_model_write(const tarn_model *model, uint8_t *to)
+{
+    size_t size = tarn_model_file_size(model), weights = tarn_shape_weights(&model->shape);
+    memset(to, 0, HEADER_SIZE);
+    memcpy(to, MAGIC, 8);
+    tarn_put_u32(to + 8, VERSION);
+    tarn_put_u32(to + 12, (uint32_t)size);
+    tarn_put_u16(to + 16, (uint16_t)model->shape.inputs);
+    tarn_put_u16(to + 18, (uint16_t)model->shape.hidden1);
+    tarn_put_u16(to + 20, (uint16_t)model->shape.hidden2);
+    tarn_put_u16(to + 22, (uint16_t)model->shape.outputs);
+    tarn_put_u32(to + 24, (uint32_t)strlen(model->provenance));
+    for (size_t i = 0; i < weights; i++)
+        tarn_put_f32(to + HEADER_SIZE + 4 * i, model->weights[i]);
+    memcpy(to + HEADER_SIZE + 4 * weights, model->provenance, strlen(model->provenance));
+    tarn_put_u64(to + size - HASH_SIZE, tarn_hash(to, size - HASH_SIZE));
+}
+
+static tarn_status parse(const char *where, const uint8_t *data, size_t size, tarn_model **model,
+                         struct tarn_error *error)
+{
+    if (size < HEADER_SIZE + HASH_SIZE || memcmp(data, MAGIC, 8) != 0)
+        return tarn_fail(error, TARN_CORRUPT, "%s: not a model file", where);
+    if (tarn_get_u32(data + 8) != VERSION)
+        return tarn_fail(error, TARN_UNSUPPORTED,
+                         "%s: model format %" PRIu32 ", this build reads %d", where,
+                         tarn_get_u32(data + 8), VERSION);
+    if (tarn_get_u32(data + 12) != size)
+        return tarn_fail(error, TARN_CORRUPT,
+                         "%s: %zu bytes, but its header says %" PRIu32 ": truncated or padded",
+                         where, size, tarn_get_u32(data + 12));
+    if (tarn_get_u64(data + size - HASH_SIZE) != tarn_hash(data, size - HASH_SIZE))
+        return tarn_fail(error, TARN_CORRUPT, "%s: the checksum at byte %zu doesn't match", where,
+                         size - HASH_SIZE);
+    struct tarn_shape shape = {tarn_get_u16(data + 16), tarn_get_u16(data + 18),
+                               tarn_get_u16(data + 20), tarn_get_u16(data + 22)};
+    uint32_t text_size = tarn_get_u32(data + 24);
+    if (!tarn_shape_is_valid(&shape))
+        return tarn_fail(error, TARN_UNSUPPORTED, "%s: a network of %u-%u-%u-%u is not supported",
+                         where, shape.inputs, shape.hidden1, shape.hidden2, shape.outputs);
+    size_t count = tarn_shape_weights(&shape);
+    if (text_size > size || HEADER_SIZE + count * 4 + text_size + HASH_SIZE != size)
+        return tarn_fail(error, TARN_CORRUPT, "%s: its parts don't add up to %zu bytes", where,
+                         size);
+    tarn_status status = TARN_NO_MEMORY;
+    float *weights = tarn_alloc(count * sizeof *weights);
+    char *text = tarn_alloc((size_t)text_size + 1);
+    if (weights != NULL && text != NULL) {
+        for (size_t i = 0; i < count; i++)
+            weights[i] = tarn_get_f32(data + HEADER_SIZE + 4 * i);
+        memcpy(text, data + HEADER_SIZE + 4 * count, text_size);
+        text[text_size] = '\0';
+        status = TARN_OK;
+        if (!tarn_net_is_finite(weights, count))
+            status = tarn_fail(error, TARN_CORRUPT, "%s: a weight is not a finite number", where);
+        else if (strlen(text) != text_size)
+            status = tarn_fail(error, TARN_CORRUPT, "%s: its provenance isn't text", where);
+        if (status == TARN_OK)
+            status = tarn_model_create(&shape, weights, text, model);
+    }
+    if (status == TARN_NO_MEMORY)
+        tarn_fail(error, status, "%s: out of memory", where);
+    tarn_free(weights);
+    tarn_free(text);
+    return status;
+}
+
+tarn_status tarn_model_parse(const void *data, size_t size, tarn_model **model,
+                             struct tarn_error *error)
+{
+    return parse("model", data, size, model, error);
+}
+
+tarn_status tarn_model_load_default(tarn_model **model, struct tarn_error *error)
+{
+    return parse("built-in model", tarn_default_model, tarn_default_model_size, model, error);
+}
+
+tarn_status tarn_model_load(const char *path, tarn_model **model, struct tarn_error *error)
+{
+    void *data;
+    size_t size;
+    tarn_status status = tarn_file_read(path, FILE_SIZE_MAX, &data, &size, error);
+    if (status != TARN_OK)
+        return status;
+    status = parse(path, data, size, model, error);
+    free(data);
+    return status;
+}
+
+tarn_status tarn_model_save(const tarn_model *model, const char *path, struct tarn_error *error)
+{
+    size_t size = tarn_model_file_size(model);
+    if (size > FILE_SIZE_MAX)
+        return tarn_fail(error, TARN_TOO_LARGE, "%s: a model of %zu bytes", path, size);
+    uint8_t *data = tarn_alloc(size);
+    if (data == NULL)
+        return tarn_fail(error, TARN_NO_MEMORY, "%s: out of memory", path);
+    tarn_model_write(model, data);
+    tarn_status status = tarn_file_replace(path, data, size, error);
+    tarn_free(data);
+    return status;
+}

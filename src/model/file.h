@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/** @file The model file: docs/model-format.md. */
+#ifndef TARN_MODEL_FILE_H
+#define TARN_MODEL_FILE_H
+
+#include "model.h"
+
+/** Bytes of the model as a file. */
+size_t tarn_model_file_size(const tarn_model *model);
+/** Writes those bytes. */
+void tarn_model_write(const tarn_model *model, uint8_t *to);
+
+#endif

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/** @file A model from the inside: its plain tensors, and scoring with them on the host. */
+#ifndef TARN_MODEL_MODEL_H
+#define TARN_MODEL_MODEL_H
+
+#include <tarn/model.h>
+
+#include "net/net.h"
+
+struct tarn_model {
+    struct tarn_shape shape;
+    char *provenance; /**< owned, never NULL */
+    float *weights;   /**< owned, layout.h's order */
+};
+
+/** Copies weights and text. TARN_INVALID for a shape that the kernels can't compute. */
+tarn_status tarn_model_create(const struct tarn_shape *shape, const float *weights,
+                              const char *provenance, tarn_model **model);
+
+/** Gittins scores of `count` samples in layout.h's tiles, on the calling thread. */
+void tarn_model_score(const struct tarn_model *model, const float *tiles, uint32_t count,
+                      float *scores);
+
+#endif

@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "trainer.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "kernels/kernels.h"
+#include "kernels/train.h"
+
+enum { WEIGHTS, M, V, TILES, LABELS, LOSSES, SCRATCH, BUFFERS };
+
+struct tarn_trainer {
+    struct tarn_shape shape;
+    uint32_t batch, most_steps;
+    float rate;
+    uint64_t steps;
+    float loss;
+    bool on_device, in_flight;
+    uint32_t flying_steps;
+
+    void *memory[BUFFERS]; /**< the host's views: of device buffers, or owned */
+    size_t size[BUFFERS];
+    tarn_device *device;
+    tarn_queue *queue;
+    tarn_buffer *buffer[BUFFERS];
+    tarn_kernel *kernel;
+    tarn_event *event;
+    uint64_t device_ns, launches;
+};
+
+static void free_host_memory(tarn_trainer *t)
+{
+    for (int i = 0; i < BUFFERS; i++) {
+        if (!t->on_device)
+            tarn_free(t->memory[i]);
+        t->memory[i] = NULL;
+    }
+}
+
+static void free_device_objects(tarn_trainer *t)
+{
+    tarn_event_release(&t->event);
+    tarn_kernel_destroy(&t->kernel);
+    for (int i = 0; i < BUFFERS; i++)
+        tarn_buffer_destroy(&t->buffer[i]);
+}
+
+static tarn_status make_on_host(tarn_trainer *t)
+{
+    t->on_device = false;
+    for (int i = 0; i < SCRATCH; i++) {
+        t->memory[i] = tarn_alloc_aligned(64, (t->size[i] + 63) / 64 * 64);
+        if (t->memory[i] == NULL)
+            return TARN_NO_MEMORY;
+        memset(t->memory[i], 0, t->size[i]);
+    }
+    return TARN_OK;
+}
+
+static tarn_status make_on_device(tarn_trainer *t, struct tarn_error *error)
+{
+    tarn_status status = TARN_OK;
+    t->on_device = true;
+    for (int i = 0; i < BUFFERS && status == TARN_OK; i++) {
+        status = tarn_buffer_create(
+            t->device,
+            &(struct tarn_buffer_params){.size = t->size[i], .device_only = i == SCRATCH},
+            &t->buffer[i]);
+        if (status == TARN_OK)
+            t->memory[i] = tarn_buffer_data(t->buffer[i]);
+    }
+    int32_t defines[TARN_MAX_DEFINES];
+    tarn_shape_defines(&t->shape, defines);
+    if (status == TARN_OK)
+        status = tarn_kernel_create(
+            t->device,
+            &(struct tarn_kernel_params){.source = &tarn_train_source, .defines = defines},
+            &t->kernel, error);
+    return status;
+}
+
+tarn_status tarn_trainer_create(const struct tarn_trainer_params *params, tarn_trainer **trainer,
+                                struct tarn_error *error)
+{
+    tarn_trainer *t = tarn_alloc_zeroed(1, sizeof *t);
+    if (t == NULL)
+        return TARN_NO_MEMORY;
+    size_t weights = tarn_shape_weights(params->shape) * sizeof(float);
+    size_t samples = (size_t)params->batch * params->steps;
+    t->shape = *params->shape;
+    t->batch = params->batch;
+    t->most_steps = params->steps;
+    t->rate = params->rate;
+    t->loss = NAN;
+    t->device = params->device;
+    t->queue = params->queue;
+    t->size[WEIGHTS] = t->size[M] = t->size[V] = weights;
+    t->size[TILES] = tarn_shape_tile_floats(params->shape, samples) * sizeof(float);
+    t->size[LABELS] = samples * sizeof(uint32_t);
+    t->size[LOSSES] = params->steps * sizeof(float);
+    t->size[SCRATCH] = tarn_train_scratch_floats(params->shape, params->batch) * sizeof(float);
+    tarn_status status = params->device != NULL ? make_on_device(t, error) : make_on_host(t);
+    if (status == TARN_OK) {
+        memcpy(t->memory[WEIGHTS], params->weights, weights);
+        if (t->on_device)
+            for (int i = WEIGHTS; i <= V && status == TARN_OK; i++)
+                status = tarn_buffer_upload(t->queue, t->buffer[i], 0, t->size[i]);
+    }
+    if (status != TARN_OK) {
+        tarn_trainer_destroy(&t);
+        return status;
+    }
+    *trainer = t;
+    return TARN_OK;
+}
+
+void tarn_trainer_destroy(tarn_trainer **trainer)
+{
+    tarn_trainer *t = *trainer;
+    if (t == NULL)
+        return;
+    if (t->in_flight && t->event != NULL)
+        tarn_event_wait(t->event, TARN_FOREVER);
+    free_host_memory(t);
+    free_device_objects(t);
+    tarn_free(t);
+    *trainer = NULL;
+}
+
+void tarn_trainer_stage(tarn_trainer *t, uint32_t i, const int8_t *features, float unit,
+                        uint32_t label)
+{
+    uint32_t inputs = t->shape.inputs;
+    float *to =
+        (float *)t->memory[TILES] + (size_t)(i / TARN_LANES) * inputs * TARN_LANES + i % TARN_LANES;
+    for (uint32_t f = 0; f < inputs; f++)
+        to[f * TARN_LANES] = (float)features[f] * unit;
+    ((uint32_t *)t->memory[LABELS])[i] = label;
+}
+
+void tarn_trainer_set_rate(tarn_trainer *t, float rate)
+{
+    t->rate = rate;
+}
+
+static void take_losses(tarn_trainer *t, uint32_t steps)
+{
+    const float *losses = t->memory[LOSSES];
+    float sum = 0;
+    uint32_t finite = 0;
+    for (uint32_t i = 0; i < steps; i++)
+        if (isfinite(losses[i])) {
+            sum += losses[i];
+            finite++;
+        }
+    t->loss = finite > 0 ? sum / (float)finite : NAN;
+    t->steps += steps;
+}
+
+static struct tarn_train_constants constants_for(const tarn_trainer *t, uint32_t steps)
+{
+    return (struct tarn_train_constants){
+        .steps = steps,
+        .batch = t->batch,
+        .first_step = t->steps > UINT32_MAX / 2 ? UINT32_MAX / 2 : (uint32_t)t->steps,
+        .rate = t->rate,
+        .beta1 = 0.9f,
+        .beta2 = 0.999f,
+        .epsilon = 1e-7f,
+    };
+}
+
+static void train_on_host(tarn_trainer *t, uint32_t steps)
+{
+    struct tarn_train_constants constants = constants_for(t, steps);
+    struct tarn_train_state state = {t->memory[WEIGHTS], t->memory[M], t->memory[V]};
+    tarn_train_host(&t->shape, &state, &constants, t->memory[TILES], t->memory[LABELS],
+                    t->memory[LOSSES]);
+    take_losses(t, steps);
+}
+
+static tarn_status launch(tarn_trainer *t, uint32_t steps)
+{
+    struct tarn_train_constants constants = constants_for(t, steps);
+    size_t samples = (size_t)steps * t->batch;
+    tarn_status status = tarn_buffer_upload(
+        t->queue, t->buffer[TILES], 0, tarn_shape_tile_floats(&t->shape, samples) * sizeof(float));
+    if (status == TARN_OK)
+        status = tarn_buffer_upload(t->queue, t->buffer[LABELS], 0, samples * sizeof(uint32_t));
+    tarn_event_release(&t->event);
+    if (status == TARN_OK)
+        status = tarn_queue_submit(t->queue,
+                                   &(struct tarn_launch){
+                                       .kernel = t->kernel,
+                                       .buffers = t->buffer,
+                                       .constants = &constants,
+                                       .groups = tarn_kernel_groups(t->kernel, t->batch),
+                                   },
+                                   &t->event);
+    /* Adam's moments come back too: the host takes over from here if the device is lost */
+    static const int results[] = {WEIGHTS, M, V, LOSSES};
+    for (int i = 0; i < 4 && status == TARN_OK; i++)
+        status = tarn_buffer_download(t->queue, t->buffer[results[i]], 0, t->size[results[i]]);
+    return status;
+}
+
+/* What the last finished launch left in the host's views goes on on the host. */
+static tarn_status move_to_host(tarn_trainer *t, tarn_status reason)
+{
+    tarn_log(TARN_LOG_WARNING, "net: training leaves the device (%s): going on on the host",
+             tarn_status_message(reason));
+    void *old[BUFFERS];
+    memcpy(old, t->memory, sizeof old);
+    tarn_status status = make_on_host(t);
+    if (status != TARN_OK) {
+        free_host_memory(t);
+        memcpy(t->memory, old, sizeof old);
+        t->on_device = true;
+        return status;
+    }
+    for (int i = WEIGHTS; i <= LABELS; i++)
+        memcpy(t->memory[i], old[i], t->size[i]);
+    if (!tarn_net_is_finite(t->memory[WEIGHTS], t->size[WEIGHTS] / sizeof(float)) ||
+        !tarn_net_is_finite(t->memory[V], t->size[V] / sizeof(float)))
+        status = TARN_CORRUPT;
+    free_device_objects(t);
+    return status;
+}
+
+tarn_status tarn_trainer_submit(tarn_trainer *t, uint32_t steps)
+{
+    if (t->in_flight)
+        return TARN_BUSY;
+    if (steps == 0 || steps > t->most_steps)
+        return TARN_INVALID;
+    t->flying_steps = steps;
+    if (t->on_device) {
+        tarn_status status = launch(t, steps);
+        if (status == TARN_BUSY)
+            return status;
+        if (status == TARN_OK) {
+            t->in_flight = true;
+            return TARN_OK;
+        }
+        status = move_to_host(t, status);
+        if (status != TARN_OK)
+            return status;
+    }
+    uint64_t begin = tarn_clock_ns();
+    train_on_host(t, steps);
+    t->device_ns += tarn_clock_ns() - begin;
+    t->launches++;
+    t->in_flight = true;
+    return TARN_OK;
+}
+
+tarn_status tarn_trainer_wait(tarn_trainer *t, uint64_t timeout_us)
+{
+    if (!t->in_flight)
+        return TARN_NOT_FOUND;
+    if (t->event == NULL) { /* done at submit, on the host */
+        t->in_flight = false;
+        return TARN_OK;
+    }
+    tarn_status status = tarn_event_wait(t->event, timeout_us);
+    if (status == TARN_TIMEOUT)
+        return status;
+    t->in_flight = false;
+    if (status != TARN_OK) {
+        status = move_to_host(t, status);
+        if (status == TARN_OK)
+            train_on_host(t, t->flying_steps);
+        return status;
+    }
+    struct tarn_event_times times;
+    if (tarn_event_get_times(t->event, &times) == TARN_OK)
+        t->device_ns += times.end_ns - times.start_ns;
+    t->launches++;
+    tarn_event_release(&t->event);
+    status = tarn_queue_finish(t->queue, TARN_FOREVER); /* the downloads behind the launch */
+    take_losses(t, t->flying_steps);
+    return status;
+}
+
+const float *tarn_trainer_weights(const tarn_trainer *t)
+{
+    return t->memory[WEIGHTS];
+}
+
+float tarn_trainer_loss(const tarn_trainer *t)
+{
+    return t->loss;
+}
+
+uint64_t tarn_trainer_steps(const tarn_trainer *t)
+{
+    return t->steps;
+}
+
+void tarn_trainer_times(const tarn_trainer *t, uint64_t *device_ns, uint64_t *launches)
+{
+    *device_ns = t->device_ns;
+    *launches = t->launches;
+}

@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The half of the suite in which things go wrong. */
+#include "suite.h"
+
+#include "bench.h"
+
+static void nothing_in_particular(const struct tarn_host_launch *launch)
+{
+    (void)launch;
+}
+
+static void bad_kernels_say_why(void)
+{
+    struct bench bench;
+    bench_open(&bench);
+    REQUIRE(bench.queue != NULL);
+    static const char *const long_list[] = {"A", "B", "C", "D", "E", "F", "G",
+                                            "H", "I", "J", "K", "L", "M", NULL};
+    static const char *const bad_list[] = {"A B", NULL};
+    struct tarn_kernel_source good = append_source;
+    good.host = nothing_in_particular;
+    struct tarn_kernel_source bad[9];
+    for (int i = 0; i < 9; i++)
+        bad[i] = good;
+    bad[0].name = "9lives";
+    bad[1].buffer_count = 0;
+    bad[2].buffer_count = TARN_MAX_BUFFERS + 1;
+    bad[3].constants_size = TARN_MAX_CONSTANTS_SIZE + 1;
+    bad[4].gpu_local_size = 3;
+    bad[5].defines = long_list;
+    bad[6].defines = bad_list;
+    bad[7].defines = scale_defines; /* and no values */
+    bad[8].name = NULL;
+    for (int i = 0; i < 9; i++) {
+        struct tarn_error error = {0};
+        tarn_kernel *kernel = NULL;
+        struct tarn_kernel_params params = {.source = &bad[i], .defines = NULL};
+        int32_t values[13] = {0};
+        if (i == 5 || i == 6)
+            params.defines = values;
+        CHECK(tarn_kernel_create(bench.device, &params, &kernel, &error) == TARN_INVALID);
+        CHECK(kernel == NULL && error.message[0] != '\0');
+    }
+    struct tarn_error error = {0};
+    tarn_kernel *kernel = NULL;
+    CHECK(tarn_kernel_create(bench.device, &(struct tarn_kernel_params){0}, &kernel, &error) ==
+          TARN_INVALID);
+
+    struct tarn_kernel_source none = {.name = "none", .buffer_count = 1};
+    CHECK(tarn_kernel_create(bench.device, &(struct tarn_kernel_params){.source = &none}, &kernel,
+                             &error) == TARN_UNSUPPORTED);
+    CHECK(strstr(error.message, "none") != NULL);
+    if (tarn_device_get_info(bench.device)->type != TARN_DEVICE_HOST) {
+        struct tarn_kernel_source broken = good;
+        broken.opencl_gpu = "__kernel void append(__global uint *state, uint digit)\n"
+                            "{ state[0] = undeclared_thing; }\n";
+        CHECK(tarn_kernel_create(bench.device, &(struct tarn_kernel_params){.source = &broken},
+                                 &kernel, &error) == TARN_COMPILE);
+        CHECK(kernel == NULL && strstr(error.message, "undeclared_thing") != NULL);
+        broken = good;
+        broken.name = "somebody_else"; /* the text has no such kernel */
+        CHECK(tarn_kernel_create(bench.device, &(struct tarn_kernel_params){.source = &broken},
+                                 &kernel, &error) == TARN_COMPILE);
+        broken = good;
+        broken.buffer_count = 2; /* the text takes one */
+        CHECK(tarn_kernel_create(bench.device, &(struct tarn_kernel_params){.source = &broken},
+                                 &kernel, &error) == TARN_COMPILE);
+        CHECK(strstr(error.message, "arguments") != NULL);
+        broken = good;
+        broken.gpu_local_size = 1u << 30;
+        CHECK(tarn_kernel_create(bench.device, &(struct tarn_kernel_params){.source = &broken},
+                                 &kernel, &error) == TARN_UNSUPPORTED);
+    }
+    bench_close(&bench);
+}
+
+static void bad_launches_are_refused(void)
+{
+    struct bench bench, other;
+    bench_open(&bench);
+    bench_open(&other);
+    REQUIRE(bench.queue != NULL && other.queue != NULL);
+    tarn_kernel *kernel = make_kernel(&bench, &append_source, NULL);
+    tarn_kernel *foreign_kernel = make_kernel(&other, &append_source, NULL);
+    tarn_buffer *state = make_buffer(&bench, 1), *foreign = make_buffer(&other, 1), *none = NULL;
+    REQUIRE(kernel != NULL && foreign_kernel != NULL && state != NULL && foreign != NULL);
+    uint32_t digit = 1;
+    const struct tarn_launch good = {
+        .kernel = kernel, .buffers = &state, .constants = &digit, .groups = 1};
+    tarn_event *event = NULL;
+    struct tarn_launch bad = good;
+    bad.kernel = NULL;
+    CHECK(tarn_queue_submit(bench.queue, &bad, &event) == TARN_INVALID);
+    bad = good;
+    bad.kernel = foreign_kernel;
+    CHECK(tarn_queue_submit(bench.queue, &bad, &event) == TARN_INVALID);
+    bad = good;
+    bad.buffers = &foreign;
+    CHECK(tarn_queue_submit(bench.queue, &bad, &event) == TARN_INVALID);
+    bad.buffers = &none;
+    CHECK(tarn_queue_submit(bench.queue, &bad, &event) == TARN_INVALID);
+    bad.buffers = NULL;
+    CHECK(tarn_queue_submit(bench.queue, &bad, &event) == TARN_INVALID);
+    bad = good;
+    bad.constants = NULL;
+    CHECK(tarn_queue_submit(bench.queue, &bad, &event) == TARN_INVALID);
+    bad = good;
+    bad.groups = 0;
+    CHECK(tarn_queue_submit(bench.queue, &bad, &event) == TARN_INVALID);
+    CHECK(tarn_queue_submit(NULL, &good, &event) == TARN_INVALID);
+    CHECK(tarn_queue_mark(bench.queue, NULL) == TARN_INVALID);
+    CHECK(tarn_buffer_upload(bench.queue, foreign, 0, 4) == TARN_INVALID);
+    CHECK(event == NULL);
+    CHECK(tarn_queue_submit(bench.queue, &good, &event) == TARN_OK);
+    CHECK(tarn_event_wait(event, TARN_FOREVER) == TARN_OK);
+    tarn_event_release(&event);
+    tarn_buffer_destroy(&state);
+    tarn_buffer_destroy(&foreign);
+    tarn_kernel_destroy(&kernel);
+    tarn_kernel_destroy(&foreign_kernel);
+    bench_close(&other);
+    bench_close(&bench);
+}
+
+/* ---- states ---- */
+
+static void a_lost_device_stays_lost(void)
+{
+    struct bench bench;
+    bench_open(&bench);
+    REQUIRE(bench.queue != NULL);
+    tarn_kernel *kernel = make_kernel(&bench, &append_source, NULL), *more = NULL;
+    tarn_buffer *state = make_buffer(&bench, 1), *another = NULL;
+    tarn_queue *queue = NULL;
+    REQUIRE(kernel != NULL && state != NULL);
+    uint32_t digit = 1;
+    struct tarn_launch launch = {
+        .kernel = kernel, .buffers = &state, .constants = &digit, .groups = 1};
+    tarn_event *event = NULL, *mark = NULL;
+    REQUIRE(tarn_queue_submit(bench.queue, &launch, &event) == TARN_OK);
+    CHECK(tarn_queue_finish(bench.queue, TARN_FOREVER) == TARN_OK);
+    tarn_device_mark_lost(bench.device);
+    struct tarn_event_times times;
+    struct tarn_error error = {0};
+    CHECK(tarn_device_is_lost(bench.device));
+    CHECK(tarn_event_wait(event, TARN_FOREVER) == TARN_DEVICE_LOST);
+    CHECK(tarn_event_get_times(event, &times) == TARN_DEVICE_LOST);
+    CHECK(tarn_queue_finish(bench.queue, TARN_FOREVER) == TARN_DEVICE_LOST);
+    CHECK(tarn_queue_submit(bench.queue, &launch, NULL) == TARN_DEVICE_LOST);
+    CHECK(tarn_queue_mark(bench.queue, &mark) == TARN_DEVICE_LOST);
+    CHECK(tarn_buffer_upload(bench.queue, state, 0, 4) == TARN_DEVICE_LOST);
+    CHECK(tarn_buffer_download(bench.queue, state, 0, 4) == TARN_DEVICE_LOST);
+    CHECK(tarn_buffer_create(bench.device, &(struct tarn_buffer_params){.size = 4}, &another) ==
+          TARN_DEVICE_LOST);
+    CHECK(tarn_queue_create(bench.device, &(struct tarn_queue_params){TARN_PRIORITY_LOW}, &queue) ==
+          TARN_DEVICE_LOST);
+    CHECK(tarn_kernel_create(bench.device, &(struct tarn_kernel_params){.source = &append_source},
+                             &more, &error) == TARN_DEVICE_LOST);
+    CHECK(another == NULL && queue == NULL && more == NULL && mark == NULL);
+    CHECK(tarn_buffer_data(state) != NULL); /* the host's bytes are still there */
+    tarn_event_release(&event);
+    tarn_buffer_destroy(&state);
+    tarn_kernel_destroy(&kernel);
+    bench_close(&bench);
+    bench_open(&bench); /* and it can be tried again */
+    CHECK(bench.queue != NULL);
+    bench_close(&bench);
+}
+
+static void a_device_outlives_its_objects(void)
+{
+    struct bench bench;
+    bench_open(&bench);
+    REQUIRE(bench.queue != NULL);
+    tarn_device *device = bench.device, *kept = bench.device;
+    tarn_device_close(&device); /* too early: refused */
+    CHECK(device == NULL);
+    CHECK(tarn_queue_finish(bench.queue, TARN_FOREVER) == TARN_OK);
+    bench.device = kept;
+    bench_close(&bench);
+}
+
+/* One launch from nothing to its result; whatever stands in the way is the status. */
+static tarn_status go_all_the_way(void)
+{
+    tarn_device *device = NULL;
+    tarn_queue *queue = NULL;
+    tarn_buffer *in = NULL, *hidden = NULL;
+    tarn_kernel *kernel = NULL;
+    tarn_event *event = NULL, *mark = NULL;
+    struct tarn_error error = {0};
+    tarn_status status =
+        tarn_device_open(&(struct tarn_device_params){.id = suite_id}, &device, &error);
+    if (status == TARN_OK)
+        status = tarn_queue_create(device, &(struct tarn_queue_params){0}, &queue);
+    if (status == TARN_OK)
+        status = tarn_buffer_create(device, &(struct tarn_buffer_params){.size = 4}, &in);
+    if (status == TARN_OK)
+        status = tarn_buffer_create(
+            device, &(struct tarn_buffer_params){.size = 4, .device_only = true}, &hidden);
+    if (status == TARN_OK)
+        status = tarn_kernel_create(device, &(struct tarn_kernel_params){.source = &append_source},
+                                    &kernel, &error);
+    uint32_t digit = 3;
+    if (status == TARN_OK)
+        status = tarn_queue_submit(
+            queue,
+            &(struct tarn_launch){
+                .kernel = kernel, .buffers = &in, .constants = &digit, .groups = 1},
+            &event);
+    if (status == TARN_OK)
+        status = tarn_buffer_download(queue, in, 0, 4);
+    if (status == TARN_OK)
+        status = tarn_queue_mark(queue, &mark);
+    if (status == TARN_OK)
+        status = tarn_event_wait(mark, TARN_FOREVER);
+    if (status == TARN_OK)
+        CHECK_NUMBER(word(in, 0), 3);
+    tarn_event_release(&mark);
+    tarn_event_release(&event);
+    tarn_queue_destroy(&queue);
+    tarn_kernel_destroy(&kernel);
+    tarn_buffer_destroy(&hidden);
+    tarn_buffer_destroy(&in);
+    if (device != NULL)
+        CHECK_NUMBER(atomic_load(&device->children), 0);
+    tarn_device_close(&device);
+    return status;
+}
+
+/*
+ * Each allocation of the way fails once. Where it was for something that can be missing, such as a
+ * list of extensions, the way goes on.
+ */
+static void running_out_of_memory_is_a_status(void)
+{
+    CHECK(go_all_the_way() == TARN_OK);
+    int refused = 0;
+    bool met = true;
+    for (long after = 0; met && after < 100; after++) {
+        atomic_store(&wrapped_until_failure, after);
+        tarn_status status = go_all_the_way();
+        met = atomic_exchange(&wrapped_until_failure, -1) < 0;
+        CHECK(status == TARN_NO_MEMORY || status == TARN_OK);
+        refused += status == TARN_NO_MEMORY;
+    }
+    CHECK(!met);         /* in the end nothing failed any more */
+    CHECK(refused >= 7); /* the device, the queue, two buffers, the kernel, two events */
+}
+
+int gpu_suite_errors(const char *id)
+{
+    static const struct check_case cases[] = {
+        CASE(bad_kernels_say_why),
+        CASE(bad_launches_are_refused),
+        CASE(a_lost_device_stays_lost),
+        CASE(a_device_outlives_its_objects),
+        CASE(running_out_of_memory_is_a_status),
+    };
+    suite_id = id;
+    return check_run(cases, sizeof cases / sizeof cases[0]);
+}

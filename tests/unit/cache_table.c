@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "../check.h"
+
+#include "base/hash.h"
+#include "base/rng.h"
+#include "cache/table.h"
+
+static void slots_come_clean_and_are_used_again(void)
+{
+    struct tarn_table table;
+    uint32_t slot, again;
+    REQUIRE(tarn_table_init(&table, 0, NULL) == TARN_OK);
+    CHECK(!tarn_table_is_resident(&table, 0));
+    REQUIRE(tarn_table_insert(&table, 42, &slot) == TARN_OK);
+    CHECK_NUMBER(table.count, 1);
+    CHECK_NUMBER(tarn_table_hash(&table, slot), 42);
+    CHECK_NUMBER(tarn_table_resident(&table, 0), slot);
+    CHECK(tarn_table_is_resident(&table, slot) && !tarn_table_is_resident(&table, slot + 1));
+    CHECK(!tarn_table_is_resident(&table, TARN_NONE));
+    CHECK(*tarn_table_entry(&table, slot) == NULL);
+    struct tarn_meta *meta = tarn_table_meta(&table, slot);
+    CHECK(meta->prev == TARN_NONE && meta->next == TARN_NONE);
+    meta->freq = 9;
+    *tarn_table_entry(&table, slot) = &slot;
+    tarn_table_remove(&table, slot);
+    CHECK(!tarn_table_is_resident(&table, slot));
+    CHECK_NUMBER(tarn_index_count(table.index), 0);
+    REQUIRE(tarn_table_insert(&table, 43, &again) == TARN_OK);
+    CHECK_NUMBER(again, slot);
+    CHECK_NUMBER(meta->freq, 0);
+    CHECK(*tarn_table_entry(&table, again) == NULL);
+    tarn_table_free(&table);
+    tarn_table_free(&table);
+}
+
+static void residents_stay_dense(void)
+{
+    enum { MOST = 20000 };
+    struct tarn_table table;
+    struct tarn_rng rng;
+    uint64_t next_hash = 1;
+    bool *seen = calloc(MOST + TARN_TABLE_CHUNK, 1);
+    tarn_rng_seed(&rng, 4);
+    REQUIRE(tarn_table_init(&table, 100, NULL) == TARN_OK);
+    for (int i = 0; i < 400000; i++) {
+        uint32_t slot;
+        if (table.count == 0 || (table.count < MOST && tarn_rng_below(&rng, 100) < 55)) {
+            uint64_t hash = tarn_mix64(next_hash++);
+            REQUIRE(tarn_table_insert(&table, hash, &slot) == TARN_OK);
+            *tarn_table_entry(&table, slot) = (void *)(uintptr_t)hash;
+        } else {
+            slot = tarn_table_resident(&table, tarn_rng_below(&rng, table.count));
+            REQUIRE(tarn_table_is_resident(&table, slot));
+            tarn_table_remove(&table, slot);
+        }
+    }
+    CHECK(table.slots <= MOST + TARN_TABLE_CHUNK);
+    CHECK_NUMBER(tarn_index_count(table.index), table.count);
+    for (uint32_t i = 0; i < table.count; i++) {
+        uint32_t slot = tarn_table_resident(&table, i);
+        CHECK(!seen[slot]);
+        seen[slot] = true;
+        CHECK_NUMBER(tarn_table_meta(&table, slot)->position, i);
+        CHECK(*tarn_table_entry(&table, slot) == (void *)(uintptr_t)tarn_table_hash(&table, slot));
+        CHECK(tarn_index_find(table.index, tarn_table_hash(&table, slot), NULL, NULL) == slot);
+    }
+    for (uint32_t slot = 0; slot < table.slots; slot++)
+        CHECK(tarn_table_is_resident(&table, slot) == seen[slot]);
+    /* 48 bytes of metadata, 20 of the rest, and the index */
+    CHECK(tarn_table_memory(&table) < table.slots * (68 + 20));
+    tarn_table_free(&table);
+    free(seen);
+}
+
+static void addresses_stay(void)
+{
+    struct tarn_table table;
+    uint32_t first, slot;
+    REQUIRE(tarn_table_init(&table, 0, NULL) == TARN_OK);
+    REQUIRE(tarn_table_insert(&table, 1, &first) == TARN_OK);
+    struct tarn_meta *meta = tarn_table_meta(&table, first);
+    meta->last = 99;
+    for (uint64_t i = 2; i < 50000; i++)
+        REQUIRE(tarn_table_insert(&table, tarn_mix64(i), &slot) == TARN_OK);
+    CHECK(tarn_table_meta(&table, first) == meta && meta->last == 99);
+    tarn_table_free(&table);
+}
+
+static void lists_link_both_ways(void)
+{
+    struct tarn_table table;
+    struct tarn_list list = TARN_LIST_EMPTY;
+    uint32_t slot[5];
+    REQUIRE(tarn_table_init(&table, 5, NULL) == TARN_OK);
+    for (uint32_t i = 0; i < 5; i++) {
+        REQUIRE(tarn_table_insert(&table, tarn_mix64(i), &slot[i]) == TARN_OK);
+        tarn_list_push_head(&table, &list, slot[i]);
+    }
+    tarn_list_remove(&table, &list, slot[2]); /* inside */
+    tarn_list_remove(&table, &list, slot[4]); /* head */
+    tarn_list_remove(&table, &list, slot[0]); /* tail */
+    CHECK_NUMBER(list.count, 2);
+    CHECK(list.head == slot[3] && list.tail == slot[1]);
+    CHECK(tarn_table_meta(&table, slot[3])->next == slot[1]);
+    CHECK(tarn_table_meta(&table, slot[1])->prev == slot[3]);
+    tarn_list_remove(&table, &list, slot[3]);
+    tarn_list_remove(&table, &list, slot[1]);
+    CHECK(list.head == TARN_NONE && list.tail == TARN_NONE && list.count == 0);
+    tarn_table_free(&table);
+}
+
+CHECK_MAIN(CASE(slots_come_clean_and_are_used_again), CASE(residents_stay_dense),
+           CASE(addresses_stay), CASE(lists_link_both_ways))

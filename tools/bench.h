@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * @file
+ * What the benches of `tarn bench` share: the device, times and medians. Two ways are measured in
+ * turns (A B A B), so that a change of the machine's speed meets both.
+ */
+#ifndef TARN_TOOLS_BENCH_H
+#define TARN_TOOLS_BENCH_H
+
+#include <stdint.h>
+
+#include <tarn/gpu.h>
+
+#include "cli.h"
+
+/** A device, a queue on it, and what went wrong if something did. */
+struct tarn_bench {
+    struct tarn_cli *cli;
+    tarn_device *device;
+    tarn_queue *queue;
+    struct tarn_error error;
+};
+
+/** Opens --device. TARN_EXIT_OK, or an exit code after a message. */
+int tarn_bench_open(struct tarn_bench *bench, struct tarn_cli *cli);
+void tarn_bench_close(struct tarn_bench *bench);
+
+/** A buffer whose host side holds a copy of `data` (or zeros if NULL), uploaded; NULL: see error.
+ */
+tarn_buffer *tarn_bench_buffer(struct tarn_bench *bench, const void *data, size_t size);
+
+enum { TARN_BENCH_ROUNDS = 64 };
+
+/** Wall and process CPU time of one round. */
+struct tarn_bench_clock {
+    uint64_t wall_ns, cpu_ns;
+};
+struct tarn_bench_clock tarn_bench_start(void);
+
+/** Times of a way, in ns for each element. */
+struct tarn_bench_times {
+    double wall[TARN_BENCH_ROUNDS], cpu[TARN_BENCH_ROUNDS];
+    int rounds;
+};
+/** Adds a round of `elements` begun at `start`; beyond TARN_BENCH_ROUNDS nothing is added. */
+void tarn_bench_stop(struct tarn_bench_times *times, struct tarn_bench_clock start,
+                     double elements);
+/** Middle of the rounds; reorders them. */
+double tarn_bench_wall(struct tarn_bench_times *times);
+double tarn_bench_cpu(struct tarn_bench_times *times);
+
+/** A failure of `status` into bench->error, saying what; returns the exit code after printing it.
+ */
+int tarn_bench_fail(struct tarn_bench *bench, tarn_status status, const char *what);
+
+/** Prints the rows as CLI.md's object, or the table where JSON isn't asked for; frees both. */
+int tarn_bench_print(struct tarn_bench *bench, const char *name, struct cJSON *rows,
+                     tarn_table *table);
+
+extern const struct tarn_command tarn_bench_lookup, tarn_bench_score, tarn_bench_train;
+
+#endif

@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* `tarn model`: making models from traces, and looking at them. */
+#include "cli.h"
+
+#include <cjson/cJSON.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "sim/collect.h"
+
+/* ---- train ---- */
+
+struct training {
+    struct tarn_progress progress;
+    uint32_t steps;
+    float loss;
+};
+
+static int report_steps(void *user, uint32_t done, float loss)
+{
+    struct training *training = user;
+    training->loss = loss;
+    tarn_progress_update(&training->progress, (double)done / training->steps);
+    return 1;
+}
+
+/* Weights of a network that has seen nothing: one gradient step from random ones. */
+static tarn_status make_novice(uint64_t seed, tarn_model **model, struct tarn_error *error)
+{
+    static const struct tarn_model_sample blank;
+    const struct tarn_model_run run = {&blank, 1};
+    return tarn_model_pretrain(
+        &(struct tarn_model_pretrain_params){
+            .runs = &run, .run_count = 1, .steps = 1, .seed = seed},
+        model, error);
+}
+
+static char *describe(const struct tarn_trace_data *const *traces, size_t count, uint64_t rounds,
+                      uint32_t steps, uint64_t seed)
+{
+    char *text = NULL;
+    size_t size;
+    FILE *file = open_memstream(&text, &size);
+    if (file == NULL)
+        return NULL;
+    fprintf(file,
+            "tarn %s model train, seed %" PRIu64 ", %" PRIu64 " rounds of %" PRIu32 " steps\n",
+            TARN_VERSION, seed, rounds, steps);
+    for (size_t i = 0; i < count; i++)
+        fprintf(file, "%s: %zu requests, %" PRIu32 " objects\n", traces[i]->name, traces[i]->count,
+                traces[i]->objects);
+    return fclose(file) == 0 ? text : NULL;
+}
+
+static tarn_status train(const struct tarn_cli *cli, const struct tarn_trace_data *const *traces,
+                         size_t count, uint64_t rounds, uint32_t steps, tarn_model **model,
+                         struct tarn_collected *last, struct training *training,
+                         struct tarn_error *error)
+{
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    char *provenance = describe(traces, count, rounds, steps, cli->seed);
+    tarn_status status = provenance != NULL
+                             ? TARN_OK
+                             : tarn_fail(error, TARN_NO_MEMORY, "model train: out of memory");
+    if (status == TARN_OK && *model == NULL)
+        status = make_novice(cli->seed, model, error);
+    training->steps = steps;
+    for (uint64_t round = 0; round < rounds && status == TARN_OK; round++) {
+        tarn_collected_free(last);
+        tarn_progress_start(&training->progress, cli, "collecting samples");
+        status = tarn_collect(traces, count,
+                              &(struct tarn_collect_params){
+                                  .model = *model,
+                                  .threads = cores > 0 ? (unsigned)cores : 1,
+                                  .seed = cli->seed + round,
+                                  .progress = tarn_progress_callback,
+                                  .user = &training->progress,
+                              },
+                              last, error);
+        tarn_progress_end(&training->progress);
+        if (status == TARN_OK && last->run_count == 0)
+            status = tarn_fail(error, TARN_INVALID,
+                               "model train: the traces are too short: no run gave 1000 samples");
+        if (status != TARN_OK)
+            break;
+        tarn_progress_start(&training->progress, cli, "training");
+        tarn_model *trained = NULL;
+        status = tarn_model_pretrain(
+            &(struct tarn_model_pretrain_params){
+                .runs = last->runs,
+                .run_count = last->run_count,
+                .steps = steps,
+                .seed = cli->seed + round,
+                .provenance = provenance,
+                .progress = report_steps,
+                .user = training,
+            },
+            &trained, error);
+        tarn_progress_end(&training->progress);
+        if (status == TARN_OK) {
+            tarn_model_destroy(model);
+            *model = trained;
+        }
+    }
+    free(provenance);
+    return status;
+}
+
+static int report(const struct tarn_cli *cli, const char *output, const tarn_model *model,
+                  const struct tarn_collected *collected, float loss)
+{
+    struct tarn_model_info info;
+    tarn_model_get_info(model, &info);
+    if (cli->json) {
+        cJSON *json = cJSON_CreateObject();
+        cJSON_AddStringToObject(json, "tarn", TARN_VERSION);
+        cJSON_AddStringToObject(json, "file", output);
+        tarn_json_integer(json, "bytes", info.file_size);
+        tarn_json_integer(json, "parameters", info.parameters);
+        tarn_json_integer(json, "runs", collected->run_count);
+        tarn_json_integer(json, "samples", collected->samples);
+        tarn_json_integer(json, "requests", collected->requests);
+        tarn_json_number(json, "loss", (double)loss);
+        return tarn_cli_print_json(cli, json);
+    }
+    if (!cli->quiet && strcmp(output, "-") != 0)
+        printf("%s: %zu bytes, from %zu samples of %zu runs, %" PRIu64 " requests; loss %.4f\n",
+               output, info.file_size, collected->samples, collected->run_count,
+               collected->requests, (double)loss);
+    return TARN_EXIT_OK;
+}
+
+static int tarn_cmd_model_train(struct tarn_cli *cli, int argc, char **argv)
+{
+    const char *output = tarn_cli_value(cli, "output"), *start = tarn_cli_value(cli, "model");
+    uint64_t rounds = 2, steps = 80000, limit = 0;
+    struct training training = {0};
+    struct tarn_error error = {0};
+    struct tarn_collected collected = {0};
+    tarn_model *model = NULL;
+    tarn_status status = TARN_OK;
+    int code;
+    if (argc < 1)
+        return tarn_cli_usage(cli, "a TRACE is needed");
+    if (output == NULL)
+        return tarn_cli_usage(cli, "where to? -o FILE is needed");
+    if ((code = tarn_cli_integer(cli, "rounds", 1, 10, &rounds)) != TARN_EXIT_OK ||
+        (code = tarn_cli_integer(cli, "steps", 1, 10000000, &steps)) != TARN_EXIT_OK ||
+        (code = tarn_cli_integer(cli, "limit", 1, UINT64_MAX, &limit)) != TARN_EXIT_OK)
+        return code;
+    struct tarn_trace_data **traces = calloc((size_t)argc, sizeof(struct tarn_trace_data *));
+    if (traces == NULL)
+        status = tarn_fail(&error, TARN_NO_MEMORY, "model train: out of memory");
+    for (int i = 0; i < argc && status == TARN_OK; i++)
+        status = tarn_trace_load(argv[i], &(struct tarn_trace_load_params){.limit = limit},
+                                 &traces[i], &error);
+    if (status == TARN_OK && start != NULL)
+        status = tarn_model_load(start, &model, &error);
+    if (status == TARN_OK)
+        status = train(cli, (const struct tarn_trace_data *const *)traces, (size_t)argc, rounds,
+                       (uint32_t)steps, &model, &collected, &training, &error);
+    if (status == TARN_OK)
+        status = tarn_model_save(model, output, &error);
+    code = status == TARN_OK ? report(cli, output, model, &collected, training.loss)
+                             : tarn_cli_fail(cli, &error);
+    tarn_collected_free(&collected);
+    tarn_model_destroy(&model);
+    for (int i = 0; i < argc && traces != NULL; i++)
+        tarn_trace_data_free(&traces[i]);
+    free(traces);
+    return code;
+}
+
+static const struct tarn_cli_option train_options[] = {
+    {"output", 'o', "FILE", "the model to write; - is standard output"},
+    {"model", 0, "FILE", "scores the first round's evictions (a random network)"},
+    {"rounds", 0, "N", "times that samples are collected with the model of the round before (2)"},
+    {"steps", 0, "N", "gradient steps of 256 samples in each round (80000)"},
+    {"limit", 0, "N", "only the first N requests of each trace"},
+    {NULL},
+};
+
+static const struct tarn_command tarn_command_model_train = {
+    .name = "train",
+    .run = tarn_cmd_model_train,
+    .summary = "make a model from traces",
+    .usage = "TRACE... -o FILE",
+    .description =
+        "Replays each trace through caches of 0.2, 1, 3, 10 and 25 % of its footprint, with\n"
+        "all keys and with three in ten, and trains a network on what became of the objects\n"
+        "that were considered for eviction. The model's file says which traces it comes from.",
+    .options = train_options,
+    .examples = "tarn model train monday.csv.zst tuesday.csv.zst -o site.model\n",
+};
+
+/* ---- info and verify ---- */
+
+static int load_argument(struct tarn_cli *cli, int argc, char **argv, tarn_model **model)
+{
+    struct tarn_error error;
+    if (argc > 1)
+        return tarn_cli_usage(cli, "one FILE is enough");
+    tarn_status status = argc == 0 ? tarn_model_load_default(model, &error)
+                                   : tarn_model_load(argv[0], model, &error);
+    return status == TARN_OK ? TARN_EXIT_OK : tarn_cli_fail(cli, &error);
+}
+
+static int tarn_cmd_model_info(struct tarn_cli *cli, int argc, char **argv)
+{
+    tarn_model *model = NULL;
+    struct tarn_model_info info;
+    char hash[24];
+    int code = load_argument(cli, argc, argv, &model);
+    if (code != TARN_EXIT_OK)
+        return code;
+    tarn_model_get_info(model, &info);
+    snprintf(hash, sizeof hash, "%016" PRIx64, info.hash);
+    if (cli->json) {
+        cJSON *json = cJSON_CreateObject();
+        const int shape[] = {(int)info.inputs, (int)info.hidden1, (int)info.hidden2,
+                             (int)info.outputs};
+        cJSON_AddStringToObject(json, "tarn", TARN_VERSION);
+        cJSON_AddItemToObject(json, "shape", cJSON_CreateIntArray(shape, 4));
+        tarn_json_integer(json, "parameters", info.parameters);
+        tarn_json_integer(json, "bytes", info.file_size);
+        cJSON_AddStringToObject(json, "hash", hash);
+        cJSON_AddStringToObject(json, "provenance", info.provenance);
+        code = tarn_cli_print_json(cli, json);
+    } else {
+        printf("network     %u-%u-%u-%u, %u parameters\nfile        %zu bytes\nweights     %s\n"
+               "provenance  ",
+               info.inputs, info.hidden1, info.hidden2, info.outputs, info.parameters,
+               info.file_size, hash);
+        for (const char *c = info.provenance; *c != '\0'; c++) {
+            putchar(*c);
+            if (*c == '\n' && c[1] != '\0')
+                printf("            ");
+        }
+        if (info.provenance[0] == '\0')
+            printf("unknown\n");
+    }
+    tarn_model_destroy(&model);
+    return code;
+}
+
+static const struct tarn_command tarn_command_model_info = {
+    .name = "info",
+    .run = tarn_cmd_model_info,
+    .summary = "show what a model is and where it comes from",
+    .usage = "[FILE]",
+    .description = "Without FILE: the model that is built in.",
+    .examples = "tarn model info\ntarn model info site.model --json\n",
+};
+
+static int tarn_cmd_model_verify(struct tarn_cli *cli, int argc, char **argv)
+{
+    tarn_model *model = NULL;
+    int code = load_argument(cli, argc, argv, &model);
+    if (code != TARN_EXIT_OK)
+        return code;
+    tarn_model_destroy(&model);
+    const char *name = argc == 0 ? "built-in model" : argv[0];
+    if (cli->json) {
+        cJSON *json = cJSON_CreateObject();
+        cJSON_AddStringToObject(json, "file", name);
+        cJSON_AddBoolToObject(json, "valid", 1);
+        return tarn_cli_print_json(cli, json);
+    }
+    if (!cli->quiet)
+        printf("%s: whole, and every weight is a number\n", name);
+    return TARN_EXIT_OK;
+}
+
+static const struct tarn_command tarn_command_model_verify = {
+    .name = "verify",
+    .run = tarn_cmd_model_verify,
+    .summary = "check that a model file is whole",
+    .usage = "[FILE]",
+    .examples = "tarn model verify site.model\n",
+};
+
+static const struct tarn_command *const subcommands[] = {
+    &tarn_command_model_train,
+    &tarn_command_model_info,
+    &tarn_command_model_verify,
+    NULL,
+};
+
+const struct tarn_command tarn_command_model = {
+    .name = "model",
+    .summary = "make and inspect the models that decide what the cache keeps",
+    .usage = "COMMAND",
+    .subcommands = subcommands,
+};
