@@ -246,7 +246,7 @@ static int run(struct tarn_cli *cli, int argc, char **argv)
                 code = tarn_bench_fail(&bench, TARN_NO_MEMORY, "batches");
                 goto done;
             }
-            code = measure(&bench, &work, kernel, quick ? 9 : 31, rows, table);
+            code = measure(&bench, &work, kernel, quick ? 9 : 61, rows, table);
             destroy_batches(&work);
             if (code != TARN_EXIT_OK)
                 goto done;

@@ -4,6 +4,8 @@
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #define LINE 64
 
@@ -34,7 +36,9 @@ void *tarn_alloc(size_t size)
 
 void *tarn_alloc_zeroed(size_t count, size_t size)
 {
-    return allowed(count) ? calloc(count, size) : NULL;
+    if (size && count > SIZE_MAX / size)
+        return NULL;
+    return allowed(count * size) ? calloc(count, size) : NULL;
 }
 
 void *tarn_realloc(void *block, size_t size)
@@ -77,6 +81,16 @@ void *tarn_alloc_lines(size_t size)
     char *block = raw + LINE - (uintptr_t)raw % LINE;
     ((void **)block)[-1] = raw;
     return block;
+}
+
+void tarn_discard_lines(void *start, size_t size)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    uintptr_t from = ((uintptr_t)start + page - 1) & ~(uintptr_t)(page - 1);
+    uintptr_t to = ((uintptr_t)start + size) & ~(uintptr_t)(page - 1);
+    /* only advice: without it freeing takes longer */
+    if (from < to)
+        (void)madvise((void *)from, to - from, MADV_DONTNEED);
 }
 
 void tarn_free_lines(void *block)

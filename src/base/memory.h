@@ -26,6 +26,12 @@ void tarn_free(void *block);
  * clearing costs nothing until a page is touched: growing a table must not stall a request.
  */
 void *tarn_alloc_lines(size_t size);
+/**
+ * Gives the pages that lie wholly in `size` bytes at `start`, inside what tarn_alloc_lines() gave,
+ * back ahead of tarn_free_lines(), so that freeing a big table is no long call. Their content is
+ * lost.
+ */
+void tarn_discard_lines(void *start, size_t size);
 /** Frees what tarn_alloc_lines() gave. Accepts NULL. */
 void tarn_free_lines(void *block);
 

@@ -10,10 +10,13 @@
 #include "base/rng.h"
 #include "store.h"
 
-#define MOST_EXPECTED   16777216 /* objects to make room for at once; more are added as they come */
-#define MOST_LIMIT      ((uint64_t)1 << 62)
-#define PROBES_A_PUT    4 /* random residents looked at, so that memory of expired ones comes back */
-#define PROBES_A_VICTIM 16 /* and before anything alive is evicted */
+#define MOST_EXPECTED 16777216 /* objects to make room for at once; more are added as they come */
+#define MOST_LIMIT    ((uint64_t)1 << 62)
+/* Random residents looked at, so that memory of expired ones comes back: beside each put, ... */
+#define PROBES_A_PUT 4
+/* ... and before anything alive is evicted; as few as the least while none of them had expired. */
+#define MOST_PROBES  16
+#define LEAST_PROBES 2
 
 struct tarn_cache {
     pthread_mutex_t lock;
@@ -24,6 +27,7 @@ struct tarn_cache {
     tarn_store *store;
     uint64_t now;    /* lookups */
     uint32_t mortal; /* residents with a time to live */
+    uint32_t probes; /* that the search for expired ones spends on a victim now */
     struct tarn_rng rng;
     uint64_t (*clock_ms)(void *context);
     void *clock_context;
@@ -77,6 +81,7 @@ tarn_status tarn_cache_create_with(const struct tarn_cache_params *params,
         return TARN_NO_MEMORY;
     }
     set_limits(made, params);
+    made->probes = MOST_PROBES;
     made->now = hooks->first_request;
     made->clock_ms = hooks->clock_ms ? hooks->clock_ms : monotonic_ms;
     made->clock_context = hooks->clock_context;
@@ -289,14 +294,15 @@ tarn_status tarn_cache_get(tarn_cache *cache, const void *key, size_t key_size, 
     return tarn_cache_get_at(cache, key, key_size, TARN_SLOT_UNKNOWN, value, value_size);
 }
 
-/* Looks at a few residents and removes those whose time is over; true if there was one. */
-static bool remove_some_expired(tarn_cache *cache, int probes)
+/* Looks at up to `most` residents and removes those whose time is over; true if there was one. */
+static bool remove_some_expired(tarn_cache *cache, uint32_t most)
 {
     bool found = false;
     if (!cache->mortal)
         return false;
     uint64_t second = clock_ms(cache) / 1000;
-    for (int i = 0; i < probes && cache->table.count > 0; i++) {
+    uint32_t probes = most < cache->probes ? most : cache->probes;
+    for (uint32_t i = 0; i < probes && cache->table.count > 0; i++) {
         uint32_t slot =
             tarn_table_resident(&cache->table, tarn_rng_below(&cache->rng, cache->table.count));
         uint32_t expires = tarn_table_meta(&cache->table, slot)->expires;
@@ -305,6 +311,9 @@ static bool remove_some_expired(tarn_cache *cache, int probes)
             found = true;
         }
     }
+    cache->probes = found                          ? MOST_PROBES
+                    : cache->probes > LEAST_PROBES ? cache->probes - 1
+                                                   : LEAST_PROBES;
     return found;
 }
 
@@ -318,10 +327,12 @@ static bool is_over(const tarn_cache *cache, uint64_t cost, uint32_t objects)
 static void make_room(tarn_cache *cache, uint64_t cost, uint32_t objects)
 {
     while (cache->table.count > 0 && is_over(cache, cost, objects)) {
-        if (remove_some_expired(cache, PROBES_A_VICTIM))
+        if (remove_some_expired(cache, MOST_PROBES))
             continue;
         uint32_t slot = cache->policy.ops->victim(cache->policy.self, cache->now);
-        remove_slot(cache, slot, TARN_REMOVE_EVICTED);
+        remove_slot(cache, slot,
+                    is_expired(cache, entry_of(cache, slot)) ? TARN_REMOVE_EXPIRED
+                                                             : TARN_REMOVE_EVICTED);
     }
 }
 

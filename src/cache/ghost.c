@@ -14,14 +14,13 @@
 
 #include "base/memory.h"
 
-#define WAYS  8
-#define MOVES 2 /* old sets that an insertion moves */
-#define SWEEP_EVERY                                                                                \
-    8                 /* insertions to a set swept of expired records: all of them in a tableful   \
-                       */
-#define FULL_SHARE 20 /* grows when over one in this many insertions drops a valid record */
-#define MOST_SETS  0x08000000u
-#define LOAD       0.75 /* at which about one in twenty is dropped, were all sets equally likely */
+#define WAYS        8
+#define MOVES       2    /* old sets that an insertion moves */
+#define SWEEP_EVERY 8    /* insertions to a set swept of expired records: all in a tableful */
+#define DISCARD     1024 /* moved sets that are given back at once */
+#define FULL_SHARE  20   /* grows when over one in this many insertions drops a valid record */
+#define MOST_SETS   0x08000000u
+#define LOAD        0.75 /* at which about one in twenty is dropped, were all sets equally likely */
 
 struct set {
     struct tarn_ghost way[WAYS];
@@ -104,8 +103,12 @@ static void move_set(tarn_ghosts *ghosts, uint32_t number)
 
 static void move_some(tarn_ghosts *ghosts)
 {
-    for (int i = 0; i < MOVES && ghosts->cursor <= ghosts->old_mask; i++)
+    for (int i = 0; i < MOVES && ghosts->cursor <= ghosts->old_mask; i++) {
         move_set(ghosts, ghosts->cursor++);
+        if (ghosts->cursor % DISCARD == 0)
+            tarn_discard_lines(&ghosts->old[ghosts->cursor - DISCARD],
+                               DISCARD * sizeof *ghosts->old);
+    }
     if (ghosts->cursor > ghosts->old_mask) {
         tarn_free_lines(ghosts->old);
         ghosts->old = NULL;
@@ -115,7 +118,7 @@ static void move_some(tarn_ghosts *ghosts)
 static struct set *set_of(tarn_ghosts *ghosts, uint64_t hash)
 {
     uint32_t number = set_number(ghosts, hash);
-    if (ghosts->old)
+    if (ghosts->old && (number & ghosts->old_mask) >= ghosts->cursor)
         move_set(ghosts, number & ghosts->old_mask);
     return &ghosts->sets[number & ghosts->mask];
 }

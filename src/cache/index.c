@@ -9,6 +9,7 @@
 #define PATH_NODES   512         /* buckets that the search for a free place looks into */
 #define MOST_BUCKETS 0x10000000u /* so that entries can be counted in 32 bits */
 #define MAX_LOAD     0.95
+#define DISCARD      2048 /* emptied buckets of an old table that are given back at once */
 
 struct stashed {
     uint64_t hash;
@@ -23,6 +24,8 @@ struct tarn_index {
 
     struct tarn_bucket *old; /* while growing: half the size, being emptied */
     uint32_t old_mask, old_left, cursor;
+    uint32_t emptied; /* this many of its first buckets are known to be empty */
+    bool own_memory;  /* the source is our own, so that parts can be given back early */
 
     struct tarn_memory_source source;
     tarn_index_hash hash_of;
@@ -78,6 +81,7 @@ tarn_status tarn_index_create(size_t expected, const struct tarn_memory_source *
     made->source =
         source ? *source
                : (struct tarn_memory_source){.allocate = host_allocate, .release = host_release};
+    made->own_memory = !source;
     made->mask = buckets - 1;
     made->hash_of = hash_of;
     made->hash_context = hash_context;
@@ -123,13 +127,16 @@ static inline uint32_t find_in_bucket(const struct tarn_bucket *bucket, uint32_t
     return TARN_NONE;
 }
 
-static uint32_t find_in_table(const struct tarn_bucket *buckets, uint32_t mask, uint64_t hash,
-                              tarn_index_match match, void *context)
+/* Buckets below `first_used` are known to be empty. */
+static inline uint32_t find_in_table(const struct tarn_bucket *buckets, uint32_t mask,
+                                     uint32_t first_used, uint64_t hash, tarn_index_match match,
+                                     void *context)
 {
-    uint32_t tag = tarn_index_tag(hash), first = (uint32_t)hash & mask;
+    uint32_t tag = tarn_index_tag(hash), first = (uint32_t)hash & mask, slot = TARN_NONE;
     uint32_t second = other_bucket(first, tag, mask);
-    uint32_t slot = find_in_bucket(&buckets[first], tag, match, context);
-    if (slot == TARN_NONE && second != first)
+    if (first >= first_used)
+        slot = find_in_bucket(&buckets[first], tag, match, context);
+    if (slot == TARN_NONE && second != first && second >= first_used)
         slot = find_in_bucket(&buckets[second], tag, match, context);
     return slot;
 }
@@ -137,9 +144,9 @@ static uint32_t find_in_table(const struct tarn_bucket *buckets, uint32_t mask, 
 uint32_t tarn_index_find(const tarn_index *index, uint64_t hash, tarn_index_match match,
                          void *context)
 {
-    uint32_t slot = find_in_table(index->buckets, index->mask, hash, match, context);
+    uint32_t slot = find_in_table(index->buckets, index->mask, 0, hash, match, context);
     if (slot == TARN_NONE && index->old)
-        slot = find_in_table(index->old, index->old_mask, hash, match, context);
+        slot = find_in_table(index->old, index->old_mask, index->emptied, hash, match, context);
     for (uint32_t i = 0; i < index->stash_count && slot == TARN_NONE; i++) {
         if (index->stash[i].hash == hash && (!match || match(context, index->stash[i].slot)))
             slot = index->stash[i].slot;
@@ -245,23 +252,34 @@ static void finish_growth(tarn_index *index)
     }
 }
 
+/* Moves what it can out of a bucket of the old table; true if it is empty then. */
+static bool empty_bucket(tarn_index *index, struct tarn_bucket *bucket)
+{
+    bool empty = true;
+    for (uint32_t place = 0; place < TARN_INDEX_SLOTS; place++) {
+        if (!bucket->tag[place])
+            continue;
+        uint64_t hash = index->hash_of(index->hash_context, bucket->ref[place]);
+        if (!place_entry(index, hash, bucket->ref[place]) &&
+            !stash_entry(index, hash, bucket->ref[place])) {
+            empty = false;
+            continue;
+        }
+        bucket->tag[place] = 0;
+        index->old_left--;
+    }
+    return empty;
+}
+
 /* Empties a few more buckets of the old table. What finds no place stays until the next time round.
  */
 static void move_some(tarn_index *index)
 {
     for (int moved = 0; moved < TARN_INDEX_MOVES && index->old_left > 0; moved++) {
-        struct tarn_bucket *bucket = &index->old[index->cursor];
+        if (empty_bucket(index, &index->old[index->cursor]) && index->emptied == index->cursor &&
+            ++index->emptied % DISCARD == 0 && index->own_memory)
+            tarn_discard_lines(&index->old[index->emptied - DISCARD], DISCARD * sizeof *index->old);
         index->cursor = (index->cursor + 1) & index->old_mask;
-        for (uint32_t place = 0; place < TARN_INDEX_SLOTS; place++) {
-            if (!bucket->tag[place])
-                continue;
-            uint64_t hash = index->hash_of(index->hash_context, bucket->ref[place]);
-            if (!place_entry(index, hash, bucket->ref[place]) &&
-                !stash_entry(index, hash, bucket->ref[place]))
-                continue;
-            bucket->tag[place] = 0;
-            index->old_left--;
-        }
     }
     if (index->old_left == 0)
         finish_growth(index);
@@ -289,7 +307,7 @@ static bool start_growth(tarn_index *index)
     index->old = index->buckets;
     index->old_mask = index->mask;
     index->old_left = (uint32_t)(index->count - index->stash_count);
-    index->cursor = 0;
+    index->cursor = index->emptied = 0;
     index->buckets = buckets;
     index->mask = mask;
     return true;

@@ -39,11 +39,6 @@ typedef float vec __attribute__((vector_size(4 * LANES)));
 typedef int32_t veci __attribute__((vector_size(4 * LANES)));
 
 #define INLINE static inline __attribute__((always_inline, unused))
-#if defined(__clang__)
-#define UNROLL _Pragma("unroll")
-#else
-#define UNROLL _Pragma("GCC unroll 8")
-#endif
 
 INLINE vec load(const float *from)
 {
@@ -137,27 +132,47 @@ struct product {
     size_t out_row, out_column;
 };
 
-/** `rows` x `columns` accumulators in registers: enough of them hide the latency of a multiply-add.
+/*
+ * `rows` x `columns` accumulators in registers: enough of them hide the latency of a multiply-add.
+ * One variable each, because clang leaves an array of them in memory; both numbers are constants
+ * after inlining, so that what is beyond them vanishes.
  */
+#define EACH_ROW(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7)
+
 INLINE void product_block(const int rows, const int columns, const struct product *p, size_t row,
                           size_t column)
 {
     const size_t s_row = p->s_row, s_term = p->s_term, v_term = p->v_term, v_column = p->v_column;
     const float *s = p->s + row * s_row, *v = p->v + column * v_column;
     float *out = p->out + row * p->out_row + column * p->out_column;
-    vec sum[8][2];
-    UNROLL for (int r = 0; r < rows; r++) UNROLL for (int c = 0; c < columns; c++) sum[r][c] =
-        load(out + (size_t)r * p->out_row + (size_t)c * p->out_column);
+#define READ(r)                                                                                    \
+    vec a##r = {0}, b##r = {0};                                                                    \
+    if (r < rows)                                                                                  \
+        a##r = load(out + r * p->out_row);                                                         \
+    if (r < rows && columns > 1)                                                                   \
+        b##r = load(out + r * p->out_row + p->out_column);
+#define ADD(r)                                                                                     \
+    if (r < rows) {                                                                                \
+        a##r += s[r * s_row] * x;                                                                  \
+        if (columns > 1)                                                                           \
+            b##r += s[r * s_row] * y;                                                              \
+    }
+#define WRITE(r)                                                                                   \
+    if (r < rows)                                                                                  \
+        store(out + r * p->out_row, a##r);                                                         \
+    if (r < rows && columns > 1)                                                                   \
+        store(out + r * p->out_row + p->out_column, b##r);
+    EACH_ROW(READ)
     for (size_t t = p->terms; t > 0; t--) {
-        vec x[2];
-        UNROLL for (int c = 0; c < columns; c++) x[c] = load(v + (size_t)c * v_column);
-        UNROLL for (int r = 0; r < rows; r++) UNROLL for (int c = 0; c < columns; c++) sum[r][c] +=
-            s[(size_t)r * s_row] * x[c];
+        vec x = load(v), y = columns > 1 ? load(v + v_column) : x;
+        EACH_ROW(ADD)
         s += s_term;
         v += v_term;
     }
-    UNROLL for (int r = 0; r < rows; r++) UNROLL for (int c = 0; c < columns; c++)
-        store(out + (size_t)r * p->out_row + (size_t)c * p->out_column, sum[r][c]);
+    EACH_ROW(WRITE)
+#undef READ
+#undef ADD
+#undef WRITE
 }
 
 INLINE void product_columns(const int columns, const struct product *p, size_t rows, size_t column)

@@ -25,12 +25,8 @@ struct engine_cache {
 static void destroy(void *cache)
 {
     struct engine_cache *c = cache;
-    if (c->engine != NULL) {
-        if (c->learning->engine.sample != NULL)
-            tarn_engine_drain_samples(c->engine);
-        if (c->learning->stats != NULL)
-            tarn_engine_get_stats(c->engine, c->learning->stats);
-    }
+    if (c->learning->engine.sample != NULL)
+        tarn_engine_drain_samples(c->engine);
     tarn_engine_destroy(&c->engine);
     free(c);
 }
@@ -112,10 +108,10 @@ static bool access(void *cache, const struct tarn_request *request)
 static void stats(void *cache, struct tarn_replay_stats *stats)
 {
     struct engine_cache *c = cache;
-    struct tarn_engine_stats engine;
-    tarn_engine_get_stats(c->engine, &engine);
-    stats->train_steps = (int64_t)engine.train_steps;
-    stats->model_bytes = (int64_t)engine.model_bytes;
+    stats->has_engine = true;
+    tarn_engine_get_stats(c->engine, &stats->engine);
+    stats->train_steps = (int64_t)stats->engine.train_steps;
+    stats->model_bytes = (int64_t)stats->engine.model_bytes;
     snprintf(stats->device, sizeof stats->device, "%s", tarn_engine_device(c->engine)->id);
 }
 

@@ -35,12 +35,13 @@ struct tarn_replay_stats {
         double share;
     } blend[TARN_REPLAY_BLEND_MAX];
     size_t blend_count;
+    bool has_engine;
+    struct tarn_engine_stats engine; /**< if `has_engine` */
 };
 
 /** What a cache that learns is told besides its limit. */
 struct tarn_replay_learning {
     struct tarn_engine_params engine; /**< limits, background and seed are the replay's */
-    struct tarn_engine_stats *stats;  /**< of each run when it ends; may be NULL */
 };
 
 /** A cache of another kind than the baselines. */

@@ -51,6 +51,42 @@ static cJSON *blend(const struct tarn_replay_stats *stats)
     return NULL;
 }
 
+/* The scorers' say in evictions. */
+static cJSON *experts(const struct tarn_engine_stats *engine)
+{
+    cJSON *object = cJSON_CreateObject();
+    bool ok = object != NULL;
+    for (size_t i = 0; ok && i < TARN_ENGINE_EXPERTS; i++)
+        if (engine->expert[i] != NULL)
+            ok = add(object, engine->expert[i], number((double)engine->weight[i]));
+    if (ok)
+        return object;
+    cJSON_Delete(object);
+    return NULL;
+}
+
+static bool add_kernel(cJSON *object, const char *name, const struct tarn_kernel_stats *kernel)
+{
+    cJSON *row = cJSON_CreateObject();
+    if (row != NULL && add(row, "launches", integer(kernel->launches)) &&
+        add(row, "elements", integer(kernel->elements)) &&
+        add(row, "device_us", number((double)kernel->device_ns * 1e-3)))
+        return add(object, name, row);
+    cJSON_Delete(row);
+    return false;
+}
+
+/* What ran on the device, by the device's clock. */
+static cJSON *kernels(const struct tarn_engine_stats *engine)
+{
+    cJSON *object = cJSON_CreateObject();
+    if (object != NULL && add_kernel(object, "lookup", &engine->lookup) &&
+        add_kernel(object, "score", &engine->score) && add_kernel(object, "train", &engine->train))
+        return object;
+    cJSON_Delete(object);
+    return NULL;
+}
+
 static cJSON *timeline(const struct tarn_run *run)
 {
     cJSON *array = cJSON_CreateArray();
@@ -91,6 +127,11 @@ struct cJSON *tarn_replay_result_json(const struct tarn_replay_result *result)
              add(json, "model_bytes", counter(stats->model_bytes)) &&
              add(json, "workload", string(stats->workload)) &&
              add(json, "confidence", number(stats->confidence)) && add(json, "blend", blend(stats));
+    if (ok && stats->has_engine)
+        ok = add(json, "device", string(stats->device)) &&
+             add(json, "loss", number((double)stats->engine.loss)) &&
+             add(json, "experts", experts(&stats->engine)) &&
+             add(json, "kernels", kernels(&stats->engine));
     if (ok && add(json, "timeline", timeline(run)))
         return json;
     cJSON_Delete(json);

@@ -20,12 +20,13 @@ _tarn() {
             ' bench lookup') path=' bench lookup' ;;
             ' bench score') path=' bench score' ;;
             ' bench train') path=' bench train' ;;
+            ' selftest') path=' selftest' ;;
             ' help') path=' help' ;;
             esac ;;
         esac
     done
     case $path in
-    '' | ' help') words='replay devices model trace bench help --version --help' ;;
+    '' | ' help') words='replay devices model trace bench selftest help --version --help' ;;
     ' replay') words='--size --policy --format --columns --limit --unit-size --plot --goal --model --device --json --quiet --seed --log --cache-dir --help --version' ;;
     ' devices') words='--calibrate --device --json --quiet --seed --log --cache-dir --help --version' ;;
     ' model') words='train info verify --device --json --quiet --seed --log --cache-dir --help --version' ;;
@@ -40,6 +41,7 @@ _tarn() {
     ' bench lookup') words='--quick --device --json --quiet --seed --log --cache-dir --help --version' ;;
     ' bench score') words='--quick --device --json --quiet --seed --log --cache-dir --help --version' ;;
     ' bench train') words='--quick --device --json --quiet --seed --log --cache-dir --help --version' ;;
+    ' selftest') words='--device --json --quiet --seed --log --cache-dir --help --version' ;;
     esac
     # Words for options and commands; files for everything else.
     mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
