@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A whole trace in memory, its keys numbered by first appearance. */
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/hash.h"
+#include "base/memory.h"
+#include "copy.h"
 #include "numbering.h"
 #include "trace.h"
 
@@ -26,7 +27,7 @@ static bool grow(void *array, size_t element, size_t room)
 {
     void *old;
     memcpy(&old, array, sizeof old);
-    void *grown = realloc(old, element * room);
+    void *grown = tarn_realloc(old, element * room);
     if (grown == NULL)
         return false;
     memcpy(array, &grown, sizeof grown);
@@ -143,7 +144,7 @@ static tarn_status finish(struct loader *loader, const char *path, struct tarn_e
         all_gets &= data->op[i] == TARN_TRACE_GET;
     }
     if (all_gets) {
-        free(data->op);
+        tarn_free(data->op);
         data->op = NULL;
     }
     for (uint32_t i = 0; i < data->objects; i++)
@@ -164,10 +165,10 @@ static tarn_status finish(struct loader *loader, const char *path, struct tarn_e
 static char *base_name(const char *path)
 {
     if (strcmp(path, "-") == 0)
-        return strdup("stdin");
+        return tarn_text_copy("stdin", 5, "");
     const char *slash = strrchr(path, '/');
     const char *name = slash != NULL ? slash + 1 : path;
-    return strndup(name, tarn_trace_stem_length(name));
+    return tarn_text_copy(name, tarn_trace_stem_length(name), "");
 }
 
 tarn_status tarn_trace_load(const char *path, const struct tarn_trace_load_params *params,
@@ -180,7 +181,7 @@ tarn_status tarn_trace_load(const char *path, const struct tarn_trace_load_param
         tarn_trace_open(path, params != NULL ? &params->trace : NULL, &trace, error);
     if (status != TARN_OK)
         return status;
-    loader.data = calloc(1, sizeof *loader.data);
+    loader.data = tarn_alloc_zeroed(1, sizeof *loader.data);
     if (loader.data != NULL)
         loader.data->name = base_name(path);
     if (loader.data == NULL || loader.data->name == NULL) {
@@ -198,7 +199,7 @@ tarn_status tarn_trace_load(const char *path, const struct tarn_trace_load_param
 done:
     tarn_trace_data_free(&loader.data);
     tarn_numbering_free(&loader.numbering);
-    free(loader.objects);
+    tarn_free(loader.objects);
     tarn_trace_close(&trace);
     return status;
 }
@@ -208,13 +209,13 @@ void tarn_trace_data_free(struct tarn_trace_data **data)
     struct tarn_trace_data *d = *data;
     if (d == NULL)
         return;
-    free(d->name);
-    free(d->object);
-    free(d->size);
-    free(d->next);
-    free(d->op);
-    free(d->time);
-    free(d->key);
-    free(d);
+    tarn_free(d->name);
+    tarn_free(d->object);
+    tarn_free(d->size);
+    tarn_free(d->next);
+    tarn_free(d->op);
+    tarn_free(d->time);
+    tarn_free(d->key);
+    tarn_free(d);
     *data = NULL;
 }
