@@ -86,6 +86,25 @@ static bool add(struct loader *loader, const struct tarn_request *request, bool 
     return true;
 }
 
+/* Big traces miss the cache at every table: the misses of several requests overlap this way. */
+static void look_ahead(const struct loader *loader, const struct tarn_request *batch, size_t i,
+                       size_t count)
+{
+    enum { SLOT = 24, KEY = 16, LAST = 8 };
+    if (i + SLOT < count)
+        tarn_numbering_prefetch_slot(&loader->numbering, batch[i + SLOT].key);
+    if (i + KEY < count) {
+        uint32_t number = tarn_numbering_prefetch_key(&loader->numbering, batch[i + KEY].key);
+        if (number != UINT32_MAX)
+            __builtin_prefetch(&loader->objects[number], 1);
+    }
+    if (i + LAST < count) {
+        uint32_t number = tarn_numbering_prefetch_key(&loader->numbering, batch[i + LAST].key);
+        if (number != UINT32_MAX)
+            __builtin_prefetch(&loader->data->next[loader->objects[number].last], 1);
+    }
+}
+
 static tarn_status read_all(struct loader *loader, tarn_trace *trace, const char *path,
                             const struct tarn_trace_load_params *params, struct tarn_error *error)
 {
@@ -109,8 +128,10 @@ static tarn_status read_all(struct loader *loader, tarn_trace *trace, const char
             return tarn_fail(error, TARN_TOO_LARGE, "%s: more than %llu requests", path,
                              (unsigned long long)most);
         bool ok = make_room(loader, times, count);
-        for (size_t i = 0; ok && i < count; i++)
+        for (size_t i = 0; ok && i < count; i++) {
+            look_ahead(loader, batch, i, count);
             ok = add(loader, &batch[i], unit_size);
+        }
         if (!ok)
             return tarn_fail(error, TARN_NO_MEMORY, "%s: request %zu: out of memory", path,
                              data->count);

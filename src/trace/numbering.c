@@ -54,6 +54,23 @@ bool tarn_numbering_get(struct tarn_numbering *numbering, uint64_t key, uint32_t
     return true;
 }
 
+void tarn_numbering_prefetch_slot(const struct tarn_numbering *numbering, uint64_t key)
+{
+    if (numbering->slot_count > 0)
+        __builtin_prefetch(&numbering->slots[tarn_mix64(key) & (numbering->slot_count - 1)], 1);
+}
+
+uint32_t tarn_numbering_prefetch_key(const struct tarn_numbering *numbering, uint64_t key)
+{
+    if (numbering->slot_count == 0)
+        return UINT32_MAX;
+    uint64_t slot = numbering->slots[tarn_mix64(key) & (numbering->slot_count - 1)];
+    if (slot == 0)
+        return UINT32_MAX;
+    __builtin_prefetch(&numbering->keys[(uint32_t)slot - 1]);
+    return (uint32_t)slot - 1;
+}
+
 void tarn_numbering_free(struct tarn_numbering *numbering)
 {
     tarn_free(numbering->keys);
