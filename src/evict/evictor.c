@@ -9,6 +9,8 @@
 #define LONGEST_PERIOD  1e7f
 #define PERIOD_EVERY    256   /* requests between updates of T */
 #define HORIZON         4     /* ghosts: times the number of residents */
+#define UNKNOWN_GHOSTS  16384 /* to begin with, where the number of objects isn't known */
+#define MOST_GHOSTS     4194304 /* to begin with, where it is */
 #define HALF_LIFE       16.0f /* of the decayed frequency, in T */
 #define COUNT_MAX       60000
 
@@ -16,6 +18,15 @@ static uint32_t horizon(const struct tarn_evictor *evictor)
 {
     uint32_t n = evictor->table->count;
     return n < UINT32_MAX / HORIZON ? n * HORIZON : UINT32_MAX;
+}
+
+/* A table that has to grow loses some of its records on the way. */
+static size_t expected_ghosts(const struct tarn_evictor_params *params)
+{
+    if (params->capacity->bytes)
+        return params->live ? UNKNOWN_GHOSTS : UNKNOWN_GHOSTS / 16;
+    uint64_t limit = params->capacity->limit;
+    return limit < MOST_GHOSTS / HORIZON ? (size_t)limit * HORIZON : MOST_GHOSTS;
 }
 
 tarn_status tarn_evictor_init(struct tarn_evictor *evictor,
@@ -43,7 +54,7 @@ tarn_status tarn_evictor_init(struct tarn_evictor *evictor,
     evictor->pool = tarn_alloc((room + TARN_POOL_MAX) * sizeof *evictor->pool);
     tarn_status status = evictor->pool != NULL ? TARN_OK : TARN_NO_MEMORY;
     if (status == TARN_OK)
-        status = tarn_ghosts_create(1024, &evictor->ghosts);
+        status = tarn_ghosts_create(expected_ghosts(params), &evictor->ghosts);
     if (status == TARN_OK)
         status = tarn_round_init(&evictor->round, room, NULL);
     if (status != TARN_OK)
