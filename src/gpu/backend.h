@@ -20,6 +20,8 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+struct tarn_gemm;
+
 struct tarn_device {
     struct tarn_device_info info; /**< set by the backend */
     const struct tarn_backend *backend;
@@ -108,11 +110,13 @@ struct tarn_device_info *tarn_device_list_add(struct tarn_device_list *list);
  * - upload and download come together; only a backend all of whose devices have unified memory may
  *   leave them out, and they are not called on such a device.
  * - event_reset empties a wrapper so that it can be used again; left out where there is nothing in it.
+ * - gemm: a product by a library that comes with the backend (gemm.h).
  */
 #define TARN_BACKEND_OPTIONAL(X)                                                                   \
     X(upload, tarn_status, (tarn_queue *queue, tarn_buffer *buffer, size_t offset, size_t size))   \
     X(download, tarn_status, (tarn_queue *queue, tarn_buffer *buffer, size_t offset, size_t size)) \
-    X(event_reset, void, (tarn_event *event))
+    X(event_reset, void, (tarn_event *event))                                                      \
+    X(gemm, tarn_status, (tarn_queue *queue, const struct tarn_gemm *gemm))
 /* clang-format on */
 
 struct tarn_backend {

@@ -2,6 +2,7 @@
 /* The network and its score, a tile (or two) at once. Compiled once an instruction set. */
 #include "forward.h"
 #include "isa.h"
+#include "score.h"
 #include "vector.h"
 
 void TARN_VARIANT(tarn_forward)(const struct tarn_shape *shape, const float *weights,
@@ -45,7 +46,8 @@ INLINE void leak_rows(float (*x)[WIDE], size_t rows, size_t lanes)
 static void network(const struct tarn_shape *s, const float *weights, const float *tile,
                     size_t lanes, float (*logits)[WIDE])
 {
-    _Alignas(64) float a1[TARN_MAX_WIDTH][WIDE], a2[TARN_MAX_WIDTH][WIDE];
+    _Alignas(64) float a1[TARN_MAX_FORWARD_WIDTH][WIDE];
+    _Alignas(64) float a2[TARN_MAX_FORWARD_WIDTH][WIDE];
     const float *w2 = weights + (size_t)s->hidden1 * (s->inputs + 1);
     const float *w3 = w2 + (size_t)s->hidden2 * (s->hidden1 + 1);
     size_t column = LANES == TARN_LANES ? (size_t)s->inputs * TARN_LANES : LANES;
@@ -54,29 +56,6 @@ static void network(const struct tarn_shape *s, const float *weights, const floa
     layer(w2, s->hidden1, s->hidden2, a1[0], WIDE, LANES, a2, lanes);
     leak_rows(a2, s->hidden2, lanes);
     layer(w3, s->hidden2, s->outputs, a2[0], WIDE, LANES, logits, lanes);
-}
-
-/*
- * F_k is summed up from S_k h_k instead of taken as 1 - S: small hazards keep their digits. The
- * comparison is turned so that a NaN wins and stays (once F is NaN, all later ones are).
- */
-INLINE vec gittins(float (*logits)[WIDE], size_t lane, uint32_t bins)
-{
-    vec survival = all(1.0f), found = all(0.0f), area = all(0.0f), best = all(0.0f);
-    float width = 1.0f / (1 << -TARN_BIN_FIRST_LOG2);
-    for (uint32_t k = 0; k < bins; k++) {
-        vec e = vec_exp(-load(&logits[k][lane]));
-        vec hazard = 1.0f / (1.0f + e);
-        vec after = survival * e * hazard;
-        found += survival * hazard;
-        area += (survival + after) * (0.5f * width);
-        vec value = found / area;
-        best = pick(best >= value, best, value);
-        survival = after;
-        if (k > 0)
-            width *= 2.0f;
-    }
-    return vec_lg(best + 1e-9f);
 }
 
 void TARN_VARIANT(tarn_forward)(const struct tarn_shape *shape, const float *weights,
@@ -88,7 +67,7 @@ void TARN_VARIANT(tarn_forward)(const struct tarn_shape *shape, const float *wei
         size_t lanes = count - done > TARN_LANES ? WIDE : TARN_LANES;
         network(shape, weights, tiles + done / TARN_LANES * tile_floats, lanes, logits);
         for (size_t l = 0; l < lanes; l += LANES) {
-            vec score = gittins(logits, l, shape->outputs);
+            vec score = gittins(&logits[0][l], WIDE, shape->outputs);
             size_t at = done + l;
             if (at + LANES <= count)
                 store(scores + at, score);

@@ -4,7 +4,7 @@
  * The network on the host: features to hazards to Gittins scores. Needs no device.
  *
  * Layouts (tiles, weights): layout.h. Everything here is pure and may be called from any thread; no
- * memory is allocated (up to 20 KiB of stack).
+ * memory is allocated (up to 70 KiB of stack).
  */
 #ifndef TARN_KERNELS_FORWARD_H
 #define TARN_KERNELS_FORWARD_H
@@ -22,6 +22,8 @@ struct tarn_shape {
 
 /** True if the kernels can compute this shape. */
 bool tarn_shape_is_valid(const struct tarn_shape *shape);
+/** True if the fused forward pass can: hidden layers to TARN_MAX_FORWARD_WIDTH. */
+bool tarn_shape_is_scorable(const struct tarn_shape *shape);
 /** Number of weights, biases included: the length of weights, m and v. */
 size_t tarn_shape_weights(const struct tarn_shape *shape);
 /** Number of floats of the tiles that hold `count` samples. */

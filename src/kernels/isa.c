@@ -24,6 +24,8 @@
     void tarn_train_##isa(const struct tarn_shape *, const struct tarn_train_state *,              \
                           const struct tarn_train_constants *, const float *, const uint32_t *,    \
                           float *);                                                                \
+    void tarn_wide_##isa(const struct tarn_wide_constants *, const struct tarn_wide_arrays *,      \
+                         uint32_t, uint32_t);                                                      \
     void tarn_exp_##isa(const float *, size_t, float *);                                           \
     void tarn_lg_##isa(const float *, size_t, float *);
 TARN_ISA_LIST
@@ -31,8 +33,14 @@ TARN_ISA_LIST
 
 static const struct tarn_isa variants[] = {
 #define X(isa)                                                                                     \
-    {#isa,           tarn_lookup_##isa, tarn_forward_##isa, tarn_logits_##isa, tarn_train_##isa,   \
-     tarn_exp_##isa, tarn_lg_##isa},
+    {#isa,                                                                                         \
+     tarn_lookup_##isa,                                                                            \
+     tarn_forward_##isa,                                                                           \
+     tarn_logits_##isa,                                                                            \
+     tarn_train_##isa,                                                                             \
+     tarn_wide_##isa,                                                                              \
+     tarn_exp_##isa,                                                                               \
+     tarn_lg_##isa},
     TARN_ISA_LIST
 #undef X
 };
@@ -130,11 +138,41 @@ void tarn_train_host(const struct tarn_shape *shape, const struct tarn_train_sta
     tarn_isa_current()->train(shape, state, constants, tiles, labels, losses);
 }
 
+void tarn_wide_host(const struct tarn_wide_constants *constants,
+                    const struct tarn_wide_arrays *arrays, uint32_t first, uint32_t count)
+{
+    tarn_isa_current()->wide(constants, arrays, first, count);
+}
+
+uint32_t tarn_wide_groups(const struct tarn_wide_constants *c)
+{
+    uint32_t down = (c->rows + TARN_WIDE_SIDE - 1) / TARN_WIDE_SIDE;
+    uint32_t across = (c->columns + TARN_WIDE_SIDE - 1) / TARN_WIDE_SIDE;
+    switch (c->op) {
+    case TARN_WIDE_PRODUCT:
+        return down * across;
+    case TARN_WIDE_SCORE:
+    case TARN_WIDE_LOSS:
+        return across;
+    case TARN_WIDE_ADAM:
+        return (c->rows + TARN_WIDE_FLAT - 1) / TARN_WIDE_FLAT;
+    default:
+        return down;
+    }
+}
+
 bool tarn_shape_is_valid(const struct tarn_shape *s)
 {
     return s->inputs >= 1 && s->inputs <= TARN_MAX_WIDTH && s->hidden1 >= 1 &&
            s->hidden1 <= TARN_MAX_WIDTH && s->hidden2 >= 1 && s->hidden2 <= TARN_MAX_WIDTH &&
            s->outputs >= 1 && s->outputs <= TARN_MAX_BINS;
+}
+
+bool tarn_shape_is_scorable(const struct tarn_shape *s)
+{
+    return s->inputs >= 1 && s->inputs <= TARN_MAX_WIDTH && s->hidden1 >= 1 &&
+           s->hidden1 <= TARN_MAX_FORWARD_WIDTH && s->hidden2 >= 1 &&
+           s->hidden2 <= TARN_MAX_FORWARD_WIDTH && s->outputs >= 1 && s->outputs <= TARN_MAX_BINS;
 }
 
 size_t tarn_shape_weights(const struct tarn_shape *s)

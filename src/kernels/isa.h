@@ -13,8 +13,9 @@
 
 #include "forward.h"
 #include "train.h"
+#include "wide.h"
 
-/** One instruction set's functions; their contracts are lookup.h's, forward.h's and train.h's. */
+/** One instruction set's functions; their contracts are lookup.h's, forward.h's, train.h's and wide.h's. */
 struct tarn_isa {
     const char *name; /**< "baseline", "avx2", "avx512", "neon" */
     void (*lookup)(const void *buckets, uint32_t mask, const void *hashes, size_t count,
@@ -26,6 +27,8 @@ struct tarn_isa {
     void (*train)(const struct tarn_shape *shape, const struct tarn_train_state *state,
                   const struct tarn_train_constants *constants, const float *tiles,
                   const uint32_t *labels, float *losses);
+    void (*wide)(const struct tarn_wide_constants *constants, const struct tarn_wide_arrays *arrays,
+                 uint32_t first, uint32_t count);
     /** exp and log2 as the kernels compute them, for tests; `count` is a multiple of 16. */
     void (*exp)(const float *x, size_t count, float *y);
     void (*lg)(const float *x, size_t count, float *y);

@@ -4,17 +4,20 @@
 #include "layout.h"
 #include "lookup.h"
 #include "train.h"
+#include "wide.h"
 
 /* Written by tools/embed.py: text with a NUL behind it. */
 #define EMBEDDED(name) extern const unsigned char tarn_cl_##name##_gpu[], tarn_cl_##name##_cpu[];
 EMBEDDED(lookup)
 EMBEDDED(forward)
 EMBEDDED(train)
+EMBEDDED(wide)
 
 /* Elements of a group, as the sources in cl/ split their work. */
 enum {
     GPU_LOCAL = 64,
     TRAIN_LOCAL = 256,
+    WIDE_LOCAL = 64,
     LOOKUP_CPU_KEYS = 2048,                /* TARN_LOOKUP_KEYS */
     FORWARD_CPU_SAMPLES = 16 * TARN_LANES, /* TARN_FORWARD_TILES */
     LOOKUP_HOST_KEYS = 4096,
@@ -80,6 +83,14 @@ static void host_train(const struct tarn_host_launch *launch)
         launch->constants, launch->buffers[3], launch->buffers[4], launch->buffers[5]);
 }
 
+static void host_wide(const struct tarn_host_launch *launch)
+{
+    tarn_wide_host(launch->constants,
+                   &(struct tarn_wide_arrays){launch->buffers[0], launch->buffers[1],
+                                              launch->buffers[2], launch->buffers[3]},
+                   launch->first_group, launch->group_count);
+}
+
 const struct tarn_kernel_source tarn_lookup_source = {
     .name = "lookup",
     .opencl_gpu = (const char *)tarn_cl_lookup_gpu,
@@ -121,9 +132,20 @@ const struct tarn_kernel_source tarn_train_source = {
     .defines = shape_names,
 };
 
+const struct tarn_kernel_source tarn_wide_source = {
+    .name = "wide",
+    .opencl_gpu = (const char *)tarn_cl_wide_gpu,
+    .opencl_cpu = (const char *)tarn_cl_wide_cpu,
+    .gpu_local_size = WIDE_LOCAL,
+    .cpu_local_size = 1,
+    .gpu_group_elements = TARN_WIDE_SIDE * TARN_WIDE_SIDE,
+    .cpu_group_elements = TARN_WIDE_SIDE * TARN_WIDE_SIDE,
+    .host_group_elements = TARN_WIDE_SIDE * TARN_WIDE_SIDE,
+    .host = host_wide,
+    .buffer_count = 4,
+    .constants_size = sizeof(struct tarn_wide_constants),
+};
+
 const struct tarn_kernel_source *const tarn_kernel_sources[] = {
-    &tarn_lookup_source,
-    &tarn_forward_source,
-    &tarn_train_source,
-    NULL,
+    &tarn_lookup_source, &tarn_forward_source, &tarn_train_source, &tarn_wide_source, NULL,
 };

@@ -8,10 +8,11 @@
  *   lookup:  buckets, hashes, slots; struct tarn_lookup_constants
  *   forward: weights, tiles, scores; struct tarn_forward_constants
  *   train:   weights, m, v, tiles, labels, losses, scratch; struct tarn_train_constants
- * What is computed: lookup.h, forward.h, train.h. `scratch` holds tarn_train_scratch_floats()
+ *   wide:    a, b, c, d; struct tarn_wide_constants
+ * What is computed: lookup.h, forward.h, train.h, wide.h. `scratch` holds tarn_train_scratch_floats()
  * floats that mean nothing between launches. forward and train are compiled for one shape of
  * network (tarn_shape_defines()). Launches: tarn_kernel_groups() groups for so many keys or
- * samples; train is always one group.
+ * samples; train is always one group, wide takes tarn_wide_groups().
  */
 #ifndef TARN_KERNELS_KERNELS_H
 #define TARN_KERNELS_KERNELS_H
@@ -23,7 +24,8 @@
 
 #include "forward.h"
 
-extern const struct tarn_kernel_source tarn_lookup_source, tarn_forward_source, tarn_train_source;
+extern const struct tarn_kernel_source tarn_lookup_source, tarn_forward_source, tarn_train_source,
+    tarn_wide_source;
 
 /** Every row of the table, then NULL. */
 extern const struct tarn_kernel_source *const tarn_kernel_sources[];

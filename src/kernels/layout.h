@@ -26,6 +26,8 @@
 
 #define TARN_LANES     16
 #define TARN_MAX_WIDTH 64 /* widest layer of the fused kernels, and most features */
+#define TARN_MAX_FORWARD_WIDTH 256  /* widest layer of the fused forward pass on its own */
+#define TARN_MAX_WIDE_WIDTH    1024 /* widest layer of networks in matrix products */
 #define TARN_MAX_BINS  16
 #define TARN_LEAK      0.01f
 
@@ -54,6 +56,35 @@ struct tarn_train_constants {
     TARN_U32 first_step; /* Adam steps done before this launch */
     float rate;          /* learning rate */
     float beta1, beta2, epsilon;
+};
+
+/* One step of a wide network: src/kernels/wide.h says what each does. */
+#define TARN_WIDE_PRODUCT 0u
+#define TARN_WIDE_BIAS    1u
+#define TARN_WIDE_SCORE   2u
+#define TARN_WIDE_LOSS    3u
+#define TARN_WIDE_SLOPE   4u
+#define TARN_WIDE_SUM     5u
+#define TARN_WIDE_ADAM    6u
+
+#define TARN_WIDE_SIDE  64u   /* a group's rows, columns or lines */
+#define TARN_WIDE_FLAT  4096u /* a group's elements where they are a flat list */
+#define TARN_WIDE_TERMS 128u  /* terms of a product that are packed at once */
+
+#define TARN_WIDE_HAS_BIAS 1u
+#define TARN_WIDE_LEAKY    2u
+
+struct tarn_wide_constants {
+    TARN_U32 op;
+    TARN_U32 rows, columns, terms;
+    TARN_U32 a, a_row, a_term; /* places and strides, in floats */
+    TARN_U32 b, b_term, b_column;
+    TARN_U32 c, c_row;
+    TARN_U32 d;
+    TARN_U32 flags, bias;
+    float scale; /* of the losses, or Adam's rate */
+    float beta1, beta2, epsilon;
+    float unbias1, unbias2; /* 1 / (1 - beta^t) */
 };
 
 #endif

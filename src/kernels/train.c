@@ -5,6 +5,7 @@
  * has to be summed across lanes. Compiled once an instruction set.
  */
 #include "isa.h"
+#include "score.h"
 #include "train.h"
 #include "vector.h"
 
@@ -134,15 +135,9 @@ static vec loss_of(float *z, const uint32_t *labels, uint32_t outputs, float sca
         for (size_t k = 0; k < BINS; k += LANES, z += LANES) {
             veci number = loadi(numbers + k);
             veci inside = number < at_risk, hit = number == event;
-            vec x = load(z);
-            veci positive = x > 0.0f;
-            vec e = vec_exp(pick(positive, -x, x));
-            vec small = 1.0f / (1.0f + e);
-            vec hazard = pick(positive, small, e * small);
-            vec y = pick(hit, all(1.0f), all(0.0f));
-            vec cost = pick(positive, x, all(0.0f)) - y * x + 0.693147181f * vec_lg(1.0f + e);
-            loss += pick(inside, cost, all(0.0f));
-            store(z, pick(inside, (hazard - y) * scale, all(0.0f)));
+            struct hazard h = hazard_of(load(z), inside, hit);
+            loss += h.cost;
+            store(z, h.gradient * scale);
         }
     }
     return loss;

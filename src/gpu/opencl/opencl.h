@@ -28,7 +28,7 @@ struct opencl_queue {
 /* Shared memory, or a buffer of the driver's with a shadow of it on the host. */
 struct opencl_buffer {
     struct tarn_buffer base;
-    cl_mem mem;   /* NULL if `shared` */
+    cl_mem mem;   /* if `shared` NULL, until CLBlast asks for one */
     void *shared; /* fine-grained shared virtual memory, or NULL */
     void *shadow; /* what calloc gave, or NULL */
 };
@@ -75,5 +75,9 @@ void tarn_opencl_kernel_destroy(tarn_kernel *kernel);
 /** Sets the arguments and enqueues; `event` may be NULL. Any thread, one per queue. */
 cl_int tarn_opencl_kernel_enqueue(struct opencl_queue *queue, const struct tarn_launch *launch,
                                   cl_event *event, const char **call);
+
+#if HAVE_CLBLAST
+tarn_status tarn_opencl_gemm(tarn_queue *queue, const struct tarn_gemm *gemm);
+#endif
 
 #endif

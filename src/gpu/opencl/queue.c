@@ -119,10 +119,10 @@ static tarn_status opencl_queue_finish(tarn_queue *base, uint64_t timeout_us)
 static void opencl_buffer_destroy(tarn_buffer *base)
 {
     struct opencl_buffer *buffer = (struct opencl_buffer *)base;
-    if (buffer->shared != NULL)
-        clSVMFree(((struct opencl_device *)base->device)->context, buffer->shared);
     if (buffer->mem != NULL)
         clReleaseMemObject(buffer->mem);
+    if (buffer->shared != NULL)
+        clSVMFree(((struct opencl_device *)base->device)->context, buffer->shared);
     free(buffer->shadow);
     free(buffer);
 }
@@ -291,4 +291,7 @@ const struct tarn_backend tarn_backend_opencl = {
     .event_destroy = opencl_event_destroy,
     .event_wait = opencl_event_wait,
     .event_times = opencl_event_times,
+#if HAVE_CLBLAST
+    .gemm = tarn_opencl_gemm,
+#endif
 };
