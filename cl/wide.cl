@@ -14,7 +14,8 @@ void product(__global const float *a, __global const float *b, __global float *c
              struct tarn_wide_constants k, __local float *slice_a, __local float *slice_b)
 {
     uint item = (uint)get_local_id(0), across = (k.columns + SIDE - 1u) / SIDE;
-    uint row = (uint)get_group_id(0) / across * SIDE, column = (uint)get_group_id(0) % across * SIDE;
+    uint row = (uint)get_group_id(0) / across * SIDE,
+         column = (uint)get_group_id(0) % across * SIDE;
     uint down = item / 8u, right = item % 8u;
     float sum[8][8];
     for (int i = 0; i < 8; i++)
@@ -24,7 +25,8 @@ void product(__global const float *a, __global const float *b, __global float *c
         barrier(CLK_LOCAL_MEM_FENCE);
         for (uint i = item; i < SLICE * SIDE; i += 64u) {
             /* neighbours read what lies side by side, whichever side is transposed */
-            uint t = k.a_term == 1u ? i % SLICE : i / SIDE, r = k.a_term == 1u ? i / SLICE : i % SIDE;
+            uint t = k.a_term == 1u ? i % SLICE : i / SIDE,
+                 r = k.a_term == 1u ? i / SLICE : i % SIDE;
             slice_a[t * SIDE + r] = done + t < k.terms && row + r < k.rows
                                         ? a[k.a + (row + r) * k.a_row + (done + t) * k.a_term]
                                         : 0.0f;
@@ -55,7 +57,8 @@ void product(__global const float *a, __global const float *b, __global float *c
             uint n = column + j * 8u + right;
             float z = sum[i][j] + bias;
             if (n < k.columns)
-                c[k.c + r * k.c_row + n] = k.flags & TARN_WIDE_LEAKY && !(z > 0.0f) ? z * TARN_LEAK : z;
+                c[k.c + r * k.c_row + n] =
+                    k.flags & TARN_WIDE_LEAKY && !(z > 0.0f) ? z * TARN_LEAK : z;
         }
     }
 }
@@ -152,8 +155,7 @@ wide(__global const float *a, __global const float *b, __global float *c, __glob
             float new_v = d[k.d + i] + (1.0f - k.beta2) * (g * g - d[k.d + i]);
             m[k.b + i] = new_m;
             d[k.d + i] = new_v;
-            c[k.c + i] -=
-                k.scale * (new_m * k.unbias1) / (sqrt(new_v * k.unbias2) + k.epsilon);
+            c[k.c + i] -= k.scale * (new_m * k.unbias1) / (sqrt(new_v * k.unbias2) + k.epsilon);
         }
     }
 }
@@ -194,8 +196,8 @@ TARN_INLINE void product(const float *a, const float *b, float *c, struct tarn_w
                     to[t * SIDE + n] =
                         n < columns ? from[(size_t)t * k.b_term + (size_t)n * k.b_column] : 0.0f;
         }
-        struct tarn_product p = {(int)terms, packed_a, TARN_WIDE_TERMS, 1, packed_b, VECTORS, 1,
-                                 tile,       VECTORS,  1};
+        struct tarn_product p = {(int)terms, packed_a, TARN_WIDE_TERMS, 1, packed_b, VECTORS,
+                                 1,          tile,     VECTORS,         1};
         uint v = 0u;
         for (; v + TARN_COLUMNS <= vectors; v += TARN_COLUMNS)
 #pragma nounroll
@@ -250,7 +252,7 @@ TARN_INLINE float16 losses(const float *logits, uint16 labels, struct tarn_wide_
     int16 risk = as_int16(labels & 0xffu), event = as_int16(labels >> 8 & 0xffu);
     for (uint bin = 0u; bin < k.rows; bin++) {
         float16 x = vload16(0, logits + (size_t)bin * k.a_row);
-        int16 inside = (int16)((int)bin) < risk, positive = x > 0.0f;
+        int16 inside = (int16)((int)bin)<risk, positive = x> 0.0f;
         float16 y = select(zero, (float16)(1.0f), event == (int)bin + 1);
         float16 e = tarn_exp(select(x, -x, positive)), small = 1.0f / (1.0f + e);
         float16 hazard = select(e * small, small, positive);

@@ -57,6 +57,22 @@ int tarn_bench_fail(struct tarn_bench *bench, tarn_status status, const char *wh
 int tarn_bench_print(struct tarn_bench *bench, const char *name, struct cJSON *rows,
                      tarn_table *table);
 
+/**
+ * `--path`: scores or gradient steps on the listed paths over widths 8 ... 1024. Returns an exit
+ * code.
+ */
+int tarn_bench_paths(struct tarn_cli *cli, const char *paths, bool train);
+/** The options of --path, for the tables of both. */
+#define TARN_BENCH_PATH_OPTIONS                                                                    \
+    {"path", 0, "LIST",                                                                            \
+     "over widths 8 ... 1024 instead: a list of fused, clblast, gemm, host;\n"                     \
+     "auto (what the calibration chose) or all",                                                   \
+     false},                                                                                       \
+        {"width", 0, "N", "with --path: this width only", false},                                  \
+    {                                                                                              \
+        "batch", 0, "N", "with --path: samples at once", false                                     \
+    }
+
 extern const struct tarn_command tarn_bench_lookup, tarn_bench_score, tarn_bench_trace,
     tarn_bench_train;
 

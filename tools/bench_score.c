@@ -117,6 +117,9 @@ static int run(struct tarn_cli *cli, int argc, char **argv)
     (void)argv;
     if (argc > 0)
         return tarn_cli_usage(cli, "it takes no arguments");
+    const char *paths = tarn_cli_value(cli, "path");
+    if (paths != NULL)
+        return tarn_bench_paths(cli, paths, false);
     static const char *const heads[] = {
         "shape", "batch", "us", "CPU us", "host us", "host CPU us", "host ns/sample", "CPU ratio"};
     static const uint32_t batches[] = {256, 1024, 4096, 16384, MOST};
@@ -164,6 +167,7 @@ done:
 
 static const struct tarn_cli_option options[] = {
     {"quick", 0, NULL, "fewer rounds"},
+    TARN_BENCH_PATH_OPTIONS,
     {NULL},
 };
 
@@ -171,9 +175,10 @@ const struct tarn_command tarn_bench_score = {
     .name = "score",
     .run = run,
     .summary = "features to eviction scores through the network",
-    .usage = "[--quick]",
+    .usage = "[--quick] [--path LIST [--width N] [--batch N]]",
     .description = "Scores batches of random features with the reference network, the Gittins\n"
                    "index included. Times are us for a batch; CPU times are the whole process's.",
     .options = options,
-    .examples = "tarn bench score --device opencl\n",
+    .examples = "tarn bench score --device opencl\n"
+                "tarn bench score --device opencl --path fused,gemm,host\n",
 };

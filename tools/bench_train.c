@@ -176,6 +176,9 @@ static int run(struct tarn_cli *cli, int argc, char **argv)
     (void)argv;
     if (argc > 0)
         return tarn_cli_usage(cli, "it takes no arguments");
+    const char *paths = tarn_cli_value(cli, "path");
+    if (paths != NULL)
+        return tarn_bench_paths(cli, paths, true);
     static const char *const heads[] = {
         "shape",       "batch",        "steps/launch",     "path",  "us/step",
         "CPU us/step", "host us/step", "host CPU us/step", "ratio", "CPU ratio"};
@@ -210,6 +213,7 @@ static int run(struct tarn_cli *cli, int argc, char **argv)
 
 static const struct tarn_cli_option options[] = {
     {"quick", 0, NULL, "the reference network only, fewer rounds"},
+    TARN_BENCH_PATH_OPTIONS,
     {NULL},
 };
 
@@ -217,9 +221,10 @@ const struct tarn_command tarn_bench_train = {
     .name = "train",
     .run = run,
     .summary = "gradient steps: forward, backward, Adam",
-    .usage = "[--quick]",
+    .usage = "[--quick] [--path LIST [--width N] [--batch N]]",
     .description = "Trains on random samples, several steps in one launch, on the device and on\n"
                    "one thread of the host. Times are us for a step.",
     .options = options,
-    .examples = "tarn bench train --device opencl\n",
+    .examples = "tarn bench train --device opencl\n"
+                "tarn bench train --device opencl --path fused,gemm,host\n",
 };

@@ -9,8 +9,10 @@
 
 #include <tarn/gpu.h>
 
-#include "base/clock.h"
 #include "base/file.h"
+#include "base/log.h"
+#include "offload/calibrate.h"
+#include "offload/limits.h"
 
 static const char *type_name(tarn_device_type type)
 {
@@ -26,88 +28,107 @@ static const char *priority_name(tarn_queue_priority_kind kind)
 
 /* ---- calibration ---- */
 
-static void touch_host(const struct tarn_host_launch *launch)
+/* What is known of each device: from earlier runs, and from this one if that was asked for. */
+static void calibrate(const struct tarn_cli *cli, const struct tarn_device_info *info,
+                      struct tarn_calibration *calibration)
 {
-    uint32_t *word = launch->buffers[0];
-    word[0] = 1;
-}
-
-static const struct tarn_kernel_source touch_source = {
-    .name = "touch",
-    .opencl_gpu = "__kernel void touch(__global uint *word) { word[0] = 1; }\n",
-    .gpu_local_size = 1,
-    .cpu_local_size = 1,
-    .host = touch_host,
-    .buffer_count = 1,
-};
-
-static int compare_doubles(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-/* Median time from submitting a launch that does next to nothing to its end; NaN if that fails. */
-static double measure_dispatch_us(const char *id)
-{
-    enum { WARM = 20, TIMED = 200 };
-    double times[TIMED], result = NAN;
-    size_t timed = 0;
-    struct tarn_error error;
     tarn_device *device = NULL;
-    tarn_queue *queue = NULL;
-    tarn_buffer *buffer = NULL;
-    tarn_kernel *kernel = NULL;
-    if (tarn_device_open(&(struct tarn_device_params){.id = id}, &device, &error) != TARN_OK ||
-        tarn_queue_create(device, &(struct tarn_queue_params){.priority = TARN_PRIORITY_HIGH},
-                          &queue) != TARN_OK ||
-        tarn_buffer_create(device, &(struct tarn_buffer_params){.size = 4096}, &buffer) !=
-            TARN_OK ||
-        tarn_kernel_create(device, &(struct tarn_kernel_params){.source = &touch_source}, &kernel,
-                           &error) != TARN_OK)
-        goto done;
-    for (int i = 0; i < WARM + TIMED; i++) {
-        tarn_event *event = NULL;
-        struct tarn_launch launch = {.kernel = kernel, .buffers = &buffer, .groups = 1};
-        uint64_t start = tarn_clock_ns();
-        if (tarn_queue_submit(queue, &launch, &event) != TARN_OK)
-            goto done;
-        tarn_status status = tarn_event_wait(event, 10000000);
-        uint64_t end = tarn_clock_ns();
-        tarn_event_release(&event);
-        if (status != TARN_OK)
-            goto done;
-        if (i >= WARM)
-            times[timed++] = (double)(end - start) * 1e-3;
-    }
-    qsort(times, timed, sizeof *times, compare_doubles);
-    result = times[timed / 2];
-done:
-    tarn_kernel_destroy(&kernel);
-    tarn_buffer_destroy(&buffer);
-    tarn_queue_destroy(&queue);
+    struct tarn_error error = {0};
+    bool again = tarn_cli_flag(cli, "calibrate"), clblast = tarn_cli_flag(cli, "clblast");
+    tarn_calibration_load(info, cli->cache_dir, calibration);
+    if ((!again && !clblast) || info->type == TARN_DEVICE_VIRTUAL)
+        return;
+    uint32_t wanted = TARN_CALIBRATED_WIDE | (clblast ? TARN_CALIBRATED_CLBLAST : 0);
+    /* the host has no crossover with itself */
+    wanted |= info->type == TARN_DEVICE_HOST ? TARN_CALIBRATED_DISPATCH : TARN_CALIBRATED_ENGINE;
+    if (again)
+        memset(calibration, 0, sizeof *calibration);
+    tarn_status status =
+        tarn_device_open(&(struct tarn_device_params){.id = info->id}, &device, &error);
+    if (status == TARN_OK)
+        status = tarn_calibrate(device,
+                                &(struct tarn_calibrate_params){
+                                    .parts = wanted,
+                                    .cache_dir = cli->cache_dir,
+                                },
+                                calibration, &error);
+    if (status != TARN_OK)
+        tarn_log(TARN_LOG_WARNING, "devices: %s: %s", info->id, error.message);
     tarn_device_close(&device);
-    return result;
+}
+
+/* The figures of a part, or NULL if it wasn't measured. */
+static const struct tarn_crossover *crossover(const struct tarn_calibration *calibration,
+                                              enum tarn_calibration_part part)
+{
+    if (!(calibration->parts & part))
+        return NULL;
+    return part == TARN_CALIBRATED_LOOKUP  ? &calibration->lookup
+           : part == TARN_CALIBRATED_SCORE ? &calibration->score
+                                           : &calibration->train;
+}
+
+static double dispatch_of(const struct tarn_calibration *calibration)
+{
+    return calibration->parts & TARN_CALIBRATED_DISPATCH ? (double)calibration->dispatch_us : NAN;
 }
 
 /* ---- the choice ---- */
 
-/* Says why `selected` is used, in the words of the rule in <tarn/gpu.h>. */
-static const char *reason(const struct tarn_cli *cli, const struct tarn_device_info *selected,
-                          const struct tarn_device_info *info)
+/* What a device has won, in words: "lookups from 4096, training". */
+static void say_wins(const struct tarn_calibration *c, char *text, size_t size)
 {
-    bool automatic = strcmp(cli->device, "auto") == 0;
-    if (strcmp(selected->id, info->id) == 0) {
-        if (!automatic)
-            return "asked for";
-        return info->type == TARN_DEVICE_HOST ? "no GPU answers; the host needs no driver"
-                                              : "the first GPU that answers";
+    static const struct {
+        enum tarn_calibration_part part;
+        uint32_t most;
+        const char *format;
+    } kinds[] = {{TARN_CALIBRATED_LOOKUP, TARN_LOOKUP_BATCH, "lookups from %u keys"},
+                 {TARN_CALIBRATED_SCORE, TARN_SCORE_BATCH, "scores from %u candidates"},
+                 {TARN_CALIBRATED_TRAIN, TARN_TRAIN_STEPS, "training from %u steps a launch"}};
+    size_t used = 0;
+    text[0] = '\0';
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        const struct tarn_crossover *found = crossover(c, kinds[i].part);
+        if (found == NULL || found->least > kinds[i].most)
+            continue;
+        if (used > 0)
+            used += (size_t)snprintf(text + used, size - used, ", ");
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+        used += (size_t)snprintf(text + used, size - used, kinds[i].format, found->least);
+#pragma GCC diagnostic pop
     }
+}
+
+/* Says why `selected` is used, in the words of the rule in <tarn/gpu.h> and of what was measured. */
+static const char *reason(const struct tarn_cli *cli, const struct tarn_device_info *selected,
+                          const struct tarn_device_info *info, const struct tarn_calibration *c,
+                          char text[256])
+{
+    bool automatic = strcmp(cli->device, "auto") == 0, is_it = strcmp(selected->id, info->id) == 0;
+    bool measured = (c->parts & TARN_CALIBRATED_ENGINE) == TARN_CALIBRATED_ENGINE;
+    char wins[160];
+    say_wins(c, wins, sizeof wins);
     if (!automatic)
-        return "another was asked for";
-    if (info->type == TARN_DEVICE_CPU)
-        return "runs on the CPU, as the host does: used when asked for with --device";
-    return info->type == TARN_DEVICE_HOST ? "a GPU comes first" : "another comes first";
+        return is_it ? "asked for" : "another was asked for";
+    if (info->type == TARN_DEVICE_CPU) {
+        if (!measured)
+            return "runs on the CPU, as the host does: has to win its place (tarn devices "
+                   "--calibrate)";
+        if (wins[0] == '\0')
+            return "runs on the CPU, and the host was better at everything measured";
+        snprintf(text, 256, "%s: %s", is_it ? "beats the host" : "another comes first, but it wins",
+                 wins);
+        return text;
+    }
+    if (!is_it)
+        return info->type == TARN_DEVICE_HOST ? "another has won its place" : "another comes first";
+    if (info->type == TARN_DEVICE_HOST)
+        return "no GPU answers, and no other device has won; it needs no driver";
+    if (!measured)
+        return "the first GPU that answers";
+    snprintf(text, 256, "the first GPU that answers; wins: %s", wins[0] != '\0' ? wins : "nothing");
+    return text;
 }
 
 /* ---- output ---- */
@@ -139,14 +160,75 @@ static void add_limit(cJSON *limits, const char *name, uint64_t value)
         cJSON_AddNullToObject(limits, name);
 }
 
+static void add_least(cJSON *row, const char *name, const struct tarn_crossover *found)
+{
+    if (found != NULL && found->least != TARN_NEVER)
+        tarn_json_integer(row, name, found->least);
+    else
+        cJSON_AddNullToObject(row, name);
+}
+
+static void add_kernel(cJSON *measured, const char *name, const struct tarn_crossover *found)
+{
+    if (found == NULL) {
+        cJSON_AddNullToObject(measured, name);
+        return;
+    }
+    cJSON *row = cJSON_AddObjectToObject(measured, name);
+    add_least(row, "least", found);
+    tarn_json_integer(row, "slice", found->slice);
+    if (found->local_size != 0)
+        tarn_json_integer(row, "local_size", found->local_size);
+    else
+        cJSON_AddNullToObject(row, "local_size");
+    tarn_json_number(row, "device_ns", (double)found->device_ns);
+    tarn_json_number(row, "host_ns", (double)found->host_ns);
+}
+
+/* Null: not measured, or never better than the host; `measured` tells them apart. */
+static void add_calibration(cJSON *row, const struct tarn_calibration *c)
+{
+    tarn_json_number(row, "dispatch_us", dispatch_of(c));
+    add_least(row, "lookup_crossover", crossover(c, TARN_CALIBRATED_LOOKUP));
+    add_least(row, "score_crossover", crossover(c, TARN_CALIBRATED_SCORE));
+    add_least(row, "train_crossover", crossover(c, TARN_CALIBRATED_TRAIN));
+    if (c->parts == 0) {
+        cJSON_AddNullToObject(row, "measured");
+        return;
+    }
+    cJSON *measured = cJSON_AddObjectToObject(row, "measured");
+    tarn_json_number(measured, "spent_ms", (double)c->spent_ms);
+    add_kernel(measured, "lookup", crossover(c, TARN_CALIBRATED_LOOKUP));
+    add_kernel(measured, "score", crossover(c, TARN_CALIBRATED_SCORE));
+    add_kernel(measured, "train", crossover(c, TARN_CALIBRATED_TRAIN));
+    tarn_json_number(measured, "clblast_warm_ms",
+                     c->parts & TARN_CALIBRATED_CLBLAST ? (double)c->clblast_warm_ms : NAN);
+    cJSON *paths = cJSON_AddArrayToObject(measured, "paths");
+    for (int w = 0; w < TARN_CALIBRATION_WIDTHS && (c->parts & TARN_CALIBRATED_WIDE); w++)
+        for (int train = 0; train < 2; train++) {
+            cJSON *path = cJSON_CreateObject();
+            tarn_json_integer(path, "width", 8u << w);
+            cJSON_AddStringToObject(path, "kind", train ? "train" : "score");
+            cJSON_AddStringToObject(path, "chosen",
+                                    tarn_path_name(tarn_calibration_path(c, 8u << w, train)));
+            cJSON *us = cJSON_AddObjectToObject(path, "us");
+            for (int p = 0; p < TARN_PATHS; p++)
+                tarn_json_number(us, tarn_path_name((tarn_path)p),
+                                 c->wide_us[train][w][p] > 0 ? (double)c->wide_us[train][w][p]
+                                                             : NAN);
+            cJSON_AddItemToArray(paths, path);
+        }
+}
+
 static int print_json(const struct tarn_cli *cli, const struct tarn_device_info *infos,
                       size_t count, const struct tarn_device_info *selected,
-                      const double *dispatch_us)
+                      const struct tarn_calibration *calibrations)
 {
     cJSON *json = cJSON_CreateObject(), *list = cJSON_AddArrayToObject(json, "devices");
     for (size_t i = 0; i < count; i++) {
         const struct tarn_device_info *info = &infos[i];
         cJSON *row = cJSON_CreateObject();
+        char why[256];
         cJSON_AddStringToObject(row, "id", info->id);
         cJSON_AddStringToObject(row, "backend", info->backend);
         cJSON_AddStringToObject(row, "name", info->name);
@@ -160,10 +242,9 @@ static int print_json(const struct tarn_cli *cli, const struct tarn_device_info 
         add_limit(limits, "local_memory", info->limits.local_memory);
         add_limit(limits, "group_size", info->limits.group_size);
         add_limit(limits, "compute_units", info->limits.compute_units);
-        tarn_json_number(row, "dispatch_us", dispatch_us[i]);
-        cJSON_AddNullToObject(row, "lookup_crossover");
+        add_calibration(row, &calibrations[i]);
         cJSON_AddBoolToObject(row, "selected", strcmp(selected->id, info->id) == 0);
-        cJSON_AddStringToObject(row, "why", reason(cli, selected, info));
+        cJSON_AddStringToObject(row, "why", reason(cli, selected, info, &calibrations[i], why));
         cJSON_AddArrayToObject(row, "quarantined");
         cJSON_AddItemToArray(list, row);
     }
@@ -178,27 +259,57 @@ static int print_json(const struct tarn_cli *cli, const struct tarn_device_info 
     return tarn_cli_print_json(cli, json);
 }
 
+/* "4096", "never", or "-" where nobody has measured. */
+static const char *least_text(const struct tarn_crossover *found, char text[16])
+{
+    if (found == NULL)
+        return "-";
+    if (found->least == TARN_NEVER)
+        return "never";
+    snprintf(text, 16, "%u", (unsigned)found->least);
+    return text;
+}
+
 static int print_table(const struct tarn_cli *cli, const struct tarn_device_info *infos,
                        size_t count, const struct tarn_device_info *selected,
-                       const double *dispatch_us)
+                       const struct tarn_calibration *calibrations)
 {
-    static const char *const heads[] = {"",       "id",       "type",        "name",
-                                        "memory", "priority", "dispatch us", "why"};
+    static const char *const heads[] = {
+        "",         "id",          "type",         "name",        "memory",
+        "priority", "dispatch us", "lookups from", "scores from", "steps from",
+        "why"};
     tarn_table *table = tarn_table_create(heads, sizeof heads / sizeof heads[0]);
     for (size_t i = 0; i < count; i++) {
-        char memory[32] = "?", dispatch[32] = "-";
+        const struct tarn_calibration *c = &calibrations[i];
+        char memory[32] = "?", dispatch[32] = "-", text[3][16], why[256];
         if (infos[i].limits.memory != 0)
             tarn_size_format(infos[i].limits.memory, memory);
-        if (isfinite(dispatch_us[i]))
-            snprintf(dispatch, sizeof dispatch, "%.1f", dispatch_us[i]);
-        tarn_table_row(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s",
+        if (isfinite(dispatch_of(c)))
+            snprintf(dispatch, sizeof dispatch, "%.1f", dispatch_of(c));
+        tarn_table_row(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s",
                        strcmp(selected->id, infos[i].id) == 0 ? "*" : " ", infos[i].id,
                        type_name(infos[i].type), infos[i].name, memory,
                        priority_name(infos[i].queue_priority), dispatch,
-                       reason(cli, selected, &infos[i]));
+                       least_text(crossover(c, TARN_CALIBRATED_LOOKUP), text[0]),
+                       least_text(crossover(c, TARN_CALIBRATED_SCORE), text[1]),
+                       least_text(crossover(c, TARN_CALIBRATED_TRAIN), text[2]),
+                       reason(cli, selected, &infos[i], c, why));
     }
     tarn_table_print(table, cli, stdout);
     tarn_table_destroy(&table);
+    for (size_t i = 0; i < count; i++) {
+        const struct tarn_calibration *c = &calibrations[i];
+        if (!(c->parts & TARN_CALIBRATED_WIDE) || infos[i].type == TARN_DEVICE_HOST)
+            continue;
+        printf("%s, quickest path by width (score/train):", infos[i].id);
+        for (int w = 0; w < TARN_CALIBRATION_WIDTHS; w++)
+            printf(" %u %s/%s%s", 8u << w, tarn_path_name(tarn_calibration_path(c, 8u << w, false)),
+                   tarn_path_name(tarn_calibration_path(c, 8u << w, true)),
+                   w + 1 < TARN_CALIBRATION_WIDTHS ? "," : "\n");
+        if (c->parts & TARN_CALIBRATED_CLBLAST)
+            printf("%s, first calls of CLBlast: %.0f ms\n", infos[i].id,
+                   (double)c->clblast_warm_ms);
+    }
     return TARN_EXIT_OK;
 }
 
@@ -211,30 +322,37 @@ static int tarn_cmd_devices(struct tarn_cli *cli, int argc, char **argv)
     (void)argv;
     if (argc != 0)
         return tarn_cli_usage(cli, "it takes no arguments");
-    tarn_status status =
-        tarn_device_open(&(struct tarn_device_params){.id = cli->device}, &device, &error);
+    const struct tarn_device_params wanted = {.id = cli->device};
+    tarn_status status = tarn_device_open(&wanted, &device, &error);
     if (status != TARN_OK)
         return tarn_cli_fail(cli, &error);
     selected = *tarn_device_get_info(device);
     tarn_device_close(&device);
     status = tarn_devices_list(&infos, &count);
-    double *dispatch_us = status == TARN_OK ? malloc(count * sizeof *dispatch_us) : NULL;
-    if (dispatch_us == NULL) {
+    struct tarn_calibration *calibrations =
+        status == TARN_OK ? calloc(count, sizeof *calibrations) : NULL;
+    if (calibrations == NULL) {
         tarn_devices_free(&infos);
         return tarn_cli_fail(cli, &(struct tarn_error){TARN_NO_MEMORY, "devices: out of memory"});
     }
-    bool calibrate = tarn_cli_flag(cli, "calibrate");
     for (size_t i = 0; i < count; i++)
-        dispatch_us[i] = calibrate ? measure_dispatch_us(infos[i].id) : NAN;
-    int code = cli->json ? print_json(cli, infos, count, &selected, dispatch_us)
-                         : print_table(cli, infos, count, &selected, dispatch_us);
-    free(dispatch_us);
+        calibrate(cli, &infos[i], &calibrations[i]);
+    /* what was measured just now may change the choice */
+    status = tarn_calibration_open(&wanted, cli->cache_dir, &device, &error);
+    if (status == TARN_OK)
+        selected = *tarn_device_get_info(device);
+    tarn_device_close(&device);
+    int code = cli->json ? print_json(cli, infos, count, &selected, calibrations)
+                         : print_table(cli, infos, count, &selected, calibrations);
+    free(calibrations);
     tarn_devices_free(&infos);
     return code;
 }
 
 static const struct tarn_cli_option options[] = {
-    {"calibrate", 0, NULL, "measure how long a launch takes (dispatch_us)"},
+    {"calibrate", 0, NULL, "measure each device against the host, and keep the figures", false},
+    {"clblast", 0, NULL, "measure CLBlast too: its first calls compile, for half a minute on some",
+     false},
     {NULL},
 };
 
@@ -242,11 +360,13 @@ const struct tarn_command tarn_command_devices = {
     .name = "devices",
     .run = tarn_cmd_devices,
     .summary = "the devices that can compute here, and which one is used and why",
-    .usage = "[--calibrate]",
+    .usage = "[--calibrate] [--clblast]",
     .description =
-        "A real GPU comes before a CPU-type device (PoCL, lavapipe), which is used when it is "
-        "asked\n"
-        "for; the host needs no driver and is always there. The star marks the one in use.\n",
+        "A real GPU comes before the host, which needs no driver and is always there. A CPU-type\n"
+        "device (PoCL, lavapipe) is used when it is asked for, and where it has won its place by\n"
+        "measurement: \"lookups from 4096\" says that a batch of so many keys is cheaper there,\n"
+        "counting every core that it takes. The star marks the one in use. The figures are kept\n"
+        "in the cache directory; the engine measures by itself at its first start.\n",
     .options = options,
     .examples = "tarn devices\n"
                 "tarn devices --calibrate --json\n"

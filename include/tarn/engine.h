@@ -42,9 +42,16 @@ typedef enum tarn_background {
 } tarn_background;
 
 struct tarn_engine_params {
-    uint64_t memory;    /**< limit in bytes (see struct tarn_cache_params); 0: none */
-    uint64_t objects;   /**< limit in objects; 0: none */
-    const char *device; /**< as in struct tarn_device_params; NULL: "auto" */
+    uint64_t memory;  /**< limit in bytes (see struct tarn_cache_params); 0: none */
+    uint64_t objects; /**< limit in objects; 0: none */
+    /**
+     * As in struct tarn_device_params; NULL: "auto". With TARN_BACKGROUND_THREAD "auto" is also a
+     * CPU-type device (PoCL, lavapipe) that has won its place by measurement.
+     */
+    const char *device;
+    /** Where calibrations are kept, as long as the engine lives; NULL: XDG_CACHE_HOME/tarn, else
+     * HOME/.cache/tarn. */
+    const char *cache_dir;
     tarn_goal goal;
     tarn_background background;
     const tarn_model *model; /**< to start from, copied; NULL: the built-in one */
@@ -77,6 +84,20 @@ TARN_API void tarn_engine_step(tarn_engine *engine);
  */
 TARN_API tarn_status tarn_engine_lookup(tarn_engine *engine, const void *const *keys,
                                         const size_t *key_sizes, size_t count, uint32_t *slots);
+
+/**
+ * From which size on the device is used, as it was measured of it (by an earlier start, by `tarn
+ * devices --calibrate`, or in the background since this start: until then fixed sizes hold). The host
+ * takes what is smaller.
+ */
+struct tarn_engine_crossovers {
+    bool measured;
+    uint32_t lookup_keys;      /**< UINT32_MAX: never */
+    uint32_t score_candidates; /**< UINT32_MAX: never */
+    bool training;             /**< gradient steps are computed on the device */
+};
+TARN_API void tarn_engine_get_crossovers(tarn_engine *engine,
+                                         struct tarn_engine_crossovers *crossovers);
 
 /** Stops and starts training; lookups and scores go on. */
 TARN_API void tarn_engine_set_training(tarn_engine *engine, bool on);

@@ -11,21 +11,20 @@
 
 #include "base/log.h"
 
-#define LEAST_INTERVAL  125                      /* requests between gradient steps, or */
-#define INTERVAL_SHARE  80.0f                    /* T over this */
-#define MOST_STEPS_DUE  (4.0 * TARN_TRAIN_STEPS) /* a backlog beyond it is dropped */
-#define LEAST_ON_DEVICE 512                      /* candidates that pay for a launch */
-#define STEP_EVERY      16                       /* calls of tarn_engine_step() between two looks */
-#define LEARNING_RATE   0.001f
-#define SHORT_SLEEP_NS  1000000
-#define LONG_SLEEP_NS   50000000
+#define LEAST_INTERVAL 125                      /* requests between gradient steps, or */
+#define INTERVAL_SHARE 80.0f                    /* T over this */
+#define MOST_STEPS_DUE (4.0 * TARN_TRAIN_STEPS) /* a backlog beyond it is dropped */
+#define STEP_EVERY     16                       /* calls of tarn_engine_step() between two looks */
+#define LEARNING_RATE  0.001f
+#define SHORT_SLEEP_NS 1000000
+#define LONG_SLEEP_NS  50000000
 
 tarn_status tarn_background_init(struct tarn_engine *e, struct tarn_error *error)
 {
     struct tarn_trainer_params trainer = {
         .shape = &e->model->shape,
         .weights = e->model->weights,
-        .device = e->on_device ? e->device : NULL,
+        .device = e->trains_on_device ? e->device : NULL,
         .queue = e->train_queue,
         .batch = TARN_TRAIN_BATCH,
         .steps = TARN_TRAIN_STEPS,
@@ -35,7 +34,7 @@ tarn_status tarn_background_init(struct tarn_engine *e, struct tarn_error *error
     if (status != TARN_OK || !e->on_device)
         return status;
     status = tarn_score_create(e->device, e->score_queue, &e->model->shape, TARN_ROUND_MAX,
-                               &e->score, error);
+                               e->calibration.score.local_size, &e->score, error);
     if (status == TARN_OK)
         status = tarn_round_init(&e->round, TARN_ROUND_MAX, tarn_score_tiles(e->score));
     e->weights_are_new = true;
@@ -84,7 +83,7 @@ static void start_round(struct tarn_engine *e)
     struct tarn_evictor *live = &e->learned->live;
     uint32_t victims = live->table->count / live->list_share;
     victims = victims > live->list_limit ? live->list_limit : victims;
-    bool wanted = victims * 8 >= LEAST_ON_DEVICE && live->evictions > 0 &&
+    bool wanted = victims * 8 >= atomic_load(&e->score_least) && live->evictions > 0 &&
                   tarn_evictor_stock(live) <= victims / 2 && live->weight[0] > 0.02f;
     if (wanted)
         tarn_round_draw(live, &e->round, tarn_cache_now(e->cache));
@@ -182,7 +181,7 @@ static void look(struct tarn_engine *e, uint64_t timeout_us)
     if (!e->params.no_learn) {
         reap_training(e, 0);
         start_training(e);
-        if (!e->on_device)
+        if (!e->trains_on_device)
             reap_training(e, 0); /* on the host it is done already */
     }
     pthread_mutex_unlock(&e->background_lock);

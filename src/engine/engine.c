@@ -11,8 +11,7 @@
 #include "model/file.h"
 
 #define RING_SAMPLES       32768
-#define LOOKUP_BATCH       65536 /* keys of one launch */
-#define DEVICE_SHARE       64    /* a device scores victims for one in so many residents */
+#define DEVICE_SHARE       64 /* a device scores victims for one in so many residents */
 #define DEVICE_SHARE_BYTES 256
 
 static bool take_sample(void *context, uint64_t hash, const int8_t features[TARN_FEATURES],
@@ -63,13 +62,21 @@ static tarn_status make_policy(void *context, struct tarn_table *table,
 
 static tarn_status open_device(struct tarn_engine *e, struct tarn_error *error)
 {
+    const struct tarn_device_params device = {.id = e->params.device};
+    /* a replay is to give the same results whatever was measured once */
     tarn_status status =
-        tarn_device_open(&(struct tarn_device_params){.id = e->params.device}, &e->device, error);
+        e->params.background == TARN_BACKGROUND_THREAD
+            ? tarn_calibration_open(&device, e->params.cache_dir, &e->device, error)
+            : tarn_device_open(&device, &e->device, error);
     if (status != TARN_OK)
         return status;
     e->on_device = tarn_device_get_info(e->device)->type != TARN_DEVICE_HOST;
+    tarn_measure_init(e);
     if (!e->on_device)
         return TARN_OK;
+    e->hashes = tarn_alloc(TARN_LOOKUP_BATCH * sizeof *e->hashes);
+    if (e->hashes == NULL)
+        return TARN_NO_MEMORY;
     const struct tarn_queue_params high = {.priority = TARN_PRIORITY_HIGH},
                                    low = {.priority = TARN_PRIORITY_LOW};
     status = tarn_queue_create(e->device, &high, &e->lookup_queue);
@@ -78,7 +85,10 @@ static tarn_status open_device(struct tarn_engine *e, struct tarn_error *error)
     if (status == TARN_OK)
         status = tarn_queue_create(e->device, &low, &e->train_queue);
     if (status == TARN_OK)
-        status = tarn_lookup_create(e->device, e->lookup_queue, LOOKUP_BATCH, &e->lookup, error);
+        status = tarn_lookup_create(e->device, e->lookup_queue, TARN_LOOKUP_BATCH,
+                                    e->calibration.lookup.local_size, &e->lookup, error);
+    if (status == TARN_OK)
+        tarn_measure_apply(e);
     return status;
 }
 
@@ -143,6 +153,8 @@ tarn_status tarn_engine_create(const struct tarn_engine_params *params, tarn_eng
         status = tarn_background_init(e, error);
     if (status == TARN_OK && params->background == TARN_BACKGROUND_THREAD)
         status = tarn_background_start(e);
+    if (status == TARN_OK && params->background == TARN_BACKGROUND_THREAD)
+        status = tarn_measure_start(e);
     if (status != TARN_OK) {
         if (error != NULL && error->message[0] == '\0')
             tarn_fail(error, status, "engine: %s", tarn_status_message(status));
@@ -158,6 +170,7 @@ void tarn_engine_destroy(tarn_engine **engine)
     tarn_engine *e = *engine;
     if (e == NULL)
         return;
+    tarn_measure_stop(e);
     tarn_background_free(e);
     tarn_cache_destroy(&e->cache);
     tarn_lookup_destroy(&e->lookup);
@@ -167,6 +180,7 @@ void tarn_engine_destroy(tarn_engine **engine)
     tarn_device_close(&e->device);
     tarn_ring_free(&e->ring);
     tarn_model_destroy(&e->model);
+    tarn_free(e->hashes);
     pthread_mutex_destroy(&e->background_lock);
     pthread_mutex_destroy(&e->wake_lock);
     pthread_cond_destroy(&e->wake);
@@ -187,19 +201,15 @@ const struct tarn_device_info *tarn_engine_device(const tarn_engine *e)
 tarn_status tarn_engine_lookup(tarn_engine *e, const void *const *keys, const size_t *key_sizes,
                                size_t count, uint32_t *slots)
 {
-    enum { CHUNK = 4096 };
-    uint64_t hashes[CHUNK];
-    for (size_t done = 0; done < count;) {
-        size_t n = count - done < CHUNK ? count - done : CHUNK;
+    for (size_t done = 0; done < count && e->lookup != NULL;) {
+        size_t n = count - done < TARN_LOOKUP_BATCH ? count - done : TARN_LOOKUP_BATCH;
         for (size_t i = 0; i < n; i++)
-            hashes[i] = tarn_cache_hash(keys[done + i], key_sizes[done + i]);
-        if (e->lookup != NULL)
-            tarn_lookup_run(e->lookup, hashes, n, slots + done);
-        else
-            for (size_t i = 0; i < n; i++)
-                slots[done + i] = TARN_SLOT_UNKNOWN;
+            e->hashes[i] = tarn_cache_hash(keys[done + i], key_sizes[done + i]);
+        tarn_lookup_run(e->lookup, e->hashes, n, slots + done);
         done += n;
     }
+    for (size_t i = 0; i < count && e->lookup == NULL; i++)
+        slots[i] = TARN_SLOT_UNKNOWN;
     return TARN_OK;
 }
 

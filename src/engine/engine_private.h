@@ -12,11 +12,10 @@
 #include "evict/learned.h"
 #include "learn/ring.h"
 #include "net/trainer.h"
+#include "offload/calibrate.h"
+#include "offload/limits.h"
 #include "offload/lookup.h"
 #include "offload/score.h"
-
-#define TARN_TRAIN_BATCH 128
-#define TARN_TRAIN_STEPS 10 /* of one launch */
 
 struct tarn_engine {
     struct tarn_engine_params params;
@@ -44,6 +43,17 @@ struct tarn_engine {
     double steps_due;
     uint32_t calls;
 
+    /* what was measured of the device */
+    struct tarn_calibration
+        calibration; /**< written before the engine is shared, or by `measure` */
+    bool asked_for;  /**< the device, by its name */
+    bool trains_on_device;
+    uint64_t *hashes; /**< of one batch of lookups */
+    atomic_bool measured, stop_measuring;
+    atomic_uint lookup_least, score_least;
+    pthread_t measure;
+    bool measure_runs;
+
     pthread_t thread;
     bool thread_runs;
     pthread_mutex_t wake_lock;
@@ -51,6 +61,15 @@ struct tarn_engine {
     bool stop;
     atomic_bool training;
 };
+
+/** Reads what was measured of the device at an earlier start; after the device was opened. */
+void tarn_measure_init(struct tarn_engine *engine);
+/** What is known becomes what the engine does. */
+void tarn_measure_apply(struct tarn_engine *engine);
+/** Measures what is missing, in a thread of its own. */
+tarn_status tarn_measure_start(struct tarn_engine *engine);
+/** Ends that thread. */
+void tarn_measure_stop(struct tarn_engine *engine);
 
 /** Makes what the background needs; after the cache. */
 tarn_status tarn_background_init(struct tarn_engine *engine, struct tarn_error *error);

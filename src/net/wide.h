@@ -2,7 +2,7 @@
 /**
  * @file
  * The network of any width up to TARN_MAX_WIDE_WIDTH, forward and training, on one of four paths:
- * which of them is quickest for a shape on a device is a matter of measurement (offload/calibrate.h).
+ * which of them is quickest for a shape on a device is a matter of measurement (offload/calibration.h).
  *
  *   host     the host's kernels on the calling thread: fused where they can, else matrix products
  *   fused    one launch of the fused kernel for everything: to TARN_MAX_FORWARD_WIDTH forward, to

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "lookup.h"
 
+#include <stdatomic.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -8,10 +9,10 @@
 #include "kernels/kernels.h"
 #include "kernels/layout.h"
 #include "kernels/lookup.h"
+#include "offload/limits.h"
 
-#define HOST_CHUNK  256  /* keys looked up under one hold of the lock */
-#define LEAST_BATCH 1024 /* keys that pay for a launch */
-#define MOST_TABLES 4    /* index tables alive at once: two while it grows, and retired ones */
+#define HOST_CHUNK  256 /* keys looked up under one hold of the lock */
+#define MOST_TABLES 4   /* index tables alive at once: two while it grows, and retired ones */
 
 struct table_memory {
     tarn_buffer *buffer;
@@ -21,7 +22,9 @@ struct table_memory {
 struct tarn_lookup {
     tarn_device *device;
     tarn_queue *queue;
+    struct tarn_kernel_source source_of_kernel; /**< the table's, perhaps with other work-groups */
     tarn_kernel *kernel;
+    atomic_uint least; /**< keys that pay for a launch */
     tarn_buffer *hashes, *slots;
     uint32_t batch;
     tarn_cache *cache;
@@ -70,7 +73,7 @@ static void release(void *context, void *memory, size_t size)
 }
 
 tarn_status tarn_lookup_create(tarn_device *device, tarn_queue *queue, uint32_t batch,
-                               tarn_lookup **lookup, struct tarn_error *error)
+                               uint32_t local_size, tarn_lookup **lookup, struct tarn_error *error)
 {
     tarn_lookup *l = tarn_alloc_zeroed(1, sizeof *l);
     if (l == NULL)
@@ -79,8 +82,12 @@ tarn_status tarn_lookup_create(tarn_device *device, tarn_queue *queue, uint32_t 
     l->queue = queue;
     l->batch = batch;
     l->source = (struct tarn_memory_source){l, allocate, release};
+    atomic_init(&l->least, TARN_LOOKUP_LEAST);
+    l->source_of_kernel = tarn_lookup_source;
+    if (local_size != 0)
+        l->source_of_kernel.gpu_local_size = l->source_of_kernel.gpu_group_elements = local_size;
     tarn_status status = tarn_kernel_create(
-        device, &(struct tarn_kernel_params){.source = &tarn_lookup_source}, &l->kernel, error);
+        device, &(struct tarn_kernel_params){.source = &l->source_of_kernel}, &l->kernel, error);
     if (status == TARN_OK)
         status = tarn_buffer_create(
             device, &(struct tarn_buffer_params){.size = batch * sizeof(uint64_t)}, &l->hashes);
@@ -212,9 +219,10 @@ static tarn_status run_on_device(tarn_lookup *l, const uint64_t *hashes, uint32_
 
 void tarn_lookup_run(tarn_lookup *l, const uint64_t *hashes, size_t count, uint32_t *slots)
 {
+    uint32_t least = atomic_load_explicit(&l->least, memory_order_relaxed);
     while (count > 0) {
         uint32_t n = count < l->batch ? (uint32_t)count : l->batch;
-        bool on_device = n >= LEAST_BATCH && !l->failed;
+        bool on_device = n >= least && !l->failed;
         if (on_device) {
             tarn_status status = run_on_device(l, hashes, n, slots);
             on_device = status == TARN_OK;
@@ -230,6 +238,11 @@ void tarn_lookup_run(tarn_lookup *l, const uint64_t *hashes, size_t count, uint3
         slots += n;
         count -= n;
     }
+}
+
+void tarn_lookup_set_least(tarn_lookup *l, uint32_t keys)
+{
+    atomic_store_explicit(&l->least, keys, memory_order_relaxed);
 }
 
 void tarn_lookup_get_stats(const tarn_lookup *l, struct tarn_kernel_stats *stats)

@@ -13,9 +13,14 @@
 
 typedef struct tarn_lookup tarn_lookup;
 
-/** `queue` is of high priority; `batch` is the most keys of one launch. All must outlive it. */
+/**
+ * `queue` is of high priority; `batch` is the most keys of one launch; `local_size` is the work-group
+ * that calibration found best, or 0. All must outlive it.
+ */
 tarn_status tarn_lookup_create(tarn_device *device, tarn_queue *queue, uint32_t batch,
-                               tarn_lookup **lookup, struct tarn_error *error);
+                               uint32_t local_size, tarn_lookup **lookup, struct tarn_error *error);
+/** From how many keys on a batch goes to the device; TARN_LOOKUP_LEAST at first. Any thread. */
+void tarn_lookup_set_least(tarn_lookup *lookup, uint32_t keys);
 /** After the cache: its index memory goes with it. */
 void tarn_lookup_destroy(tarn_lookup **lookup);
 

@@ -12,6 +12,7 @@ enum { WEIGHTS, TILES, SCORES, BUFFERS };
 struct tarn_score {
     struct tarn_shape shape;
     tarn_queue *queue;
+    struct tarn_kernel_source source; /**< the table's, perhaps with other work-groups */
     tarn_kernel *kernel;
     tarn_buffer *buffer[BUFFERS];
     tarn_event *launch, *done; /**< of the launch, and of the download behind it */
@@ -20,14 +21,17 @@ struct tarn_score {
 };
 
 tarn_status tarn_score_create(tarn_device *device, tarn_queue *queue,
-                              const struct tarn_shape *shape, uint32_t room, tarn_score **score,
-                              struct tarn_error *error)
+                              const struct tarn_shape *shape, uint32_t room, uint32_t local_size,
+                              tarn_score **score, struct tarn_error *error)
 {
     tarn_score *s = tarn_alloc_zeroed(1, sizeof *s);
     if (s == NULL)
         return TARN_NO_MEMORY;
     s->shape = *shape;
     s->queue = queue;
+    s->source = tarn_forward_source;
+    if (local_size != 0)
+        s->source.gpu_local_size = s->source.gpu_group_elements = local_size;
     size_t size[BUFFERS] = {
         [WEIGHTS] = tarn_shape_weights(shape) * sizeof(float),
         [TILES] = tarn_shape_tile_floats(shape, room) * sizeof(float),
@@ -36,8 +40,8 @@ tarn_status tarn_score_create(tarn_device *device, tarn_queue *queue,
     int32_t defines[TARN_MAX_DEFINES];
     tarn_shape_defines(shape, defines);
     tarn_status status = tarn_kernel_create(
-        device, &(struct tarn_kernel_params){.source = &tarn_forward_source, .defines = defines},
-        &s->kernel, error);
+        device, &(struct tarn_kernel_params){.source = &s->source, .defines = defines}, &s->kernel,
+        error);
     for (int i = 0; i < BUFFERS && status == TARN_OK; i++)
         status = tarn_buffer_create(device, &(struct tarn_buffer_params){.size = size[i]},
                                     &s->buffer[i]);

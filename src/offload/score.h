@@ -13,10 +13,13 @@
 
 typedef struct tarn_score tarn_score;
 
-/** For at most `room` candidates of networks of this shape. Device and queue must outlive it. */
+/**
+ * For at most `room` candidates of networks of this shape; `local_size` is the work-group that
+ * calibration found best, or 0. Device and queue must outlive it.
+ */
 tarn_status tarn_score_create(tarn_device *device, tarn_queue *queue,
-                              const struct tarn_shape *shape, uint32_t room, tarn_score **score,
-                              struct tarn_error *error);
+                              const struct tarn_shape *shape, uint32_t room, uint32_t local_size,
+                              tarn_score **score, struct tarn_error *error);
 /** Waits for what is in flight. */
 void tarn_score_destroy(tarn_score **score);
 

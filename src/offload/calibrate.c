@@ -1,0 +1,626 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "calibrate.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "base/rng.h"
+#include "kernels/kernels.h"
+#include "kernels/layout.h"
+#include "kernels/lookup.h"
+#include "kernels/train.h"
+#include "offload/limits.h"
+
+enum {
+    TURNS = 7, /* of device and host for each size, whose median counts */
+    MOST_SIZES = 24,
+    INDEX_BUCKETS = 1 << 17, /* 8 MiB: more than a core's own cache holds */
+    BUFFERS = 7,
+    SEED = 7,
+};
+
+/* One part: a kernel and its host function, and what they work on. */
+struct part {
+    tarn_device *device;
+    tarn_queue *queue;
+    const struct tarn_calibrate_params *params;
+    uint64_t deadline_ns; /* 0: none */
+    struct tarn_kernel_source source;
+    tarn_kernel *kernel;
+    tarn_buffer *buffer[BUFFERS];
+    size_t size[BUFFERS]; /* bytes */
+    int buffers;
+    int input, result; /* what goes up before a launch and comes down after it */
+    size_t input_unit, result_unit;
+    float *output; /* the host's results */
+    tarn_status (*submit)(struct part *part, uint32_t n);
+    void (*host)(struct part *part, uint32_t n);
+};
+
+static bool out_of_time(const struct part *p)
+{
+    return (p->params->stop != NULL && atomic_load(p->params->stop)) ||
+           (p->deadline_ns != 0 && tarn_clock_ns() >= p->deadline_ns);
+}
+
+static int compare(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double middle(double *values, size_t count)
+{
+    qsort(values, count, sizeof *values, compare);
+    return values[count / 2];
+}
+
+uint32_t tarn_calibrate_least(const uint32_t *sizes, const double *device, const double *host,
+                              size_t count)
+{
+    uint32_t least = TARN_NEVER;
+    for (size_t i = count; i-- > 0 && device[i] <= host[i];)
+        least = sizes[i];
+    return least;
+}
+
+uint32_t tarn_calibrate_slice(const uint32_t *sizes, const double *device, size_t count)
+{
+    double best = 0;
+    for (size_t i = 0; i < count; i++)
+        if (i == 0 || device[i] / sizes[i] < best)
+            best = device[i] / sizes[i];
+    for (size_t i = 0; i < count; i++)
+        if (device[i] / sizes[i] <= best * 1.2)
+            return sizes[i];
+    return 0;
+}
+
+/* ---- launches ---- */
+
+static tarn_status device_turn(struct part *p, uint32_t n)
+{
+    tarn_status status = TARN_OK;
+    if (p->input_unit > 0)
+        status = tarn_buffer_upload(p->queue, p->buffer[p->input], 0, n * p->input_unit);
+    if (status == TARN_OK)
+        status = p->submit(p, n);
+    if (status == TARN_OK && p->result_unit > 0)
+        status = tarn_buffer_download(p->queue, p->buffer[p->result], 0, n * p->result_unit);
+    tarn_status finished = tarn_queue_finish(p->queue, TARN_FOREVER);
+    return status == TARN_OK ? finished : status;
+}
+
+static tarn_status submit(struct part *p, const void *constants, uint32_t groups)
+{
+    return tarn_queue_submit(p->queue,
+                             &(struct tarn_launch){p->kernel, p->buffer, constants, groups}, NULL);
+}
+
+/*
+ * Cores that a launch takes, which is what its time is multiplied by: on a device made of the CPU as
+ * many as it has groups of work for, on others none of the host's.
+ */
+static double cores_of(const struct part *p, uint32_t groups)
+{
+    const struct tarn_device_info *info = tarn_device_get_info(p->device);
+    if (info->type != TARN_DEVICE_CPU)
+        return 1;
+    return groups < info->limits.compute_units ? groups : info->limits.compute_units;
+}
+
+static tarn_status make_buffers(struct part *p, struct tarn_error *error)
+{
+    for (int i = 0; i < p->buffers; i++) {
+        tarn_status status = tarn_buffer_create(
+            p->device, &(struct tarn_buffer_params){.size = p->size[i]}, &p->buffer[i]);
+        if (status != TARN_OK)
+            return tarn_fail(error, status, "calibration: a buffer of %zu bytes: %s", p->size[i],
+                             tarn_status_message(status));
+    }
+    return TARN_OK;
+}
+
+static tarn_status upload_all(struct part *p)
+{
+    tarn_status status = TARN_OK;
+    for (int i = 0; i < p->buffers && status == TARN_OK; i++)
+        status = tarn_buffer_upload(p->queue, p->buffer[i], 0, p->size[i]);
+    return status;
+}
+
+static void end_part(struct part *p)
+{
+    tarn_kernel_destroy(&p->kernel);
+    for (int i = 0; i < BUFFERS; i++)
+        tarn_buffer_destroy(&p->buffer[i]);
+    tarn_queue_destroy(&p->queue);
+    tarn_free(p->output);
+}
+
+static tarn_status make_kernel(struct part *p, const int32_t *defines, struct tarn_error *error)
+{
+    if (p->params->gpu_shape)
+        p->source.opencl_cpu = NULL;
+    return tarn_kernel_create(
+        p->device, &(struct tarn_kernel_params){.source = &p->source, .defines = defines},
+        &p->kernel, error);
+}
+
+/* Launches of size `first`, twice that ... `last` against the host's. */
+static tarn_status cross(struct part *p, uint32_t first, uint32_t last, uint32_t group_of_one,
+                         struct tarn_crossover *found)
+{
+    uint32_t sizes[MOST_SIZES];
+    double device[MOST_SIZES], cost[MOST_SIZES], host[MOST_SIZES];
+    size_t count = 0;
+    for (uint32_t n = first; n <= last && count < MOST_SIZES; n *= 2) {
+        double times[2][TURNS];
+        for (int turn = -1; turn < TURNS; turn++) {
+            uint64_t begin = tarn_clock_ns();
+            tarn_status status = device_turn(p, n);
+            uint64_t between = tarn_clock_ns();
+            if (status != TARN_OK)
+                return status;
+            p->host(p, n);
+            uint64_t end = tarn_clock_ns();
+            if (out_of_time(p))
+                return TARN_TIMEOUT;
+            if (turn >= 0) { /* the first one warms up */
+                times[0][turn] = (double)(between - begin);
+                times[1][turn] = (double)(end - between);
+            }
+        }
+        uint32_t groups = group_of_one != 0 ? group_of_one : tarn_kernel_groups(p->kernel, n);
+        sizes[count] = n;
+        device[count] = middle(times[0], TURNS);
+        cost[count] = device[count] * cores_of(p, groups);
+        host[count] = middle(times[1], TURNS);
+        tarn_log(TARN_LOG_DEBUG, "offload: %s of %u: device %.1f us, host %.1f us", p->source.name,
+                 n, device[count] * 1e-3, host[count] * 1e-3);
+        count++;
+    }
+    found->least = tarn_calibrate_least(sizes, cost, host, count);
+    found->slice = tarn_calibrate_slice(sizes, device, count);
+    found->device_ns = (float)(device[count - 1] / sizes[count - 1]);
+    found->host_ns = (float)(host[count - 1] / sizes[count - 1]);
+    return TARN_OK;
+}
+
+/* Sizes of work-groups, where the kernel has one element an item, so that there is a choice. */
+static tarn_status choose_local_size(struct part *p, const int32_t *defines, uint32_t n,
+                                     uint32_t *chosen, struct tarn_error *error)
+{
+    static const uint32_t candidates[] = {64, 32, 128, 256};
+    uint32_t own = p->source.gpu_local_size;
+    double best = 0;
+    *chosen = 0;
+    tarn_status status = make_kernel(p, defines, error);
+    if (status != TARN_OK || p->source.gpu_group_elements != own ||
+        tarn_kernel_groups(p->kernel, own + 1) != 2)
+        return status;
+    for (size_t i = 0; i < sizeof candidates / sizeof candidates[0]; i++) {
+        double times[TURNS];
+        if (candidates[i] > tarn_device_get_info(p->device)->limits.group_size)
+            continue;
+        tarn_kernel_destroy(&p->kernel);
+        p->source.gpu_local_size = p->source.gpu_group_elements = candidates[i];
+        if (make_kernel(p, defines, NULL) != TARN_OK)
+            continue;
+        for (int turn = -1; turn < TURNS; turn++) {
+            uint64_t begin = tarn_clock_ns();
+            status = device_turn(p, n);
+            if (turn >= 0)
+                times[turn] = (double)(tarn_clock_ns() - begin);
+            if (status != TARN_OK)
+                return status;
+        }
+        double time = middle(times, TURNS);
+        /* the kernel's own comes first; another has to be clearly better */
+        if (best == 0 || time < best * 0.95) {
+            best = time;
+            *chosen = candidates[i];
+        }
+        if (out_of_time(p))
+            return TARN_TIMEOUT;
+    }
+    p->source.gpu_local_size = p->source.gpu_group_elements = *chosen != 0 ? *chosen : own;
+    tarn_kernel_destroy(&p->kernel);
+    status = make_kernel(p, defines, error);
+    if (*chosen == own)
+        *chosen = 0;
+    return status;
+}
+
+/* ---- lookups ---- */
+
+static tarn_status submit_lookup(struct part *p, uint32_t n)
+{
+    return submit(p, &(struct tarn_lookup_constants){n, INDEX_BUCKETS - 1},
+                  tarn_kernel_groups(p->kernel, n));
+}
+
+static void host_lookup(struct part *p, uint32_t n)
+{
+    tarn_lookup_host(tarn_buffer_data(p->buffer[0]), INDEX_BUCKETS - 1,
+                     tarn_buffer_data(p->buffer[1]), n, (uint32_t *)p->output);
+}
+
+static tarn_status measure_lookup(struct part *p, struct tarn_calibration *c,
+                                  struct tarn_error *error)
+{
+    struct tarn_rng rng;
+    tarn_rng_seed(&rng, SEED);
+    p->source = tarn_lookup_source;
+    p->submit = submit_lookup;
+    p->host = host_lookup;
+    p->buffers = 3;
+    p->size[0] = (size_t)INDEX_BUCKETS * TARN_BUCKET_WORDS * 4;
+    p->size[1] = TARN_LOOKUP_BATCH * 8;
+    p->size[2] = TARN_LOOKUP_BATCH * 4;
+    p->input = 1;
+    p->input_unit = 8;
+    p->result = 2;
+    p->result_unit = 4;
+    tarn_status status = make_buffers(p, error);
+    if (status != TARN_OK)
+        return status;
+    /* a full index of random tags, and keys of which nine in ten are in it */
+    uint32_t *index = tarn_buffer_data(p->buffer[0]), *keys = tarn_buffer_data(p->buffer[1]);
+    for (size_t i = 0; i < p->size[0] / 4; i += 2) {
+        uint64_t word = tarn_rng_next(&rng);
+        index[i] = (uint32_t)word | 1;
+        index[i + 1] = (uint32_t)(word >> 32) | 1;
+    }
+    for (uint32_t i = 0; i < TARN_LOOKUP_BATCH; i++) {
+        uint32_t bucket = tarn_rng_below(&rng, INDEX_BUCKETS);
+        uint32_t slot = tarn_rng_below(&rng, TARN_BUCKET_SLOTS);
+        keys[2 * i] = bucket;
+        keys[2 * i + 1] = index[bucket * TARN_BUCKET_WORDS + slot] + (i % 10 == 0);
+    }
+    status = upload_all(p);
+    if (status == TARN_OK)
+        status = choose_local_size(p, NULL, 16384, &c->lookup.local_size, error);
+    if (status == TARN_OK)
+        status = cross(p, 128, TARN_LOOKUP_BATCH, 0, &c->lookup);
+    if (status == TARN_OK &&
+        memcmp(tarn_buffer_data(p->buffer[2]), p->output, TARN_LOOKUP_BATCH * 4) != 0)
+        status = TARN_CORRUPT;
+    return status;
+}
+
+/* ---- scores ---- */
+
+static tarn_status submit_score(struct part *p, uint32_t n)
+{
+    return submit(p, &(struct tarn_forward_constants){n}, tarn_kernel_groups(p->kernel, n));
+}
+
+static void host_score(struct part *p, uint32_t n)
+{
+    tarn_forward_host(&tarn_net_reference, tarn_buffer_data(p->buffer[0]),
+                      tarn_buffer_data(p->buffer[1]), n, p->output);
+}
+
+static void random_floats(struct tarn_rng *rng, float *to, size_t size, float scale)
+{
+    for (size_t i = 0; i < size / 4; i++)
+        to[i] = (tarn_rng_float(rng) - 0.5f) * scale;
+}
+
+static tarn_status measure_score(struct part *p, struct tarn_calibration *c,
+                                 struct tarn_error *error)
+{
+    int32_t defines[TARN_MAX_DEFINES];
+    struct tarn_rng rng;
+    tarn_rng_seed(&rng, SEED);
+    p->source = tarn_forward_source;
+    p->submit = submit_score;
+    p->host = host_score;
+    p->buffers = 3;
+    p->size[0] = tarn_shape_weights(&tarn_net_reference) * 4;
+    p->size[1] = tarn_shape_tile_floats(&tarn_net_reference, TARN_SCORE_BATCH) * 4;
+    p->size[2] = TARN_SCORE_BATCH * 4;
+    p->input = 1;
+    p->input_unit = 4 * (size_t)tarn_net_reference.inputs;
+    p->result = 2;
+    p->result_unit = 4;
+    tarn_shape_defines(&tarn_net_reference, defines);
+    tarn_status status = make_buffers(p, error);
+    if (status != TARN_OK)
+        return status;
+    tarn_net_init(&tarn_net_reference, &rng, tarn_buffer_data(p->buffer[0]));
+    random_floats(&rng, tarn_buffer_data(p->buffer[1]), p->size[1], 4.0f);
+    status = upload_all(p);
+    if (status == TARN_OK)
+        status = choose_local_size(p, defines, TARN_SCORE_BATCH, &c->score.local_size, error);
+    if (status == TARN_OK)
+        status = cross(p, 16, TARN_SCORE_BATCH, 0, &c->score);
+    const float *scores = tarn_buffer_data(p->buffer[2]);
+    for (uint32_t i = 0; i < TARN_SCORE_BATCH && status == TARN_OK; i++)
+        if (!(scores[i] - p->output[i] < 1e-3f && p->output[i] - scores[i] < 1e-3f))
+            status = TARN_CORRUPT;
+    return status;
+}
+
+/* ---- training ---- */
+
+enum { WEIGHTS, M, V, TILES, LABELS, LOSSES, SCRATCH, MOST_STEPS = 32 };
+
+static struct tarn_train_constants train_constants(uint32_t steps)
+{
+    return (struct tarn_train_constants){.steps = steps,
+                                         .batch = TARN_TRAIN_BATCH,
+                                         .rate = 1e-6f,
+                                         .beta1 = 0.9f,
+                                         .beta2 = 0.999f,
+                                         .epsilon = 1e-7f};
+}
+
+static tarn_status submit_train(struct part *p, uint32_t n)
+{
+    struct tarn_train_constants constants = train_constants(n);
+    return submit(p, &constants, tarn_kernel_groups(p->kernel, TARN_TRAIN_BATCH));
+}
+
+static void host_train(struct part *p, uint32_t n)
+{
+    struct tarn_train_constants constants = train_constants(n);
+    size_t weights = tarn_shape_weights(&tarn_net_reference);
+    tarn_train_host(
+        &tarn_net_reference,
+        &(struct tarn_train_state){p->output, p->output + weights, p->output + 2 * weights},
+        &constants, tarn_buffer_data(p->buffer[TILES]), tarn_buffer_data(p->buffer[LABELS]),
+        p->output + 3 * weights);
+}
+
+static tarn_status measure_train(struct part *p, struct tarn_calibration *c,
+                                 struct tarn_error *error)
+{
+    const struct tarn_shape *shape = &tarn_net_reference;
+    size_t samples = MOST_STEPS * TARN_TRAIN_BATCH;
+    int32_t defines[TARN_MAX_DEFINES];
+    struct tarn_rng rng;
+    tarn_rng_seed(&rng, SEED);
+    p->source = tarn_train_source;
+    p->submit = submit_train;
+    p->host = host_train;
+    p->buffers = 7;
+    p->size[WEIGHTS] = p->size[M] = p->size[V] = tarn_shape_weights(shape) * 4;
+    p->size[TILES] = tarn_shape_tile_floats(shape, samples) * 4;
+    p->size[LABELS] = samples * 4;
+    p->size[LOSSES] = MOST_STEPS * 4;
+    p->size[SCRATCH] = tarn_train_scratch_floats(shape, TARN_TRAIN_BATCH) * 4;
+    p->input = TILES;
+    p->input_unit = 4 * (size_t)shape->inputs * TARN_TRAIN_BATCH;
+    p->result = LOSSES;
+    p->result_unit = 4;
+    tarn_shape_defines(shape, defines);
+    tarn_status status = make_buffers(p, error);
+    if (status != TARN_OK)
+        return status;
+    tarn_net_init(shape, &rng, tarn_buffer_data(p->buffer[WEIGHTS]));
+    memset(p->output, 0, 3 * p->size[WEIGHTS]);
+    memcpy(p->output, tarn_buffer_data(p->buffer[WEIGHTS]), p->size[WEIGHTS]);
+    random_floats(&rng, tarn_buffer_data(p->buffer[TILES]), p->size[TILES], 4.0f);
+    uint32_t *labels = tarn_buffer_data(p->buffer[LABELS]);
+    for (size_t i = 0; i < samples; i++) {
+        uint32_t risk = 1 + tarn_rng_below(&rng, shape->outputs);
+        labels[i] = tarn_label(risk, tarn_rng_below(&rng, 2) ? (int)risk - 1 : -1);
+    }
+    status = upload_all(p);
+    if (status == TARN_OK)
+        status = make_kernel(p, defines, error);
+    /* one work-group does it all */
+    return status == TARN_OK ? cross(p, 1, MOST_STEPS, 1, &c->train) : status;
+}
+
+/* ---- a launch that does next to nothing ---- */
+
+static tarn_status submit_one(struct part *p, uint32_t n)
+{
+    (void)n;
+    return submit(p, &(struct tarn_lookup_constants){1, 0}, 1);
+}
+
+static tarn_status measure_dispatch(struct part *p, struct tarn_calibration *c,
+                                    struct tarn_error *error)
+{
+    enum { WARM = 20, TIMED = 100 };
+    double times[TIMED];
+    p->source = tarn_lookup_source;
+    p->submit = submit_one;
+    p->buffers = 3;
+    p->size[0] = p->size[1] = p->size[2] = 4096;
+    tarn_status status = make_buffers(p, error);
+    if (status == TARN_OK)
+        status = upload_all(p);
+    if (status == TARN_OK)
+        status = make_kernel(p, NULL, error);
+    for (int i = 0; i < WARM + TIMED && status == TARN_OK; i++) {
+        uint64_t begin = tarn_clock_ns();
+        status = device_turn(p, 1);
+        if (i >= WARM)
+            times[i - WARM] = (double)(tarn_clock_ns() - begin);
+        if (out_of_time(p))
+            return TARN_TIMEOUT;
+    }
+    if (status == TARN_OK)
+        c->dispatch_us = (float)(middle(times, TIMED) * 1e-3);
+    return status;
+}
+
+/* ---- wide networks ---- */
+
+/* Where a path can't be had, its times stay 0. */
+static tarn_status measure_path(struct part *p, const struct tarn_shape *shape,
+                                const float *weights, const float *tiles, const uint32_t *labels,
+                                tarn_path path, bool train, float *us, float *warm_ms)
+{
+    uint32_t samples = train ? TARN_CALIBRATION_BATCH : TARN_CALIBRATION_SAMPLES;
+    double times[TURNS];
+    struct tarn_error error;
+    tarn_wide *wide = NULL;
+    uint64_t begin = tarn_clock_ns();
+    tarn_status status = tarn_wide_create(&(struct tarn_wide_params){.shape = shape,
+                                                                     .weights = weights,
+                                                                     .device = p->device,
+                                                                     .queue = p->queue,
+                                                                     .path = path,
+                                                                     .room = samples,
+                                                                     .train = train,
+                                                                     .rate = 1e-6f},
+                                          &wide, &error);
+    if (status == TARN_UNSUPPORTED)
+        return TARN_OK;
+    if (status == TARN_OK)
+        status = tarn_wide_set_samples(wide, tiles, train ? labels : NULL, samples);
+    int turns = 0;
+    for (; turns <= TURNS && status == TARN_OK; turns++) {
+        status = train ? tarn_wide_train(wide, 1, samples) : tarn_wide_forward(wide, samples);
+        uint64_t end = tarn_clock_ns();
+        if (turns > 0)
+            times[turns - 1] = (double)(end - begin);
+        else if (warm_ms != NULL)
+            *warm_ms += (float)(end - begin) * 1e-6f;
+        begin = tarn_clock_ns();
+        if (out_of_time(p))
+            status = TARN_TIMEOUT;
+    }
+    if (status == TARN_OK)
+        *us = (float)(middle(times, TURNS) * 1e-3);
+    tarn_wide_destroy(&wide);
+    return status;
+}
+
+static tarn_status measure_widths(struct part *p, struct tarn_calibration *c, bool clblast)
+{
+    const struct tarn_shape widest = {28, TARN_MAX_WIDE_WIDTH, TARN_MAX_WIDE_WIDTH, 11};
+    size_t tiles_size = tarn_shape_tile_floats(&widest, TARN_CALIBRATION_SAMPLES) * 4;
+    float *weights = tarn_alloc(tarn_shape_weights(&widest) * 4), *tiles = tarn_alloc(tiles_size);
+    uint32_t labels[TARN_CALIBRATION_BATCH];
+    tarn_status status = weights != NULL && tiles != NULL ? TARN_OK : TARN_NO_MEMORY;
+    struct tarn_rng rng;
+    tarn_rng_seed(&rng, SEED);
+    if (status == TARN_OK)
+        random_floats(&rng, tiles, tiles_size, 4.0f);
+    for (int i = 0; i < TARN_CALIBRATION_BATCH; i++)
+        labels[i] = tarn_label(1 + (uint32_t)i % 11, i % 3 ? i % 11 : -1);
+    for (int w = 0; w < TARN_CALIBRATION_WIDTHS && status == TARN_OK; w++) {
+        const struct tarn_shape shape = {28, 8u << w, 8u << w, 11};
+        tarn_net_init(&shape, &rng, weights);
+        for (int train = 0; train < 2; train++)
+            for (int path = 0; path < TARN_PATHS && status == TARN_OK; path++)
+                if ((path == TARN_PATH_CLBLAST) == clblast)
+                    status = measure_path(p, &shape, weights, tiles, labels, (tarn_path)path, train,
+                                          &c->wide_us[train][w][path],
+                                          clblast ? &c->clblast_warm_ms : NULL);
+    }
+    tarn_free(weights);
+    tarn_free(tiles);
+    return status;
+}
+
+static tarn_status measure_wide(struct part *p, struct tarn_calibration *c,
+                                struct tarn_error *error)
+{
+    (void)error;
+    return measure_widths(p, c, false);
+}
+
+static tarn_status measure_clblast(struct part *p, struct tarn_calibration *c,
+                                   struct tarn_error *error)
+{
+    (void)error;
+    c->clblast_warm_ms = 0;
+    return measure_widths(p, c, true);
+}
+
+/* ---- all of it ---- */
+
+static const struct {
+    uint32_t part;
+    const char *name;
+    tarn_status (*measure)(struct part *, struct tarn_calibration *, struct tarn_error *);
+} parts[] = {
+    {TARN_CALIBRATED_DISPATCH, "dispatch", measure_dispatch},
+    {TARN_CALIBRATED_LOOKUP, "lookup", measure_lookup},
+    {TARN_CALIBRATED_SCORE, "score", measure_score},
+    {TARN_CALIBRATED_TRAIN, "train", measure_train},
+    {TARN_CALIBRATED_WIDE, "wide", measure_wide},
+    {TARN_CALIBRATED_CLBLAST, "clblast", measure_clblast},
+};
+
+/* What a device can't do it never wins. */
+static void give_up(uint32_t part, struct tarn_calibration *c)
+{
+    struct tarn_crossover *crossover = part == TARN_CALIBRATED_LOOKUP  ? &c->lookup
+                                       : part == TARN_CALIBRATED_SCORE ? &c->score
+                                       : part == TARN_CALIBRATED_TRAIN ? &c->train
+                                                                       : NULL;
+    if (crossover != NULL)
+        *crossover = (struct tarn_crossover){.least = TARN_NEVER};
+}
+
+/* Enough for the results of any part on the host. */
+static size_t output_floats(void)
+{
+    size_t train = 3 * tarn_shape_weights(&tarn_net_reference) + MOST_STEPS;
+    return train > TARN_LOOKUP_BATCH ? train : TARN_LOOKUP_BATCH;
+}
+
+static tarn_status run_part(tarn_device *device, const struct tarn_calibrate_params *params,
+                            size_t n, uint64_t deadline_ns, struct tarn_calibration *c,
+                            struct tarn_error *error)
+{
+    struct part part = {.device = device, .params = params, .deadline_ns = deadline_ns};
+    struct tarn_calibration before = *c;
+    struct tarn_error reason = {0};
+    part.output = tarn_alloc(output_floats() * sizeof(float));
+    tarn_status status = part.output != NULL ? TARN_OK : TARN_NO_MEMORY;
+    if (status == TARN_OK)
+        status = tarn_queue_create(
+            device, &(struct tarn_queue_params){.priority = TARN_PRIORITY_LOW}, &part.queue);
+    if (status == TARN_OK)
+        status = parts[n].measure(&part, c, &reason);
+    end_part(&part);
+    if (status == TARN_OK)
+        return TARN_OK;
+    float warm_ms = c->clblast_warm_ms;
+    *c = before;
+    if (status == TARN_TIMEOUT || status == TARN_DEVICE_LOST || status == TARN_NO_MEMORY)
+        return tarn_fail(error, status, "calibration: %s: %s", parts[n].name,
+                         tarn_status_message(status));
+    /* wrong, or not to be had: it is not used, and not tried again at each start */
+    tarn_log(TARN_LOG_WARNING, "offload: %s: calibration of %s: %s: the host does it",
+             tarn_device_get_info(device)->id, parts[n].name,
+             reason.message[0] != '\0' ? reason.message : tarn_status_message(status));
+    c->clblast_warm_ms = warm_ms;
+    give_up(parts[n].part, c);
+    return TARN_OK;
+}
+
+tarn_status tarn_calibrate(tarn_device *device, const struct tarn_calibrate_params *params,
+                           struct tarn_calibration *c, struct tarn_error *error)
+{
+    uint64_t begin = tarn_clock_ns();
+    uint64_t deadline = params->budget_ms != 0 ? begin + params->budget_ms * (uint64_t)1000000 : 0;
+    for (size_t n = 0; n < sizeof parts / sizeof parts[0]; n++) {
+        if (!(params->parts & parts[n].part) || (c->parts & parts[n].part))
+            continue;
+        uint64_t started = tarn_clock_ns();
+        tarn_status status = run_part(device, params, n, deadline, c, error);
+        if (status != TARN_OK)
+            return status;
+        c->parts |= parts[n].part;
+        c->spent_ms += (float)(tarn_clock_ns() - started) * 1e-6f;
+        tarn_calibration_save(tarn_device_get_info(device), params->cache_dir, c);
+        if (params->progress != NULL)
+            params->progress(params->context, c);
+    }
+    return TARN_OK;
+}
