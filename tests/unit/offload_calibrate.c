@@ -330,8 +330,8 @@ static void the_engine_measures_in_the_background(void)
     REQUIRE(tarn_engine_create(&params, &engine, &error) == TARN_OK);
     /* meanwhile it answers */
     for (int i = 0; i < 2000; i++) {
-        CHECK(tarn_cache_put(tarn_engine_cache(engine), &i, sizeof i, &i, sizeof i,
-                             &(struct tarn_put_params){0}) == TARN_OK);
+        CHECK(tarn_cache_put(tarn_engine_cache(engine), &i, sizeof i,
+                             &(struct tarn_item){.value = &i, .value_size = sizeof i}) == TARN_OK);
     }
     uint64_t begin = tarn_clock_ns();
     do {

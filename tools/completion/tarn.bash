@@ -29,7 +29,7 @@ _tarn() {
     case $path in
     '' | ' help') words='replay devices model trace bench selftest help --version --help' ;;
     ' replay') words='--size --policy --format --columns --limit --unit-size --plot --goal --model --device --json --quiet --seed --log --cache-dir --help --version' ;;
-    ' devices') words='--calibrate --device --json --quiet --seed --log --cache-dir --help --version' ;;
+    ' devices') words='--calibrate --clblast --device --json --quiet --seed --log --cache-dir --help --version' ;;
     ' model') words='train info verify --device --json --quiet --seed --log --cache-dir --help --version' ;;
     ' model train') words='--output --model --rounds --steps --limit --device --json --quiet --seed --log --cache-dir --help --version' ;;
     ' model info') words='--device --json --quiet --seed --log --cache-dir --help --version' ;;
@@ -40,8 +40,8 @@ _tarn() {
     ' trace convert') words='--output --to --format --columns --limit --device --json --quiet --seed --log --cache-dir --help --version' ;;
     ' bench') words='lookup score train trace --device --json --quiet --seed --log --cache-dir --help --version' ;;
     ' bench lookup') words='--quick --device --json --quiet --seed --log --cache-dir --help --version' ;;
-    ' bench score') words='--quick --device --json --quiet --seed --log --cache-dir --help --version' ;;
-    ' bench train') words='--quick --device --json --quiet --seed --log --cache-dir --help --version' ;;
+    ' bench score') words='--quick --path --width --batch --device --json --quiet --seed --log --cache-dir --help --version' ;;
+    ' bench train') words='--quick --path --width --batch --device --json --quiet --seed --log --cache-dir --help --version' ;;
     ' bench trace') words='--quick --requests --device --json --quiet --seed --log --cache-dir --help --version' ;;
     ' selftest') words='--device --json --quiet --seed --log --cache-dir --help --version' ;;
     esac
