@@ -30,13 +30,16 @@ static const char *priority_name(tarn_queue_priority_kind kind)
 
 /* What is known of each device: from earlier runs, and from this one if that was asked for. */
 static void calibrate(const struct tarn_cli *cli, const struct tarn_device_info *info,
-                      struct tarn_calibration *calibration)
+                      const struct tarn_device_info *selected, struct tarn_calibration *calibration)
 {
     tarn_device *device = NULL;
     struct tarn_error error = {0};
     bool again = tarn_cli_flag(cli, "calibrate"), clblast = tarn_cli_flag(cli, "clblast");
     tarn_calibration_load(info, cli->cache_dir, calibration);
     if ((!again && !clblast) || info->type == TARN_DEVICE_VIRTUAL)
+        return;
+    /* a device that is named is the one that is meant */
+    if (strcmp(cli->device, "auto") != 0 && strcmp(selected->id, info->id) != 0)
         return;
     uint32_t wanted = TARN_CALIBRATED_WIDE | (clblast ? TARN_CALIBRATED_CLBLAST : 0);
     /* the host has no crossover with itself */
@@ -336,7 +339,7 @@ static int tarn_cmd_devices(struct tarn_cli *cli, int argc, char **argv)
         return tarn_cli_fail(cli, &(struct tarn_error){TARN_NO_MEMORY, "devices: out of memory"});
     }
     for (size_t i = 0; i < count; i++)
-        calibrate(cli, &infos[i], &calibrations[i]);
+        calibrate(cli, &infos[i], &selected, &calibrations[i]);
     /* what was measured just now may change the choice */
     status = tarn_calibration_open(&wanted, cli->cache_dir, &device, &error);
     if (status == TARN_OK)
@@ -350,7 +353,8 @@ static int tarn_cmd_devices(struct tarn_cli *cli, int argc, char **argv)
 }
 
 static const struct tarn_cli_option options[] = {
-    {"calibrate", 0, NULL, "measure each device against the host, and keep the figures", false},
+    {"calibrate", 0, NULL,
+     "measure each device (or that of --device) against the host, and keep\nthe figures", false},
     {"clblast", 0, NULL, "measure CLBlast too: its first calls compile, for half a minute on some",
      false},
     {NULL},

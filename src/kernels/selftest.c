@@ -12,6 +12,7 @@
 #include "kernels.h"
 #include "layout.h"
 #include "lookup.h"
+#include "selftest_wide.h"
 #include "train.h"
 
 static const struct tarn_shape shapes[] = {{28, 32, 32, 11}, {5, 17, 9, 3}, {33, 48, 20, 16}};
@@ -492,6 +493,26 @@ static tarn_status gradient_steps(tarn_device *device, tarn_queue *queue, struct
     return TARN_OK;
 }
 
+static tarn_status wide_steps(tarn_device *device, tarn_queue *queue, struct tarn_rng *rng,
+                              struct tarn_selftest *result)
+{
+    double worst[TARN_SELFTEST_WIDE_STEPS];
+    struct tarn_error error = {0};
+    const char *id = tarn_device_get_info(device)->id;
+    tarn_status status = tarn_selftest_wide(device, queue, rng, worst, &error);
+    if (status == TARN_NO_MEMORY)
+        return status;
+    if (status == TARN_UNSUPPORTED)
+        result->skipped++;
+    else if (status != TARN_OK)
+        check(result, false, "%s: wide: %.200s", id,
+              error.message[0] != '\0' ? error.message : tarn_status_message(status));
+    for (int i = 0; i < TARN_SELFTEST_WIDE_STEPS && status == TARN_OK; i++)
+        check(result, worst[i] < TOLERANCE, "%s: wide: step %d: wrong (off by %g)", id, i,
+              worst[i]);
+    return TARN_OK;
+}
+
 tarn_status tarn_selftest_device(tarn_device *device, uint64_t seed, struct tarn_selftest *result)
 {
     struct tarn_rng rng;
@@ -506,6 +527,8 @@ tarn_status tarn_selftest_device(tarn_device *device, uint64_t seed, struct tarn
     }
     if (status == TARN_OK)
         status = lookups(device, queue, &rng, result);
+    if (status == TARN_OK)
+        status = wide_steps(device, queue, &rng, result);
     for (size_t s = 0; s < SHAPES && status == TARN_OK; s++) {
         status = scores(device, queue, &rng, &shapes[s], result);
         if (status == TARN_OK)

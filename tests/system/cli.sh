@@ -68,8 +68,19 @@ run devices --json
 expect 0 '' 'devices'
 json 'devices as JSON' "d['devices'][-1]['id'] == 'host' and \
   sum(x['selected'] for x in d['devices']) == 1 and all(x['why'] for x in d['devices'])"
-run devices --device host --json --calibrate
+run devices --device host --json --calibrate --cache-dir cache
 json 'calibrated' "all(x['dispatch_us'] > 0 for x in d['devices'] if x['selected'])"
+run devices --device host --json --cache-dir cache
+json 'and remembered' "all(x['dispatch_us'] > 0 for x in d['devices'] if x['selected'])"
+run bench score --device host --quick --path fused,host --width 32 --json
+json 'paths of a width' "[x['path'] for x in d['rows']] == ['host', 'fused'] and \
+  all(x['us'] > 0 and x['host_us'] > 0 and x['shape'] == '28-32-32-11' for x in d['rows'])"
+run bench train --device host --quick --path gemm --width 512 --batch 32 --json
+json 'a wide gradient step' "d['rows'][0]['us_per_step'] > 0 and d['rows'][0]['batch'] == 32"
+run bench score --path quickest
+expect 2 'quickest' 'no such path'
+run bench score --path host --width 100
+expect 2 'powers of two' 'no such width'
 run devices --device opencl:99
 expect 77 'opencl:99' 'a device that is not there'
 TARN_DEVICE=nothing run devices
