@@ -38,7 +38,11 @@ typedef enum tarn_goal {
 
 typedef enum tarn_background {
     TARN_BACKGROUND_THREAD, /**< the engine's own thread learns */
-    TARN_BACKGROUND_STEPS,  /**< the caller calls tarn_engine_step(): the same results each time */
+    /**
+     * The caller calls tarn_engine_step(): the same results each time, so that nothing measured of the
+     * device has a say.
+     */
+    TARN_BACKGROUND_STEPS,
 } tarn_background;
 
 struct tarn_engine_params {

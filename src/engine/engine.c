@@ -63,7 +63,6 @@ static tarn_status make_policy(void *context, struct tarn_table *table,
 static tarn_status open_device(struct tarn_engine *e, struct tarn_error *error)
 {
     const struct tarn_device_params device = {.id = e->params.device};
-    /* a replay is to give the same results whatever was measured once */
     tarn_status status =
         e->params.background == TARN_BACKGROUND_THREAD
             ? tarn_calibration_open(&device, e->params.cache_dir, &e->device, error)

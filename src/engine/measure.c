@@ -15,7 +15,9 @@
 
 static bool wanted(const struct tarn_engine *e)
 {
-    return e->on_device && tarn_device_get_info(e->device)->type != TARN_DEVICE_VIRTUAL &&
+    /* a replay gives the same results whatever was measured once */
+    return e->on_device && e->params.background == TARN_BACKGROUND_THREAD &&
+           tarn_device_get_info(e->device)->type != TARN_DEVICE_VIRTUAL &&
            strcmp(tarn_option_get(TARN_OPTION_CALIBRATION), "off") != 0;
 }
 

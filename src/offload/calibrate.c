@@ -102,15 +102,16 @@ static tarn_status submit(struct part *p, const void *constants, uint32_t groups
 }
 
 /*
- * Cores that a launch takes, which is what its time is multiplied by: on a device made of the CPU as
- * many as it has groups of work for, on others none of the host's.
+ * What a launch's time is multiplied by before it is compared with the host's. On a device made of the
+ * CPU: the cores that it takes, which are as many as it has groups of work for, and a tenth on top,
+ * because at a tie the plain way is the better one. On others: nothing, the host is free meanwhile.
  */
-static double cores_of(const struct part *p, uint32_t groups)
+static double weight_of(const struct part *p, uint32_t groups)
 {
     const struct tarn_device_info *info = tarn_device_get_info(p->device);
     if (info->type != TARN_DEVICE_CPU)
         return 1;
-    return groups < info->limits.compute_units ? groups : info->limits.compute_units;
+    return 1.1 * (groups < info->limits.compute_units ? groups : info->limits.compute_units);
 }
 
 static tarn_status make_buffers(struct part *p, struct tarn_error *error)
@@ -163,22 +164,24 @@ static tarn_status cross(struct part *p, uint32_t first, uint32_t last, uint32_t
         for (int turn = -1; turn < TURNS; turn++) {
             uint64_t begin = tarn_clock_ns();
             tarn_status status = device_turn(p, n);
-            uint64_t between = tarn_clock_ns();
+            uint64_t end = tarn_clock_ns();
             if (status != TARN_OK)
                 return status;
+            /* CPU time, so that a busy machine doesn't make the host look slow */
+            uint64_t host_begin = tarn_clock_thread_cpu_ns();
             p->host(p, n);
-            uint64_t end = tarn_clock_ns();
+            uint64_t host_end = tarn_clock_thread_cpu_ns();
             if (out_of_time(p))
                 return TARN_TIMEOUT;
             if (turn >= 0) { /* the first one warms up */
-                times[0][turn] = (double)(between - begin);
-                times[1][turn] = (double)(end - between);
+                times[0][turn] = (double)(end - begin);
+                times[1][turn] = (double)(host_end - host_begin);
             }
         }
         uint32_t groups = group_of_one != 0 ? group_of_one : tarn_kernel_groups(p->kernel, n);
         sizes[count] = n;
         device[count] = middle(times[0], TURNS);
-        cost[count] = device[count] * cores_of(p, groups);
+        cost[count] = device[count] * weight_of(p, groups);
         host[count] = middle(times[1], TURNS);
         tarn_log(TARN_LOG_DEBUG, "offload: %s of %u: device %.1f us, host %.1f us", p->source.name,
                  n, device[count] * 1e-3, host[count] * 1e-3);

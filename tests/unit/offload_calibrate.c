@@ -303,6 +303,8 @@ static void auto_takes_a_cpu_device_only_if_it_has_won(void)
     engine_with("auto", TARN_BACKGROUND_STEPS, id);
     CHECK(strcmp(id, "host") == 0);
     found = engine_with("opencl", TARN_BACKGROUND_STEPS, id);
+    CHECK(!found.measured && found.lookup_keys == TARN_LOOKUP_LEAST);
+    found = engine_with("opencl", TARN_BACKGROUND_THREAD, id);
     CHECK_NUMBER(found.lookup_keys, 2000);
     CHECK_NUMBER(found.score_candidates, TARN_SCORE_LEAST); /* never won, but it was asked for */
     CHECK(found.training);
