@@ -241,6 +241,13 @@ TARN_API tarn_status tarn_event_get_times(tarn_event *event, struct tarn_event_t
 /** Waits for nothing: an event may be released before its launch is done. */
 TARN_API void tarn_event_release(tarn_event **event);
 
+/** A kernel's work on a device so far, as its users count it. */
+struct tarn_kernel_stats {
+    uint64_t launches;
+    uint64_t elements;  /**< keys or samples */
+    uint64_t device_ns; /**< by the device's clock */
+};
+
 #ifdef __cplusplus
 }
 #endif

@@ -7,11 +7,11 @@
 
 #define SHORTEST_PERIOD 64.0f
 #define LONGEST_PERIOD  1e7f
-#define PERIOD_EVERY    256   /* requests between updates of T */
-#define HORIZON         4     /* ghosts: times the number of residents */
-#define UNKNOWN_GHOSTS  16384 /* to begin with, where the number of objects isn't known */
+#define PERIOD_EVERY    256     /* requests between updates of T */
+#define HORIZON         4       /* ghosts: times the number of residents */
+#define UNKNOWN_GHOSTS  16384   /* to begin with, where the number of objects isn't known */
 #define MOST_GHOSTS     4194304 /* to begin with, where it is */
-#define HALF_LIFE       16.0f /* of the decayed frequency, in T */
+#define HALF_LIFE       16.0f   /* of the decayed frequency, in T */
 #define COUNT_MAX       60000
 
 static uint32_t horizon(const struct tarn_evictor *evictor)

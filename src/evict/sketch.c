@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "sketch.h"
 
-#include <stdlib.h>
+#include "base/memory.h"
 
 #define ROWS 3
 
@@ -11,13 +11,13 @@ tarn_status tarn_sketch_init(struct tarn_sketch *sketch, uint32_t counters, uint
     while (size < counters && size < 1u << 30)
         size *= 2;
     *sketch = (struct tarn_sketch){.mask = size - 1, .period = period < 16 ? 16 : period};
-    sketch->words = calloc(size / 16, sizeof *sketch->words);
+    sketch->words = tarn_alloc_zeroed(size / 16, sizeof *sketch->words);
     return sketch->words != NULL ? TARN_OK : TARN_NO_MEMORY;
 }
 
 void tarn_sketch_free(struct tarn_sketch *sketch)
 {
-    free(sketch->words);
+    tarn_free(sketch->words);
     sketch->words = NULL;
 }
 

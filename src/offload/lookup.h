@@ -7,7 +7,7 @@
 #ifndef TARN_OFFLOAD_LOOKUP_H
 #define TARN_OFFLOAD_LOOKUP_H
 
-#include <tarn/engine.h>
+#include <tarn/gpu.h>
 
 #include "cache/cache.h"
 
