@@ -79,6 +79,7 @@ struct tarn_round {
     uint32_t *slot; /**< [room] */
     uint32_t *last; /**< [room] */
     float *raw;     /**< [TARN_EXPERTS][room] */
+    float *mixed;   /**< [room], behind raw: what the experts say together */
     float *tiles;   /**< features for the network, layout.h's tiles */
     bool borrowed;  /**< the tiles are a device buffer's */
 };
