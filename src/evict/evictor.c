@@ -40,7 +40,7 @@ tarn_status tarn_evictor_init(struct tarn_evictor *evictor,
     float period = bytes ? SHORTEST_PERIOD : (float)params->capacity->limit / params->share;
     evictor->period = period < SHORTEST_PERIOD ? SHORTEST_PERIOD : period;
     uint32_t room = params->live ? TARN_ROUND_MAX : TARN_SHADOW_ROUND;
-    evictor->pool = tarn_alloc((room + TARN_POOL_MAX) * sizeof *evictor->pool);
+    evictor->pool = tarn_alloc((room + TARN_POOL_MAX + TARN_LIST_MAX) * sizeof *evictor->pool);
     tarn_status status = evictor->pool != NULL ? TARN_OK : TARN_NO_MEMORY;
     if (status == TARN_OK)
         status = tarn_ghosts_create(1024, &evictor->ghosts);

@@ -108,7 +108,7 @@ struct tarn_evictor {
 
     uint32_t list_limit;          /**< most victims of one round, */
     uint32_t list_share;          /**< and one in so many residents */
-    struct tarn_pool_entry *pool; /**< [TARN_ROUND_MAX or TARN_SHADOW_ROUND + TARN_POOL_MAX] */
+    struct tarn_pool_entry *pool; /**< [a round's most + TARN_POOL_MAX + TARN_LIST_MAX] */
     uint32_t pool_count;
     struct tarn_pool_entry list[TARN_LIST_MAX];
     uint32_t list_count, list_next;

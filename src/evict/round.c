@@ -80,6 +80,36 @@ static bool draw_one(struct tarn_evictor *evictor, struct tarn_round *round, uin
     return true;
 }
 
+static bool is_unchanged(const struct tarn_evictor *evictor, const struct tarn_pool_entry *entry)
+{
+    return tarn_table_is_resident(evictor->table, entry->slot) &&
+           tarn_table_meta(evictor->table, entry->slot)->last == entry->last;
+}
+
+/* What is still to be evicted isn't drawn again: it has its score. */
+static void mark_list(struct tarn_evictor *evictor)
+{
+    for (uint32_t i = evictor->list_next; i < evictor->list_count; i++)
+        if (is_unchanged(evictor, &evictor->list[i]))
+            tarn_table_meta(evictor->table, evictor->list[i].slot)->stamp = evictor->stamp;
+}
+
+/*
+ * What is left of the list competes with the new candidates: it is so where a device has scored them.
+ * Meanwhile requests went on, so that the pool's objects may have changed too.
+ */
+static void take_list_back(struct tarn_evictor *evictor)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < evictor->pool_count; i++)
+        if (is_unchanged(evictor, &evictor->pool[i]))
+            evictor->pool[kept++] = evictor->pool[i];
+    for (uint32_t i = evictor->list_next; i < evictor->list_count; i++)
+        if (is_unchanged(evictor, &evictor->list[i]))
+            evictor->pool[kept++] = evictor->list[i];
+    evictor->pool_count = kept;
+}
+
 /* Keeps what is still fresh in the pool; what needs a new score goes into the round. */
 static void draw_stale(struct tarn_evictor *evictor, struct tarn_round *round, uint32_t now)
 {
@@ -212,6 +242,7 @@ void tarn_round_draw(struct tarn_evictor *evictor, struct tarn_round *round, uin
     round->now = now;
     if (++evictor->stamp == 0)
         evictor->stamp = 1; /* 0 is an object that was never drawn */
+    mark_list(evictor);
     draw_stale(evictor, round, (uint32_t)now);
     draw_fresh(evictor, round, (uint32_t)now, &sizes);
     memcpy(round->weight, evictor->weight, sizeof round->weight);
@@ -338,6 +369,8 @@ void tarn_round_finish(struct tarn_evictor *evictor, struct tarn_round *round)
             tarn_ranks_add(&evictor->ranks[k],
                            round->raw + (uint32_t)k * round->room + round->stale, fresh);
     mix_scores(evictor, round);
+    if (round->borrowed)
+        take_list_back(evictor);
     for (uint32_t i = 0; i < round->count; i++) {
         uint32_t slot = round->slot[i];
         if (!tarn_table_is_resident(evictor->table, slot))
