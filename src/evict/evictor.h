@@ -79,6 +79,7 @@ struct tarn_round {
     uint32_t *slot; /**< [room] */
     uint32_t *last; /**< [room] */
     float *raw;     /**< [TARN_EXPERTS][room] */
+    float *mixed;   /**< [room], behind raw: what the experts say together */
     float *tiles;   /**< features for the network, layout.h's tiles */
     bool borrowed;  /**< the tiles are a device buffer's */
 };
@@ -107,7 +108,7 @@ struct tarn_evictor {
 
     uint32_t list_limit;          /**< most victims of one round, */
     uint32_t list_share;          /**< and one in so many residents */
-    struct tarn_pool_entry *pool; /**< [TARN_ROUND_MAX or TARN_SHADOW_ROUND + TARN_POOL_MAX] */
+    struct tarn_pool_entry *pool; /**< [a round's most + TARN_POOL_MAX + TARN_LIST_MAX] */
     uint32_t pool_count;
     struct tarn_pool_entry list[TARN_LIST_MAX];
     uint32_t list_count, list_next;
