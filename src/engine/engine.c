@@ -55,8 +55,8 @@ static tarn_status make_policy(void *context, struct tarn_table *table,
     if (samples)
         params.observer = (struct tarn_observer){e, take_sample, resolve_sample};
     if (e->on_device) {
-        params.list_limit = capacity->bytes ? TARN_LIST_MAX / 4 : TARN_LIST_MAX;
-        params.list_share = capacity->bytes ? DEVICE_SHARE_BYTES : DEVICE_SHARE;
+        params.device_limit = capacity->bytes ? TARN_LIST_MAX / 4 : TARN_LIST_MAX;
+        params.device_share = capacity->bytes ? DEVICE_SHARE_BYTES : DEVICE_SHARE;
     }
     return tarn_learned_create(&params, table, capacity, policy, &e->learned);
 }

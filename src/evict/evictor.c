@@ -42,6 +42,8 @@ tarn_status tarn_evictor_init(struct tarn_evictor *evictor,
         .rates = {.miss_ratio = 0.5f, .one_hit = 0.5f, .hit_gap = -0.25f},
         .list_limit = params->list_limit,
         .list_share = params->list_share,
+        .device_limit = params->device_limit,
+        .device_share = params->device_share,
     };
     memcpy(evictor->expert, params->expert, sizeof evictor->expert);
     memcpy(evictor->weight, params->weight, sizeof evictor->weight);

@@ -146,8 +146,6 @@ tarn_status tarn_learned_create(const struct tarn_learned_params *params, struct
     learned->world.bytes = capacity->bytes;
     learned->world.goal_bytes = params->goal_bytes;
     learned->world.gdsf_floor = &learned->live.gdsf_floor;
-    uint32_t list = capacity->bytes ? TARN_LIST_BYTES : TARN_LIST_OBJECTS;
-    uint32_t share = capacity->bytes ? TARN_SHARE_BYTES : TARN_SHARE_OBJECTS;
     struct tarn_evictor_params live = {
         .table = table,
         .capacity = capacity,
@@ -155,8 +153,10 @@ tarn_status tarn_learned_create(const struct tarn_learned_params *params, struct
         .live = true,
         .share = 1.0f,
         .weight = {1.0f},
-        .list_limit = params->list_limit > 0 ? params->list_limit : list,
-        .list_share = params->list_share > 0 ? params->list_share : share,
+        .list_limit = capacity->bytes ? TARN_LIST_BYTES : TARN_LIST_OBJECTS,
+        .list_share = capacity->bytes ? TARN_SHARE_BYTES : TARN_SHARE_OBJECTS,
+        .device_limit = params->device_limit,
+        .device_share = params->device_share,
         .seed = params->seed,
     };
     tarn_mix_choose(capacity->bytes, params->goal_bytes, live.expert);

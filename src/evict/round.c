@@ -45,13 +45,23 @@ struct sizes {
     uint32_t victims, fresh, wheel, pool;
 };
 
-static struct sizes sizes_of(const struct tarn_evictor *evictor)
+uint32_t tarn_round_victims(const struct tarn_evictor *evictor, bool on_device)
+{
+    uint32_t share = on_device ? evictor->device_share : evictor->list_share;
+    uint32_t limit = on_device ? evictor->device_limit : evictor->list_limit;
+    uint32_t victims = evictor->table->count / share;
+    return victims < 1 ? 1 : victims > limit ? limit : victims;
+}
+
+/* What the host scores is on a request's way: it stays small where a device does the large rounds. */
+static struct sizes sizes_of(const struct tarn_evictor *evictor, const struct tarn_round *round)
 {
     uint32_t n = evictor->table->count;
     bool bytes = evictor->capacity->bytes;
-    struct sizes s = {.victims = n / evictor->list_share, .pool = n / POOL_SHARE};
-    uint32_t limit = evictor->list_limit;
-    s.victims = s.victims < 1 ? 1 : s.victims > limit ? limit : s.victims;
+    struct sizes s = {
+        .victims = tarn_round_victims(evictor, round->borrowed),
+        .pool = n / POOL_SHARE,
+    };
     if (evictor->world->keep_short) {
         s.fresh = 6 * s.victims;
     } else if (bytes) {
@@ -237,7 +247,7 @@ static void log_samples(struct tarn_evictor *evictor, const struct tarn_round *r
 
 void tarn_round_draw(struct tarn_evictor *evictor, struct tarn_round *round, uint64_t now)
 {
-    struct sizes sizes = sizes_of(evictor);
+    struct sizes sizes = sizes_of(evictor, round);
     round->count = 0;
     round->now = now;
     if (++evictor->stamp == 0)
@@ -354,7 +364,7 @@ static void sort_entries(struct tarn_pool_entry *entries, uint32_t count)
 
 void tarn_round_finish(struct tarn_evictor *evictor, struct tarn_round *round)
 {
-    struct sizes sizes = sizes_of(evictor);
+    struct sizes sizes = sizes_of(evictor, round);
     const struct tarn_world *world = evictor->world;
     for (uint32_t i = 0; tarn_round_wants_net(round) && i < round->count; i++) {
         float *raw = &round->raw[i];
