@@ -40,6 +40,8 @@ static bool begin(struct world *w, uint32_t objects, tarn_expert expert, uint32_
                                               .weight = {1},
                                               .list_limit = list_limit,
                                               .list_share = list_share,
+                                              .device_limit = list_limit,
+                                              .device_share = list_share,
                                               .seed = 5,
                                           }) == TARN_OK;
 }
