@@ -98,6 +98,12 @@ static void kernels_slow_down(void)
     CHECK(tarn_virtual_set_faults(w.bench.device, NULL) == TARN_OK);
     CHECK(work(&w, w.low, 100, 4, &events[0]) == TARN_OK);
     CHECK_TIMES(&events[0], US(20376), US(20478));
+    /* counted from the call on */
+    set(&w, (struct tarn_virtual_faults){.slow_from = 2, .slow_factor = 2});
+    CHECK(work(&w, w.low, 100, 5, &events[0]) == TARN_OK);
+    CHECK(work(&w, w.low, 100, 6, &events[1]) == TARN_OK);
+    CHECK_TIMES(&events[0], US(20598), US(20700));
+    CHECK_TIMES(&events[1], US(20715), US(20917));
     world_close(&w);
 }
 

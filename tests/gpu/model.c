@@ -179,6 +179,12 @@ static void results_are_there_at_the_end(void)
     struct tarn_virtual_stats stats;
     CHECK(tarn_virtual_get_stats(w.bench.device, &stats) == TARN_OK);
     CHECK_NUMBER(stats.busy_ns[TARN_PRIORITY_HIGH], US(502) - 1); /* until now */
+    CHECK_NUMBER(stats.memory, 64 * 4);
+    CHECK(tarn_virtual_reset_stats(w.bench.device) == TARN_OK);
+    CHECK(tarn_virtual_get_stats(w.bench.device, &stats) == TARN_OK);
+    CHECK_NUMBER(stats.busy_ns[TARN_PRIORITY_HIGH], 0);
+    CHECK_NUMBER(stats.pending, 1); /* what is there stays there */
+    CHECK_NUMBER(stats.memory, 64 * 4);
     CHECK(tarn_virtual_advance(w.bench.device, 1) == TARN_OK);
     CHECK_NUMBER(word(w.log, 0), 1);
     CHECK(tarn_event_wait(event, 0) == TARN_OK); /* a question with an answer costs nothing */
@@ -308,6 +314,18 @@ static void frames_compete(void)
     CHECK(tarn_virtual_advance(device, US(100000)) == TARN_OK);
     CHECK(tarn_virtual_get_stats(device, &stats) == TARN_OK);
     CHECK_NUMBER(stats.frames, 61);
+    CHECK(tarn_virtual_set_frames(device, &frames) == TARN_OK); /* afresh: no deadline at first */
+    CHECK(tarn_virtual_advance(device, US(16700)) == TARN_OK);
+    CHECK(tarn_virtual_get_stats(device, &stats) == TARN_OK);
+    CHECK_NUMBER(stats.frames, 61);
+    CHECK(tarn_virtual_advance(device, US(16700)) == TARN_OK);
+    CHECK(tarn_virtual_get_stats(device, &stats) == TARN_OK);
+    CHECK_NUMBER(stats.frames, 62);
+    /* the watchdog is for launches: a frame may be as long as it likes */
+    CHECK(tarn_virtual_set_frames(
+              device, &(struct tarn_virtual_frames){US(900000), US(600000), TARN_PRIORITY_LOW}) ==
+          TARN_OK);
+    CHECK(tarn_virtual_advance(device, US(3000000)) == TARN_OK);
     world_close(&w);
 }
 

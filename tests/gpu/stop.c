@@ -72,16 +72,24 @@ static void training_close(struct training *t)
     bench_close(&t->bench);
 }
 
-static tarn_status train(struct training *t, uint32_t first, bool stoppable, tarn_event **event)
+static tarn_status train_steps(struct training *t, uint32_t first, uint32_t steps, bool stoppable,
+                               tarn_event **event)
 {
+    struct tarn_train_constants c = constants;
+    c.steps = steps;
     return tarn_queue_submit(t->bench.queue,
                              &(struct tarn_launch){.kernel = t->kernel,
                                                    .buffers = t->buffers,
-                                                   .constants = &constants,
+                                                   .constants = &c,
                                                    .groups = 1,
                                                    .first_tile = first,
                                                    .stop = stoppable ? t->stop : NULL},
                              event);
+}
+
+static tarn_status train(struct training *t, uint32_t first, bool stoppable, tarn_event **event)
+{
+    return train_steps(t, first, STEPS, stoppable, event);
 }
 
 static void check_same(struct training *a, struct training *b)
@@ -164,6 +172,14 @@ static void resumed_work_has_the_same_bits(void)
     CHECK_NUMBER(cut.flag[1], STEPS);
     check_same(&whole, &cut);
     training_close(&cut);
+    for (int stoppable = 0; stoppable < 2; stoppable++) {
+        REQUIRE(training_open(&cut, "host"));
+        CHECK(train_steps(&cut, 0, 5, false, NULL) == TARN_OK);
+        CHECK(train(&cut, 5, stoppable != 0, NULL) == TARN_OK);
+        CHECK_NUMBER(cut.flag[1], stoppable ? STEPS : 0);
+        check_same(&whole, &cut);
+        training_close(&cut);
+    }
     training_close(&whole);
     REQUIRE(training_open(&whole, "virtual:mali") && training_open(&cut, "virtual:mali"));
     CHECK(train(&whole, 0, false, NULL) == TARN_OK);

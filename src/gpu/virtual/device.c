@@ -441,7 +441,6 @@ tarn_status tarn_virtual_set_governor(tarn_device *base, bool on)
     struct virtual_device *device = enter_virtual(base, &status);
     if (device == NULL)
         return status;
-    tarn_virtual_count(device);
     device->governed = on;
     device->step = on ? 0 : device->profile.step_count - 1;
     device->busy_at_look_ns = device->busy_ns;
@@ -477,7 +476,6 @@ tarn_status tarn_virtual_get_stats(tarn_device *base, struct tarn_virtual_stats 
     if (base == NULL || stats == NULL || base->backend != &tarn_backend_virtual)
         return TARN_INVALID;
     struct virtual_device *device = enter(base);
-    tarn_virtual_count(device);
     *stats = device->stats;
     stats->clock_mhz = device->profile.step_mhz[device->step];
     leave(device);
@@ -490,7 +488,6 @@ tarn_status tarn_virtual_reset_stats(tarn_device *base)
     struct virtual_device *device = enter_virtual(base, &status);
     if (device == NULL)
         return status;
-    tarn_virtual_count(device);
     device->stats = (struct tarn_virtual_stats){
         .pending = device->stats.pending,
         .memory = device->stats.memory,

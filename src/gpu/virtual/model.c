@@ -57,10 +57,13 @@ static uint64_t tile_ns(const struct virtual_device *device, const struct virtua
 
 /* ---- time spent ---- */
 
-void tarn_virtual_count(struct virtual_device *device)
+/* The only place where the clock moves. */
+static void go_to(struct virtual_device *device, uint64_t ns)
 {
-    uint64_t passed = device->now_ns - device->counted_ns;
-    device->counted_ns = device->now_ns;
+    if (ns <= device->now_ns)
+        return;
+    uint64_t passed = ns - device->now_ns;
+    device->now_ns = ns;
     if (device->running == NULL)
         return;
     device->busy_ns += passed;
@@ -68,14 +71,6 @@ void tarn_virtual_count(struct virtual_device *device)
         device->stats.frame_busy_ns += passed;
     else
         device->stats.busy_ns[device->running->priority] += passed;
-}
-
-static void go_to(struct virtual_device *device, uint64_t ns)
-{
-    if (ns <= device->now_ns)
-        return;
-    device->now_ns = ns;
-    tarn_virtual_count(device);
 }
 
 /* ---- queues ---- */
@@ -261,7 +256,6 @@ static void start(struct virtual_device *device, uint32_t place)
     if (command->next == NULL)
         device->queue[place].last = NULL;
     device->turn = (place + 1) % device->profile.model.queues;
-    tarn_virtual_count(device); /* the idle time before it */
     command->start_ns = device->now_ns;
     device->running = command;
     if (!meet_faults(device, command)) {

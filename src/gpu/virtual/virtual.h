@@ -94,8 +94,7 @@ struct virtual_device {
     uint64_t starts; /**< launches counted for the faults */
 
     struct tarn_virtual_stats stats;
-    uint64_t busy_ns; /**< of all that has run, up to counted_ns; never reset */
-    uint64_t counted_ns;
+    uint64_t busy_ns; /**< of all that has run, up to now; never reset */
 };
 
 /** Puts a filled command behind those that are ready no later. */
@@ -113,9 +112,6 @@ bool tarn_virtual_pass(struct virtual_device *device, uint64_t until_ns);
  */
 tarn_status tarn_virtual_wait(struct virtual_device *device, bool (*done)(const void *what),
                               const void *what, uint64_t until_ns);
-
-/** Counts the running command's time up to now into the statistics. */
-void tarn_virtual_count(struct virtual_device *device);
 
 /** Takes the commands of a queue of ours out of the device; their events never end. */
 void tarn_virtual_forget(struct virtual_device *device, struct virtual_queue *queue);
