@@ -82,8 +82,10 @@ struct tarn_virtual_faults {
     uint64_t skip_at;   /**< this one ends in time but computes nothing: a wrong answer; 0: none */
     uint64_t slow_from; /**< from this one on a kernel takes `slow_factor` times as long; 0: none */
     uint32_t slow_factor; /**< 1 ... 1,000,000 where slow_from is set */
+    uint32_t time_bits; /**< events' times keep only so many of their low bits: they wrap; 0: all */
+    bool flag_unseen;   /**< running kernels don't see their stop flags, whatever the device says */
 };
-/** NULL: no more faults. TARN_INVALID for a name that is too long (63 bytes) or a wrong factor. */
+/** NULL: no more faults. TARN_INVALID for a name that is too long (63 bytes) or a wrong number. */
 TARN_API tarn_status tarn_virtual_set_faults(tarn_device *device,
                                              const struct tarn_virtual_faults *faults);
 

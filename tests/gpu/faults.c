@@ -147,6 +147,18 @@ static void only_the_named_kernel_is_meant(void)
     world_close(&w);
 }
 
+static void timestamps_wrap(void)
+{
+    struct world w;
+    REQUIRE(world_open(&w, "virtual:mali"));
+    tarn_event *event = NULL;
+    set(&w, (struct tarn_virtual_faults){.time_bits = 20}); /* each 1,048,576 ns */
+    CHECK(work(&w, w.low, 1000, 1, &event) == TARN_OK);
+    CHECK_TIMES(&event, US(120), US(1122) - (1 << 20));
+    CHECK_NUMBER(tarn_virtual_now(w.bench.device), US(1122));
+    world_close(&w);
+}
+
 static void device_memory_runs_out(void)
 {
     struct world w;
@@ -173,4 +185,4 @@ CHECK_MAIN(CASE(the_nth_launch_loses_the_device), CASE(a_loss_is_noticed_by_who_
            CASE(a_hanging_kernel_times_out_and_then_loses_the_device),
            CASE(a_kernel_that_is_too_long_loses_the_device), CASE(kernels_slow_down),
            CASE(a_wrong_answer_looks_like_a_right_one), CASE(only_the_named_kernel_is_meant),
-           CASE(device_memory_runs_out))
+           CASE(timestamps_wrap), CASE(device_memory_runs_out))

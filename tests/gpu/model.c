@@ -469,6 +469,8 @@ static void wrong_settings_are_refused(void)
           TARN_INVALID);
     CHECK(tarn_virtual_set_faults(device, &(struct tarn_virtual_faults){.slow_from = 1}) ==
           TARN_INVALID);
+    CHECK(tarn_virtual_set_faults(device, &(struct tarn_virtual_faults){.time_bits = 64}) ==
+          TARN_INVALID);
     struct tarn_virtual_stats stats;
     struct tarn_virtual_model model;
     REQUIRE(tarn_device_open(&(struct tarn_device_params){.id = "host"}, &host, NULL) == TARN_OK);

@@ -238,6 +238,20 @@ static void a_thread_can_stop_the_host(void)
     training_close(&whole);
 }
 
+static void a_flag_may_go_unseen(void)
+{
+    struct training t;
+    tarn_event *event = NULL;
+    REQUIRE(training_open(&t, "virtual:mali"));
+    CHECK(tarn_virtual_set_faults(t.bench.device,
+                                  &(struct tarn_virtual_faults){.flag_unseen = true}) == TARN_OK);
+    t.flag[0] = 1;
+    CHECK(train(&t, 0, true, &event) == TARN_OK);
+    CHECK_TIMES(&event, US(120), US(122) + STEPS * step_ns(&t));
+    CHECK_NUMBER(t.flag[1], STEPS);
+    training_close(&t);
+}
+
 static void it_is_refused_where_it_cannot_work(void)
 {
     struct training t;
@@ -275,4 +289,5 @@ static void it_is_refused_where_it_cannot_work(void)
 }
 
 CHECK_MAIN(CASE(a_slice_leaves_at_the_next_boundary), CASE(resumed_work_has_the_same_bits),
-           CASE(a_thread_can_stop_the_host), CASE(it_is_refused_where_it_cannot_work))
+           CASE(a_thread_can_stop_the_host), CASE(a_flag_may_go_unseen),
+           CASE(it_is_refused_where_it_cannot_work))

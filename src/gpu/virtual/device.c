@@ -341,7 +341,14 @@ static tarn_status virtual_event_wait(tarn_event *event, uint64_t timeout_us)
 
 static tarn_status virtual_event_times(tarn_event *event, struct tarn_event_times *times)
 {
+    struct virtual_device *device = enter(event->device);
+    uint64_t bits = UINT64_MAX;
+    if (device->faults.time_bits > 0)
+        bits = (1ull << device->faults.time_bits) - 1;
     *times = ((struct virtual_event *)event)->times;
+    times->start_ns &= bits;
+    times->end_ns &= bits;
+    leave(device);
     return TARN_OK;
 }
 
@@ -457,6 +464,7 @@ tarn_status tarn_virtual_set_faults(tarn_device *base, const struct tarn_virtual
         return status;
     if (faults != NULL &&
         ((faults->kernel != NULL && strlen(faults->kernel) >= sizeof device->fault_kernel) ||
+         faults->time_bits > 63 ||
          (faults->slow_from > 0 && (faults->slow_factor == 0 || faults->slow_factor > 1000000)))) {
         leave(device);
         return TARN_INVALID;

@@ -168,9 +168,10 @@ static uint64_t next_start(const struct virtual_device *device, uint32_t *place)
 
 /* ---- happenings ---- */
 
-static bool stop_is_set(const struct virtual_command *command)
+static bool stop_is_set(const struct virtual_device *device, const struct virtual_command *command)
 {
-    return command->stop != NULL && __atomic_load_n(&command->stop[0], __ATOMIC_ACQUIRE) != 0;
+    return command->stop != NULL && !device->faults.flag_unseen &&
+           __atomic_load_n(&command->stop[0], __ATOMIC_ACQUIRE) != 0;
 }
 
 static void finish(struct virtual_device *device)
@@ -209,7 +210,7 @@ static void finish(struct virtual_device *device)
 static void next_tile(struct virtual_device *device)
 {
     struct virtual_command *command = device->running;
-    if (command->tile < command->tiles && !stop_is_set(command))
+    if (command->tile < command->tiles && !stop_is_set(device, command))
         device->event_ns = tarn_virtual_later(device->now_ns, tile_ns(device, command));
     else
         finish(device);
