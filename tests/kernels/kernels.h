@@ -126,7 +126,8 @@ struct target {
 
 /**
  * Target `number` for a kernel: every device in both shapes where it has two. False when there are
- * no more. What doesn't open or compile is a failure of the test.
+ * no more. What doesn't open or compile is a failure of the test. TARN_TEST_DEVICE leaves only the
+ * device of that id.
  */
 static inline bool open_target(size_t number, const struct tarn_kernel_source *source,
                                const struct tarn_shape *shape, struct target *target)
@@ -139,7 +140,10 @@ static inline bool open_target(size_t number, const struct tarn_kernel_source *s
     *target = (struct target){0};
     if (tarn_devices_list(&infos, &count) != TARN_OK)
         exit(1);
+    const char *only = getenv("TARN_TEST_DEVICE");
     for (size_t i = 0; i < count; i++) {
+        if (only != NULL && strcmp(only, infos[i].id) != 0)
+            continue;
         for (int forced = 0; forced < (infos[i].type == TARN_DEVICE_CPU ? 2 : 1); forced++) {
             if (number-- > 0)
                 continue;
