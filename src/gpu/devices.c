@@ -13,12 +13,15 @@ static const struct tarn_backend *const backends[] = {
 #if HAVE_OPENCL
     &tarn_backend_opencl,
 #endif
+#if HAVE_VULKAN
+    &tarn_backend_vulkan,
+#endif
     &tarn_backend_host,
 };
 #define BACKEND_COUNT (sizeof backends / sizeof backends[0])
 
 /* Names that a build may lack, so that asking for one says so instead of "unknown". */
-static const char *const optional_backends[] = {"opencl"};
+static const char *const optional_backends[] = {"opencl", "vulkan"};
 
 tarn_status tarn_backend_check(const struct tarn_backend *backend, struct tarn_error *error)
 {
@@ -168,7 +171,7 @@ static tarn_status open_by_id(const char *id, tarn_device **device, struct tarn_
     uint32_t index;
     if (!parse_id(id, &length, &index))
         return tarn_fail(error, TARN_NO_DEVICE,
-                         "\"%.40s\" is no device: try auto, host, opencl or opencl:1", id);
+                         "\"%.40s\" is no device: try auto, host, opencl:0 or vulkan:0", id);
     for (size_t i = 0; i < BACKEND_COUNT; i++)
         if (strlen(backends[i]->name) == length && memcmp(backends[i]->name, id, length) == 0)
             return tarn_backend_open(backends[i], index, device, error);
@@ -178,7 +181,7 @@ static tarn_status open_by_id(const char *id, tarn_device **device, struct tarn_
                              "%s: this build was made without the %s backend", id,
                              optional_backends[i]);
     return tarn_fail(error, TARN_NO_DEVICE,
-                     "\"%.40s\": there is no such backend; try auto, host or opencl", id);
+                     "\"%.40s\": there is no such backend; try auto, host, opencl or vulkan", id);
 }
 
 static tarn_status open_best(tarn_device **device, struct tarn_error *error)
