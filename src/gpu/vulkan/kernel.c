@@ -156,17 +156,23 @@ void tarn_vulkan_kernel_record(const struct vulkan_device *device, VkCommandBuff
     const struct vulkan_kernel *kernel = (const struct vulkan_kernel *)launch->kernel;
     const struct tarn_kernel_source *source = kernel->base.source;
     VkDescriptorBufferInfo infos[TARN_MAX_BUFFERS];
-    for (uint32_t i = 0; i < source->buffer_count; i++)
+    /*
+     * The set serves every kernel. Vulkan lets the bindings that this one doesn't use be stale, but
+     * lavapipe (Mesa 22.3) follows them to buffers that are gone, and corrupts the heap.
+     */
+    for (uint32_t i = 0; i < device->binding_count; i++) {
+        const tarn_buffer *buffer = launch->buffers[i < source->buffer_count ? i : 0];
         infos[i] = (VkDescriptorBufferInfo){
-            .buffer = ((const struct vulkan_buffer *)launch->buffers[i])->buffer,
+            .buffer = ((const struct vulkan_buffer *)buffer)->buffer,
             .range = VK_WHOLE_SIZE,
         };
+    }
     /* one write: the bindings follow each other */
     vkUpdateDescriptorSets(device->device, 1,
                            &(VkWriteDescriptorSet){
                                .sType = VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET,
                                .dstSet = set,
-                               .descriptorCount = source->buffer_count,
+                               .descriptorCount = device->binding_count,
                                .descriptorType = VK_DESCRIPTOR_TYPE_STORAGE_BUFFER,
                                .pBufferInfo = infos,
                            },
