@@ -187,6 +187,10 @@ void tarn_vulkan_kernel_record(const struct vulkan_device *device, VkCommandBuff
         vkCmdPushConstants(commands, kernel->layout, VK_SHADER_STAGE_COMPUTE_BIT, 0,
                            push_size(source), words);
     }
+    if (launch->groups <= device->most_groups) {
+        vkCmdDispatch(commands, launch->groups, 1, 1);
+        return;
+    }
     for (uint32_t done = 0; done < launch->groups;) {
         uint32_t left = launch->groups - done;
         uint32_t now = left < device->most_groups ? left : device->most_groups;
