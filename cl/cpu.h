@@ -6,11 +6,11 @@
  * Address spaces are one on a CPU: TARN_FLAT turns a global pointer into a plain one, so that a
  * function can take both. A driver for which that is wrong fails the self-test and isn't used.
  */
-#define TARN_CPU_SHAPE 1
+#define TARN_CPU_SHAPE           1
 #define TARN_FLAT(type, pointer) ((type *)(size_t)(pointer))
 #define TARN_INLINE              static inline __attribute__((always_inline))
 
-/* LLVM halves 512-bit vectors on many CPUs that have them, unless a function asks for whole ones. */
+/* LLVM halves 512-bit vectors on many CPUs that have them, unless a function asks for whole. */
 #if defined(__AVX512F__) && __has_attribute(min_vector_width)
 #define TARN_WIDE __attribute__((min_vector_width(512)))
 #else
@@ -67,7 +67,7 @@ TARN_INLINE float16 tarn_leak(float16 x)
     return select(x * TARN_LEAK, x, x > 0.0f);
 }
 
-/* out[r][c] += sum over t of s[r][t] * v[t][c]; strides of `s` in floats, of the others in vectors. */
+/* out[r][c] += sum over t of s[r][t] * v[t][c]; strides of `s` in floats, of others in vectors. */
 struct tarn_product {
     int terms;
     const float *s;

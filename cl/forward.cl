@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Features to Gittins scores; src/kernels/forward.h says what is computed. The shape is TARN_INPUTS,
- * TARN_HIDDEN1, TARN_HIDDEN2, TARN_OUTPUTS.
+ * Features to Gittins scores; src/kernels/forward.h says what is computed. The shape is
+ * TARN_INPUTS, TARN_HIDDEN1, TARN_HIDDEN2, TARN_OUTPUTS.
  */
 #define W2 (TARN_HIDDEN1 * (TARN_INPUTS + 1))
 #define W3 (W2 + TARN_HIDDEN2 * (TARN_HIDDEN1 + 1))
@@ -9,7 +9,7 @@
 #ifndef TARN_CPU_SHAPE
 
 /* One sample a work-item. The weights are the same for all: they come from the constant cache or by
- * broadcast. Sums keep the host's order as far as it matters: a neuron's terms one after the other. */
+ * broadcast. */
 __kernel void forward(__global const float *restrict weights, __global const float *restrict tiles,
                       __global float *restrict scores, struct tarn_forward_constants constants)
 {
@@ -61,7 +61,7 @@ __kernel void forward(__global const float *restrict weights, __global const flo
 
 #else
 
-/* A work-item takes TARN_FORWARD_TILES tiles, one block of columns (a tile each) after the other. */
+/* A work-item takes TARN_FORWARD_TILES tiles, a block of columns (a tile each) at a time. */
 #define TARN_FORWARD_TILES 16u
 #define COLUMNS            TARN_COLUMNS
 
@@ -72,7 +72,7 @@ TARN_INLINE void layer(const float *weights, const int inputs, const int neurons
     for (int n = 0; n < neurons; n++)
         for (int c = 0; c < COLUMNS; c++)
             out[n * COLUMNS + c] = (float16)(bias[n]);
-    struct tarn_product p = { inputs, weights, inputs, 1, in, in_term, in_column, out, COLUMNS, 1 };
+    struct tarn_product p = {inputs, weights, inputs, 1, in, in_term, in_column, out, COLUMNS, 1};
     tarn_product(p, neurons, COLUMNS);
 }
 
@@ -95,9 +95,10 @@ TARN_INLINE float16 gittins(const float16 *logits)
     return tarn_lg(best + 1e-9f);
 }
 
-__kernel TARN_WIDE void
-forward(__global const float *restrict weights, __global const float *restrict tiles,
-                      __global float *restrict scores, struct tarn_forward_constants constants)
+__kernel TARN_WIDE void forward(__global const float *restrict weights,
+                                __global const float *restrict tiles,
+                                __global float *restrict scores,
+                                struct tarn_forward_constants constants)
 {
     uint all = (constants.count + TARN_LANES - 1u) / TARN_LANES;
     uint tile = (uint)get_global_id(0) * TARN_FORWARD_TILES;

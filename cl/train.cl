@@ -16,9 +16,12 @@ struct adam {
 struct adam adam_at(struct tarn_train_constants c, uint step)
 {
     float done = (float)(c.first_step + step + 1u);
-    struct adam a = { c.rate,    c.beta1,
-                      c.beta2,   c.epsilon,
-                      -1.0f / expm1(done * log(c.beta1)), -1.0f / expm1(done * log(c.beta2)) };
+    struct adam a = {c.rate,
+                     c.beta1,
+                     c.beta2,
+                     c.epsilon,
+                     -1.0f / expm1(done * log(c.beta1)),
+                     -1.0f / expm1(done * log(c.beta2))};
     return a;
 }
 
@@ -37,7 +40,8 @@ void layer_forward(__global const float *weights, uint inputs, uint neurons,
 {
     for (uint task = (uint)get_local_id(0); task < neurons * batch; task += ITEMS) {
         uint n = task / batch, sample = task % batch;
-        uint at = tiled ? sample / TARN_LANES * (inputs * TARN_LANES) + sample % TARN_LANES : sample;
+        uint at =
+            tiled ? sample / TARN_LANES * (inputs * TARN_LANES) + sample % TARN_LANES : sample;
         uint stride = tiled ? TARN_LANES : batch;
         float sum = weights[neurons * inputs + n];
         for (uint i = 0u; i < inputs; i++)
@@ -152,8 +156,8 @@ train(__global float *restrict weights, __global float *restrict m, __global flo
 #else
 
 /*
- * One work-item; vectors run over neurons and samples are rows, as in src/kernels/train.c. V...: the
- * vectors of a row of neurons.
+ * One work-item; vectors run over neurons and samples are rows, as in src/kernels/train.c. V...:
+ * the vectors of a row of neurons.
  */
 #define V0 ((TARN_INPUTS + 15) / 16)
 #define V1 ((TARN_HIDDEN1 + 15) / 16)
@@ -185,7 +189,7 @@ TARN_INLINE void layer_forward(const float *in, const int in_row, const int in_t
     for (int s = 0; s < TARN_LANES; s++)
         for (int c = 0; c < vectors; c++)
             out[s * vectors + c] = bias[c];
-    struct tarn_product p = { inputs, in, in_row, in_term, across, vectors, 1, out, vectors, 1 };
+    struct tarn_product p = {inputs, in, in_row, in_term, across, vectors, 1, out, vectors, 1};
     tarn_product(p, TARN_LANES, vectors);
 }
 
@@ -195,8 +199,8 @@ TARN_INLINE void layer_back(const float16 *back, const int neurons, const int ve
 {
     for (int i = 0; i < TARN_LANES * vectors; i++)
         before[i] = (float16)(0.0f);
-    struct tarn_product p = { neurons, (const float *)d, d_vectors * 16, 1, back,
-                              vectors, 1,                before,         vectors, 1 };
+    struct tarn_product p = {neurons, (const float *)d, d_vectors * 16, 1, back, vectors,
+                             1,       before,           vectors,        1};
     tarn_product(p, TARN_LANES, vectors);
     for (int i = 0; i < TARN_LANES * vectors; i++)
         before[i] = select(before[i] * TARN_LEAK, before[i], a[i] > 0.0f);
@@ -206,8 +210,7 @@ TARN_INLINE void layer_gradient(const float *in, const int in_row, const int in_
                                 const int inputs, const float16 *d, const int vectors,
                                 float16 *gradient, float16 *bias_gradient)
 {
-    struct tarn_product p = { TARN_LANES, in, in_term,  in_row,  d,
-                              vectors,    1,  gradient, vectors, 1 };
+    struct tarn_product p = {TARN_LANES, in, in_term, in_row, d, vectors, 1, gradient, vectors, 1};
     tarn_product(p, inputs, vectors);
     for (int c = 0; c < vectors; c++)
         for (int s = 0; s < TARN_LANES; s++)
@@ -227,8 +230,8 @@ TARN_INLINE float16 loss_of(float16 *z, __global const uint *labels, float scale
         float16 e = tarn_exp(select(x, -x, positive)), small = 1.0f / (1.0f + e);
         float16 hazard = select(e * small, small, positive);
         float16 y = select((float16)(0.0f), (float16)(1.0f), hit);
-        float16 cost = select((float16)(0.0f), x, positive) - y * x +
-                       0.693147181f * tarn_lg(1.0f + e);
+        float16 cost =
+            select((float16)(0.0f), x, positive) - y * x + 0.693147181f * tarn_lg(1.0f + e);
         loss += select((float16)(0.0f), cost, inside);
         z[s] = select((float16)(0.0f), (hazard - y) * scale, inside);
     }

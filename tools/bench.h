@@ -57,6 +57,7 @@ int tarn_bench_fail(struct tarn_bench *bench, tarn_status status, const char *wh
 int tarn_bench_print(struct tarn_bench *bench, const char *name, struct cJSON *rows,
                      tarn_table *table);
 
-extern const struct tarn_command tarn_bench_lookup, tarn_bench_score, tarn_bench_train;
+extern const struct tarn_command tarn_bench_lookup, tarn_bench_score, tarn_bench_trace,
+    tarn_bench_train;
 
 #endif

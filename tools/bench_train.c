@@ -140,8 +140,9 @@ static int measure(struct tarn_bench *bench, struct work *w, tarn_kernel *kernel
     tarn_json_number(row, "host_us", host_us);
     tarn_json_number(row, "host_cpu_us", host_cpu);
     cJSON_AddItemToArray(rows, row);
-    tarn_table_row(table, "%s\t%u\t%u\t%s\t%.2f\t%.2f\t%.2f\t%.2f", shape, w->batch, steps,
-                   is_host ? "host" : "fused", us, cpu, host_us, us / host_us);
+    tarn_table_row(table, "%s\t%u\t%u\t%s\t%.2f\t%.2f\t%.2f\t%.2f\t%.2f\t%.2f", shape, w->batch,
+                   steps, is_host ? "host" : "fused", us, cpu, host_us, host_cpu, us / host_us,
+                   cpu / host_cpu);
     return TARN_EXIT_OK;
 }
 
@@ -175,8 +176,9 @@ static int run(struct tarn_cli *cli, int argc, char **argv)
     (void)argv;
     if (argc > 0)
         return tarn_cli_usage(cli, "it takes no arguments");
-    static const char *const heads[] = {"shape",   "batch",       "steps/launch", "path",
-                                        "us/step", "CPU us/step", "host us/step", "ratio"};
+    static const char *const heads[] = {
+        "shape",       "batch",        "steps/launch",     "path",  "us/step",
+        "CPU us/step", "host us/step", "host CPU us/step", "ratio", "CPU ratio"};
     static const struct {
         struct tarn_shape shape;
         uint32_t batch;
@@ -192,7 +194,7 @@ static int run(struct tarn_cli *cli, int argc, char **argv)
     if (code != TARN_EXIT_OK)
         return code;
     cJSON *rows = cJSON_CreateArray();
-    tarn_table *table = tarn_table_create(heads, 8);
+    tarn_table *table = tarn_table_create(heads, 10);
     for (size_t c = 0; c < (quick ? 1 : sizeof cases / sizeof cases[0]) && code == TARN_EXIT_OK;
          c++)
         code = run_shape(&bench, &cases[c].shape, cases[c].batch, quick ? 15 : 61, rows, table);

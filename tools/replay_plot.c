@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/memory.h"
 #include "plot/plot.h"
 
 enum { POINTS = 64, LINES = 7 }; /* a line of a chart, at most; lines that can be told apart */
@@ -170,9 +171,10 @@ static tarn_status draw(const char *path, const struct tarn_replayed *traces, si
     tarn_replay_amount(traces->footprint, traces->unit_sizes, amount);
     if (count == 1) {
         snprintf(title, sizeof title, "Cache misses on %s", traces->name);
-        snprintf(subtitle, sizeof subtitle, "%s requests to %s objects%s%s",
+        snprintf(subtitle, sizeof subtitle, "%s requests to %s objects%s%s%s",
                  group(traces->requests, requests), group(traces->objects, objects),
-                 traces->unit_sizes ? "" : " of ", traces->unit_sizes ? "" : amount);
+                 traces->unit_sizes ? "" : ", ", traces->unit_sizes ? "" : amount,
+                 traces->unit_sizes ? "" : " in all");
     } else {
         snprintf(title, sizeof title, "Cache misses on %zu traces", count);
         snprintf(subtitle, sizeof subtitle, "each replayed with %zu %s and %zu %s", policies,
@@ -191,7 +193,7 @@ static tarn_status draw(const char *path, const struct tarn_replayed *traces, si
     if (status != TARN_OK)
         return tarn_fail(error, status, "%s: the chart: %s", path, tarn_status_message(status));
     status = tarn_file_replace(path, svg, size, error);
-    free(svg);
+    tarn_free(svg);
     return status;
 }
 

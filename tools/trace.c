@@ -409,8 +409,11 @@ static void describe_gen(FILE *file)
         char head[64], doc[512];
         snprintf(head, sizeof head, "%s%s%s", row->name, row->fallback[0] ? "=" : "",
                  row->fallback);
-        snprintf(doc, sizeof doc, "%s%s%s%s", row->doc, row->kinds ? " (" : "",
-                 row->kinds ? row->kinds : "", row->kinds ? ")" : "");
+        const char *kinds = row->kinds != NULL ? row->kinds : "";
+        const char *newline = strrchr(row->doc, '\n');
+        size_t last = strlen(newline != NULL ? newline : row->doc) + strlen(kinds);
+        snprintf(doc, sizeof doc, kinds[0] != '\0' ? "%s%s(%s)" : "%s", row->doc,
+                 last > 70 ? "\n" : " ", kinds);
         tarn_help_row(head, doc, 18, file);
     }
 }
@@ -436,7 +439,25 @@ const struct tarn_command tarn_command_trace = {
     .summary = "generate, inspect and convert cache traces",
     .usage = "gen|info|convert ...",
     .description =
-        "A trace is a file or - (standard input). Formats: oracle (libCacheSim's oracleGeneral),\n"
-        "csv, keys (a key a line), tarn (compact; docs/trace-format.md); zstd is read as it is.\n",
+        "A trace is a file or - (standard input). Its format is found by its first bytes, its "
+        "ending\n"
+        "or its content; zstd is read as it is.\n"
+        "\n"
+        "  oracle  libCacheSim's oracleGeneral: 24-byte records, gets only, sizes below 4 GiB\n"
+        "  tarn    compact, every operation and size, checksums (docs/trace-format.md)\n"
+        "  keys    a key a line; every size is 1\n"
+        "  csv     a request a line; a field may be quoted. The columns are those that --columns "
+        "or a\n"
+        "          header line names (time, key or id or url, size, op; others are skipped), or "
+        "else\n"
+        "          time, key, size, op in this order; one column alone is the key. Operations: "
+        "get,\n"
+        "          read, head; put, set, write, add ...; delete, del, remove. A separator may also "
+        "be\n"
+        "          a tab or a semicolon; lines that start with # are comments.\n"
+        "\n"
+        "A key that isn't a decimal number counts by its 64-bit hash. A size of 0 counts 1. Times "
+        "may\n"
+        "be out of order.\n",
     .subcommands = subcommands,
 };

@@ -68,11 +68,11 @@ typedef enum tarn_queue_priority_kind {
 } tarn_queue_priority_kind;
 
 struct tarn_device_limits {
-    uint64_t memory;         /**< bytes the device can address, 0 if unknown */
-    uint64_t buffer;         /**< largest single buffer, bytes */
-    uint32_t local_memory;   /**< bytes shared by a work-group */
-    uint32_t group_size;     /**< largest work-group, work-items */
-    uint32_t compute_units;  /**< parallel units, at least 1 */
+    uint64_t memory;        /**< bytes the device can address, 0 if unknown */
+    uint64_t buffer;        /**< largest single buffer, bytes */
+    uint32_t local_memory;  /**< bytes shared by a work-group */
+    uint32_t group_size;    /**< largest work-group, work-items */
+    uint32_t compute_units; /**< parallel units, at least 1 */
 };
 
 struct tarn_device_info {
@@ -81,7 +81,7 @@ struct tarn_device_info {
     char name[128];
     char driver[128]; /**< platform and driver version */
     tarn_device_type type;
-    bool unified_memory;  /**< host and device share memory: no copies are made */
+    bool unified_memory; /**< host and device share memory: no copies are made */
     tarn_queue_priority_kind queue_priority;
     struct tarn_device_limits limits;
 };
@@ -142,7 +142,8 @@ struct tarn_buffer_params {
  * Zero-filled memory that kernels can use, 64-byte aligned on the host's side. TARN_TOO_LARGE above
  * the device's limit, TARN_DEVICE_MEMORY or TARN_NO_MEMORY where there is no room.
  */
-TARN_API tarn_status tarn_buffer_create(tarn_device *device, const struct tarn_buffer_params *params,
+TARN_API tarn_status tarn_buffer_create(tarn_device *device,
+                                        const struct tarn_buffer_params *params,
                                         tarn_buffer **buffer);
 /** No launch that uses it may be under way. */
 TARN_API void tarn_buffer_destroy(tarn_buffer **buffer);
@@ -160,11 +161,11 @@ TARN_API tarn_status tarn_buffer_upload(tarn_queue *queue, tarn_buffer *buffer, 
 TARN_API tarn_status tarn_buffer_download(tarn_queue *queue, tarn_buffer *buffer, size_t offset,
                                           size_t size);
 
-#define TARN_MAX_BUFFERS        8   /* buffers of one kernel */
-#define TARN_MAX_CONSTANTS_SIZE 128 /* bytes passed by value to one launch */
-#define TARN_MAX_DEFINES        12  /* compile-time constants of one kernel */
-#define TARN_SPIRV_LOCAL_SIZE_ID 64 /* the specialisation constant that is the local size */
-#define TARN_SPIRV_TURN_LIMIT_ID 65 /* the one that is the limit on turns of loops */
+#define TARN_MAX_BUFFERS         8   /* buffers of one kernel */
+#define TARN_MAX_CONSTANTS_SIZE  128 /* bytes passed by value to one launch */
+#define TARN_MAX_DEFINES         12  /* compile-time constants of one kernel */
+#define TARN_SPIRV_LOCAL_SIZE_ID 64  /* the specialisation constant that is the local size */
+#define TARN_SPIRV_TURN_LIMIT_ID 65  /* the one that is the limit on turns of loops */
 
 /** What the host backend calls: runs work-groups [first, first + count). */
 struct tarn_host_launch {
@@ -177,9 +178,9 @@ typedef void (*tarn_host_kernel)(const struct tarn_host_launch *launch);
 
 /** A kernel as data: the same computation for each backend, under one name. Static lifetime. */
 struct tarn_kernel_source {
-    const char *name;           /**< also the entry point in `opencl` */
-    const char *opencl_gpu;     /**< OpenCL C 1.2 shaped for GPUs, or NULL */
-    const char *opencl_cpu;     /**< the variant for CPU-type devices, or NULL: as for GPUs */
+    const char *name;       /**< also the entry point in `opencl` */
+    const char *opencl_gpu; /**< OpenCL C 1.2 shaped for GPUs, or NULL */
+    const char *opencl_cpu; /**< the variant for CPU-type devices, or NULL: as for GPUs */
     /**
      * For Vulkan 1.1, shaped for GPUs, or NULL: a compute entry point "main", the buffers as storage
      * buffers 0, 1, ... of set 0, the constants as push constants, the compile-time constants as
@@ -188,16 +189,18 @@ struct tarn_kernel_source {
      * lets one invocation take before it ends them, whatever comes out; 0: any number.
      */
     const uint32_t *spirv;
-    size_t spirv_size;          /**< bytes */
-    uint32_t gpu_local_size;    /**< work-items a group (x), a power of two, for the GPU shape */
-    uint32_t cpu_local_size;    /**< the same for the CPU shape */
-    uint32_t gpu_group_elements;  /**< elements (keys, samples) that a group computes; 0: one group */
+    size_t spirv_size;       /**< bytes */
+    uint32_t gpu_local_size; /**< work-items a group (x), a power of two, for the GPU shape */
+    uint32_t cpu_local_size; /**< the same for the CPU shape */
+    uint32_t
+        gpu_group_elements; /**< elements (keys, samples) that a group computes; 0: one group */
     uint32_t cpu_group_elements;  /**< the same for the CPU shape */
     uint32_t host_group_elements; /**< the same for `host` */
     tarn_host_kernel host;        /**< the reference */
-    uint32_t buffer_count;      /**< buffers, in the order of the arguments */
-    uint32_t constants_size;    /**< bytes of the by-value struct behind the buffers, 0: none */
-    const char *const *defines; /**< names of the compile-time constants, NULL-terminated, or NULL */
+    uint32_t buffer_count;        /**< buffers, in the order of the arguments */
+    uint32_t constants_size;      /**< bytes of the by-value struct behind the buffers, 0: none */
+    const char *const
+        *defines; /**< names of the compile-time constants, NULL-terminated, or NULL */
 };
 
 struct tarn_kernel_params {
@@ -207,10 +210,11 @@ struct tarn_kernel_params {
 
 /**
  * Compiles where the backend compiles: in OpenCL every define is a macro of its name, TARN_LOCAL_SIZE
- * one more with the variant's local size. TARN_COMPILE puts the driver's log into `error`; TARN_UNSUPPORTED if
- * the source has no variant for this device or wants larger groups than it has.
+ * one more with the variant's local size. TARN_COMPILE puts the driver's log into `error`;
+ * TARN_UNSUPPORTED if the source has no variant for this device or wants larger groups than it has.
  */
-TARN_API tarn_status tarn_kernel_create(tarn_device *device, const struct tarn_kernel_params *params,
+TARN_API tarn_status tarn_kernel_create(tarn_device *device,
+                                        const struct tarn_kernel_params *params,
                                         tarn_kernel **kernel, struct tarn_error *error);
 TARN_API void tarn_kernel_destroy(tarn_kernel **kernel);
 /**
@@ -247,6 +251,13 @@ struct tarn_event_times {
 TARN_API tarn_status tarn_event_get_times(tarn_event *event, struct tarn_event_times *times);
 /** Waits for nothing: an event may be released before its launch is done. */
 TARN_API void tarn_event_release(tarn_event **event);
+
+/** A kernel's work on a device so far, as its users count it. */
+struct tarn_kernel_stats {
+    uint64_t launches;
+    uint64_t elements;  /**< keys or samples */
+    uint64_t device_ns; /**< by the device's clock */
+};
 
 #ifdef __cplusplus
 }

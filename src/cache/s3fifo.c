@@ -13,17 +13,15 @@
 
 #include "base/memory.h"
 
-#define MOST_FREQ   3
-#define MOVE_FREQ   2
-#define SMALL_SHARE 10
-#define CHUNK       1024 /* ghosts in a piece of the ring */
-#define MOST_EXPECTED                                                                              \
-    1048576 /* ghosts to make room for at once; more will be added as they come                    \
-             */
+#define MOST_FREQ     3
+#define MOVE_FREQ     2
+#define SMALL_SHARE   10
+#define CHUNK         1024    /* ghosts in a piece of the ring */
+#define MOST_EXPECTED 1048576 /* ghosts to make room for at once; more are added as they come */
 
 /*
- * Hashes in the order in which they became ghosts, numbered from 0 and then modulo 2^32, in pieces
- * so that more room costs no copying; and an index from hash to number.
+ * Hashes in the order in which they became ghosts, numbered from 0 and then modulo 2^32, in
+ * pieces so that more room costs no copying; and an index from hash to number.
  */
 struct ghost_queue {
     tarn_index *index;

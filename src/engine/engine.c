@@ -55,8 +55,8 @@ static tarn_status make_policy(void *context, struct tarn_table *table,
     if (samples)
         params.observer = (struct tarn_observer){e, take_sample, resolve_sample};
     if (e->on_device) {
-        params.list_limit = capacity->bytes ? TARN_LIST_MAX / 4 : TARN_LIST_MAX;
-        params.list_share = capacity->bytes ? DEVICE_SHARE_BYTES : DEVICE_SHARE;
+        params.device_limit = capacity->bytes ? TARN_LIST_MAX / 4 : TARN_LIST_MAX;
+        params.device_share = capacity->bytes ? DEVICE_SHARE_BYTES : DEVICE_SHARE;
     }
     return tarn_learned_create(&params, table, capacity, policy, &e->learned);
 }
@@ -79,6 +79,10 @@ static tarn_status open_device(struct tarn_engine *e, struct tarn_error *error)
         status = tarn_queue_create(e->device, &low, &e->train_queue);
     if (status == TARN_OK)
         status = tarn_lookup_create(e->device, e->lookup_queue, LOOKUP_BATCH, &e->lookup, error);
+    if (status == TARN_OK) {
+        e->hashes = tarn_alloc(LOOKUP_BATCH * sizeof *e->hashes);
+        status = e->hashes != NULL ? TARN_OK : TARN_NO_MEMORY;
+    }
     return status;
 }
 
@@ -97,6 +101,7 @@ static tarn_status init_locks(struct tarn_engine *e)
 tarn_status tarn_engine_create(const struct tarn_engine_params *params, tarn_engine **engine,
                                struct tarn_error *error)
 {
+    *engine = NULL;
     if (params->memory == 0 && params->objects == 0)
         return tarn_fail(error, TARN_INVALID, "engine: neither a limit in bytes nor in objects");
     tarn_engine *e = tarn_alloc_zeroed(1, sizeof *e);
@@ -161,6 +166,7 @@ void tarn_engine_destroy(tarn_engine **engine)
     tarn_background_free(e);
     tarn_cache_destroy(&e->cache);
     tarn_lookup_destroy(&e->lookup);
+    tarn_free(e->hashes);
     tarn_queue_destroy(&e->lookup_queue);
     tarn_queue_destroy(&e->score_queue);
     tarn_queue_destroy(&e->train_queue);
@@ -187,17 +193,16 @@ const struct tarn_device_info *tarn_engine_device(const tarn_engine *e)
 tarn_status tarn_engine_lookup(tarn_engine *e, const void *const *keys, const size_t *key_sizes,
                                size_t count, uint32_t *slots)
 {
-    enum { CHUNK = 4096 };
-    uint64_t hashes[CHUNK];
     for (size_t done = 0; done < count;) {
-        size_t n = count - done < CHUNK ? count - done : CHUNK;
-        for (size_t i = 0; i < n; i++)
-            hashes[i] = tarn_cache_hash(keys[done + i], key_sizes[done + i]);
-        if (e->lookup != NULL)
-            tarn_lookup_run(e->lookup, hashes, n, slots + done);
-        else
+        size_t n = count - done < LOOKUP_BATCH ? count - done : LOOKUP_BATCH;
+        if (e->lookup != NULL) {
+            for (size_t i = 0; i < n; i++)
+                e->hashes[i] = tarn_cache_hash(keys[done + i], key_sizes[done + i]);
+            tarn_lookup_run(e->lookup, e->hashes, n, slots + done);
+        } else {
             for (size_t i = 0; i < n; i++)
                 slots[done + i] = TARN_SLOT_UNKNOWN;
+        }
         done += n;
     }
     return TARN_OK;
@@ -250,6 +255,8 @@ void tarn_engine_get_stats(tarn_engine *e, struct tarn_engine_stats *stats)
         stats->expert[k] = expert_name(live->expert[k]);
         stats->weight[k] = live->weight[k];
     }
+    if (e->lookup != NULL)
+        tarn_lookup_get_stats(e->lookup, &stats->lookup);
     tarn_cache_unlock(e->cache);
     stats->rounds_on_device = e->rounds_on_device;
     stats->train_steps = tarn_trainer_steps(e->trainer);
@@ -258,8 +265,6 @@ void tarn_engine_get_stats(tarn_engine *e, struct tarn_engine_stats *stats)
     stats->train.elements = stats->train_steps * TARN_TRAIN_BATCH;
     if (e->score != NULL)
         tarn_score_get_stats(e->score, &stats->score);
-    if (e->lookup != NULL)
-        tarn_lookup_get_stats(e->lookup, &stats->lookup);
     pthread_mutex_unlock(&e->background_lock);
 }
 

@@ -24,6 +24,7 @@ struct tarn_engine {
     bool on_device; /**< it isn't the host: scores and lookups are worth offloading */
     tarn_queue *lookup_queue, *score_queue, *train_queue;
     tarn_lookup *lookup;
+    uint64_t *hashes; /**< of the batch that is looked up */
     tarn_score *score;
     tarn_trainer *trainer;
     tarn_cache *cache;

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "svg.h"
 
 enum {
@@ -324,13 +325,13 @@ static void draw_lines(struct tarn_svg *svg, const struct tarn_plot_panel *panel
         for (size_t i = 0; i < panel->series_count; i++)
             if (panel->series[i].role == order[role])
                 draw_line(svg, &panel->series[i], &x, &y);
-    struct end_label *labels = calloc(panel->series_count + 1, sizeof *labels);
+    struct end_label *labels = tarn_alloc_zeroed(panel->series_count + 1, sizeof *labels);
     if (labels == NULL) {
         svg->failed = true;
         return;
     }
     draw_labels(svg, panel, labels, &x, &y);
-    free(labels);
+    tarn_free(labels);
 }
 
 static double panel_height(const struct tarn_plot_panel *panel)
@@ -389,7 +390,7 @@ tarn_status tarn_plot_svg(const struct tarn_plot *plot, char **svg, size_t *size
     add_text(&out, MARGIN, height - 14, "tick soft", "start", plot->footer);
     tarn_svg_add(&out, "</svg>\n");
     if (out.failed) {
-        free(out.text);
+        tarn_free(out.text);
         return TARN_NO_MEMORY;
     }
     *svg = out.text;

@@ -55,7 +55,7 @@ struct tarn_plot {
 
 /**
  * Draws the plot: `*svg` is NUL-terminated, `*size` bytes long without the NUL, and freed by the
- * caller with free(). TARN_INVALID without panels or with too many columns, TARN_NO_MEMORY.
+ * caller with tarn_free(). TARN_INVALID without panels or with too many columns, TARN_NO_MEMORY.
  */
 tarn_status tarn_plot_svg(const struct tarn_plot *plot, char **svg, size_t *size);
 

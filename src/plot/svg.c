@@ -4,8 +4,9 @@
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
+
+#include "base/memory.h"
 
 static bool reserve(struct tarn_svg *svg, size_t more)
 {
@@ -14,7 +15,7 @@ static bool reserve(struct tarn_svg *svg, size_t more)
     if (svg->room - svg->size > more)
         return true;
     size_t room = svg->room * 2 + more + 4096;
-    char *grown = realloc(svg->text, room);
+    char *grown = tarn_realloc(svg->text, room);
     if (grown == NULL) {
         svg->failed = true;
         return false;

@@ -14,7 +14,7 @@
 #include <tarn/status.h>
 
 struct tarn_svg {
-    char *text; /**< NUL-terminated, NULL at first; freed with free() */
+    char *text; /**< NUL-terminated, NULL at first; freed with tarn_free() */
     size_t size, room;
     bool failed;
 };

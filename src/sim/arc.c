@@ -6,6 +6,7 @@
  * bytes, p moves by the object's size times the paper's ratio, and a step that the paper does once
  * is repeated until there is room; with unit sizes that is the paper's algorithm.
  */
+#include "base/memory.h"
 #include "list.h"
 #include "policy.h"
 
@@ -23,9 +24,9 @@ struct arc {
 static void arc_release(struct tarn_baseline *self)
 {
     struct arc *a = (struct arc *)self;
-    free(a->links);
-    free(a->ghost_size);
-    free(a->where);
+    tarn_free(a->links);
+    tarn_free(a->ghost_size);
+    tarn_free(a->where);
 }
 
 static tarn_status arc_init(struct tarn_baseline *self)
@@ -34,9 +35,9 @@ static tarn_status arc_init(struct tarn_baseline *self)
     uint32_t objects = self->trace->objects;
     for (int i = 0; i < LISTS; i++)
         tarn_sim_list_init(&a->list[i]);
-    a->links = calloc(objects, sizeof *a->links);
-    a->ghost_size = calloc(objects, sizeof *a->ghost_size);
-    a->where = malloc(objects);
+    a->links = tarn_alloc_zeroed(objects, sizeof *a->links);
+    a->ghost_size = tarn_alloc_zeroed(objects, sizeof *a->ghost_size);
+    a->where = tarn_alloc(objects);
     if (a->links == NULL || a->ghost_size == NULL || a->where == NULL)
         return TARN_NO_MEMORY;
     for (uint32_t i = 0; i < objects; i++)

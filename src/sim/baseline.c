@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/memory.h"
 #include "policy.h"
 
 /* In the order of presentation. */
@@ -57,7 +58,7 @@ tarn_status tarn_baseline_create(const char *name, const struct tarn_trace_data 
     if (capacity == 0 || capacity > UINT64_MAX / 4)
         return tarn_fail(error, TARN_INVALID, "%s: a cache of size %llu can't be simulated", name,
                          (unsigned long long)capacity);
-    struct tarn_baseline *self = calloc(1, ops->state);
+    struct tarn_baseline *self = tarn_alloc_zeroed(1, ops->state);
     if (self == NULL)
         return tarn_fail(error, TARN_NO_MEMORY, "%s: out of memory", name);
     self->ops = ops;
@@ -65,7 +66,7 @@ tarn_status tarn_baseline_create(const char *name, const struct tarn_trace_data 
     self->capacity = capacity;
     self->seed = params->seed;
     self->count_objects = params->count_objects;
-    self->size = calloc(trace->objects, sizeof *self->size);
+    self->size = tarn_alloc_zeroed(trace->objects, sizeof *self->size);
     if (self->size == NULL || ops->init(self) != TARN_OK) {
         tarn_baseline_destroy(&self);
         return tarn_fail(error, TARN_NO_MEMORY, "%s: out of memory for %u objects", name,
@@ -80,8 +81,8 @@ void tarn_baseline_destroy(tarn_baseline **baseline)
     if (baseline == NULL || *baseline == NULL)
         return;
     (*baseline)->ops->release(*baseline);
-    free((*baseline)->size);
-    free(*baseline);
+    tarn_free((*baseline)->size);
+    tarn_free(*baseline);
     *baseline = NULL;
 }
 
@@ -128,7 +129,7 @@ bool tarn_baseline_access(tarn_baseline *baseline, uint32_t index)
 
 void tarn_run_clear(struct tarn_run *run)
 {
-    free(run->windows);
+    tarn_free(run->windows);
     *run = (struct tarn_run){0};
 }
 
@@ -166,7 +167,7 @@ tarn_status tarn_baseline_run(const char *name, const struct tarn_trace_data *tr
     if (status != TARN_OK)
         return status;
     windows = params->windows < trace->count ? params->windows : trace->count;
-    if (windows > 0 && (run->windows = calloc(windows, sizeof *run->windows)) == NULL) {
+    if (windows > 0 && (run->windows = tarn_alloc_zeroed(windows, sizeof *run->windows)) == NULL) {
         tarn_baseline_destroy(&self);
         return tarn_fail(error, TARN_NO_MEMORY, "%s: out of memory", name);
     }

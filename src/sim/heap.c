@@ -2,20 +2,21 @@
 #include "heap.h"
 
 #include <stdbool.h>
-#include <stdlib.h>
+
+#include "base/memory.h"
 
 tarn_status tarn_sim_heap_init(struct tarn_sim_heap *heap, uint32_t objects)
 {
     heap->count = 0;
-    heap->entries = calloc(objects, sizeof *heap->entries);
-    heap->place = calloc(objects, sizeof *heap->place);
+    heap->entries = tarn_alloc_zeroed(objects, sizeof *heap->entries);
+    heap->place = tarn_alloc_zeroed(objects, sizeof *heap->place);
     return heap->entries != NULL && heap->place != NULL ? TARN_OK : TARN_NO_MEMORY;
 }
 
 void tarn_sim_heap_release(struct tarn_sim_heap *heap)
 {
-    free(heap->entries);
-    free(heap->place);
+    tarn_free(heap->entries);
+    tarn_free(heap->place);
     *heap = (struct tarn_sim_heap){0};
 }
 

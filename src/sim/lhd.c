@@ -12,6 +12,7 @@
  */
 #include <math.h>
 
+#include "base/memory.h"
 #include "base/rng.h"
 #include "list.h"
 #include "policy.h"
@@ -48,9 +49,9 @@ struct lhd {
 static void lhd_release(struct tarn_baseline *self)
 {
     struct lhd *l = (struct lhd *)self;
-    free(l->classes);
-    free(l->objects);
-    free(l->resident);
+    tarn_free(l->classes);
+    tarn_free(l->objects);
+    tarn_free(l->resident);
 }
 
 static unsigned lhd_shift_for(double residents)
@@ -64,9 +65,9 @@ static unsigned lhd_shift_for(double residents)
 static tarn_status lhd_init(struct tarn_baseline *self)
 {
     struct lhd *l = (struct lhd *)self;
-    l->classes = calloc(CLASSES, sizeof *l->classes);
-    l->objects = calloc(self->trace->objects, sizeof *l->objects);
-    l->resident = calloc(self->trace->objects, sizeof *l->resident);
+    l->classes = tarn_alloc_zeroed(CLASSES, sizeof *l->classes);
+    l->objects = tarn_alloc_zeroed(self->trace->objects, sizeof *l->objects);
+    l->resident = tarn_alloc_zeroed(self->trace->objects, sizeof *l->resident);
     if (l->classes == NULL || l->objects == NULL || l->resident == NULL)
         return TARN_NO_MEMORY;
     tarn_rng_seed(&l->rng, self->seed);

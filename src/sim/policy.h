@@ -8,8 +8,6 @@
 #ifndef TARN_SIM_POLICY_H
 #define TARN_SIM_POLICY_H
 
-#include <stdlib.h>
-
 #include "baseline.h"
 
 struct tarn_sim_ops {

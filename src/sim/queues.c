@@ -10,6 +10,7 @@
  * the first object without one leaves where it stands (Zhang et al., "SIEVE is simpler than LRU",
  *   NSDI 2024).
  */
+#include "base/memory.h"
 #include "list.h"
 #include "policy.h"
 
@@ -24,8 +25,8 @@ struct queue {
 static void queue_release(struct tarn_baseline *self)
 {
     struct queue *q = (struct queue *)self;
-    free(q->links);
-    free(q->bit);
+    tarn_free(q->links);
+    tarn_free(q->bit);
 }
 
 static tarn_status queue_init(struct tarn_baseline *self)
@@ -33,8 +34,8 @@ static tarn_status queue_init(struct tarn_baseline *self)
     struct queue *q = (struct queue *)self;
     tarn_sim_list_init(&q->list);
     q->hand = TARN_SIM_NONE;
-    q->links = calloc(self->trace->objects, sizeof *q->links);
-    q->bit = calloc(self->trace->objects, 1);
+    q->links = tarn_alloc_zeroed(self->trace->objects, sizeof *q->links);
+    q->bit = tarn_alloc_zeroed(self->trace->objects, 1);
     return q->links != NULL && q->bit != NULL ? TARN_OK : TARN_NO_MEMORY;
 }
 

@@ -11,6 +11,7 @@
  *   virtual-storage computer", 1966). A miss always admits, as in libCacheSim. Optimal for unit
  * sizes. An object whose next request overwrites or deletes it is not wanted again.
  */
+#include "base/memory.h"
 #include "heap.h"
 #include "policy.h"
 
@@ -25,14 +26,14 @@ static void ranked_release(struct tarn_baseline *self)
 {
     struct ranked *r = (struct ranked *)self;
     tarn_sim_heap_release(&r->heap);
-    free(r->accesses);
+    tarn_free(r->accesses);
 }
 
 static tarn_status ranked_init(struct tarn_baseline *self)
 {
     struct ranked *r = (struct ranked *)self;
     tarn_status status = tarn_sim_heap_init(&r->heap, self->trace->objects);
-    r->accesses = calloc(self->trace->objects, sizeof *r->accesses);
+    r->accesses = tarn_alloc_zeroed(self->trace->objects, sizeof *r->accesses);
     return r->accesses != NULL ? status : TARN_NO_MEMORY;
 }
 

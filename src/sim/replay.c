@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "replay.h"
 
-#include "engine_cache.h"
-
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/memory.h"
+#include "engine_cache.h"
 
 const struct tarn_replay_cache_ops *const tarn_replay_kinds[] = {&tarn_engine_cache_ops, NULL};
 
@@ -80,7 +79,7 @@ static tarn_status replay_cache(const struct tarn_replay_cache_ops *kind,
     tarn_status status = kind->create(learning, trace, limit, params->seed, &cache, error);
     if (status != TARN_OK)
         return status;
-    if (windows > 0 && (run->windows = calloc(windows, sizeof *run->windows)) == NULL) {
+    if (windows > 0 && (run->windows = tarn_alloc_zeroed(windows, sizeof *run->windows)) == NULL) {
         kind->destroy(cache);
         return tarn_fail(error, TARN_NO_MEMORY, "%s: out of memory", kind->name);
     }

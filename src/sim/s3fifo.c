@@ -8,6 +8,7 @@
  * only by way of the ghosts; unlike it, a unit object always comes in (there, caches below 20
  * objects admit nothing).
  */
+#include "base/memory.h"
 #include "list.h"
 #include "policy.h"
 
@@ -27,10 +28,10 @@ struct s3fifo {
 static void s3_release(struct tarn_baseline *self)
 {
     struct s3fifo *s = (struct s3fifo *)self;
-    free(s->links);
-    free(s->ghost_size);
-    free(s->where);
-    free(s->count);
+    tarn_free(s->links);
+    tarn_free(s->ghost_size);
+    tarn_free(s->where);
+    tarn_free(s->count);
 }
 
 static tarn_status s3_init(struct tarn_baseline *self)
@@ -44,10 +45,10 @@ static tarn_status s3_init(struct tarn_baseline *self)
         s->small_limit = 1;
     s->main_limit = self->capacity - s->small_limit;
     s->ghost_limit = (uint64_t)((double)self->capacity * 0.9);
-    s->links = calloc(objects, sizeof *s->links);
-    s->ghost_size = calloc(objects, sizeof *s->ghost_size);
-    s->where = malloc(objects);
-    s->count = calloc(objects, 1);
+    s->links = tarn_alloc_zeroed(objects, sizeof *s->links);
+    s->ghost_size = tarn_alloc_zeroed(objects, sizeof *s->ghost_size);
+    s->where = tarn_alloc(objects);
+    s->count = tarn_alloc_zeroed(objects, 1);
     if (s->links == NULL || s->ghost_size == NULL || s->where == NULL || s->count == NULL)
         return TARN_NO_MEMORY;
     for (uint32_t i = 0; i < objects; i++)

@@ -6,6 +6,7 @@
  * end. The oldest probationary object leaves. Parameter: the protected segment is at most 80 % of
  * the limit.
  */
+#include "base/memory.h"
 #include "list.h"
 #include "policy.h"
 
@@ -20,8 +21,8 @@ struct slru {
 static void slru_release(struct tarn_baseline *self)
 {
     struct slru *s = (struct slru *)self;
-    free(s->links);
-    free(s->protected_);
+    tarn_free(s->links);
+    tarn_free(s->protected_);
 }
 
 static tarn_status slru_init(struct tarn_baseline *self)
@@ -30,8 +31,8 @@ static tarn_status slru_init(struct tarn_baseline *self)
     tarn_sim_list_init(&s->probation);
     tarn_sim_list_init(&s->protect);
     s->protect_limit = self->capacity / 5 * 4 + self->capacity % 5 * 4 / 5;
-    s->links = calloc(self->trace->objects, sizeof *s->links);
-    s->protected_ = calloc(self->trace->objects, 1);
+    s->links = tarn_alloc_zeroed(self->trace->objects, sizeof *s->links);
+    s->protected_ = tarn_alloc_zeroed(self->trace->objects, 1);
     return s->links != NULL && s->protected_ != NULL ? TARN_OK : TARN_NO_MEMORY;
 }
 

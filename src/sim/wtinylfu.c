@@ -11,6 +11,7 @@
  * management", ACM ToS 18(3), 2022), and one that is larger than the main part does not stay.
  */
 #include "base/hash.h"
+#include "base/memory.h"
 #include "list.h"
 #include "policy.h"
 
@@ -30,9 +31,9 @@ struct wtinylfu {
 static void wt_release(struct tarn_baseline *self)
 {
     struct wtinylfu *w = (struct wtinylfu *)self;
-    free(w->links);
-    free(w->where);
-    free(w->counters);
+    tarn_free(w->links);
+    tarn_free(w->where);
+    tarn_free(w->counters);
 }
 
 static tarn_status wt_init(struct tarn_baseline *self)
@@ -51,9 +52,9 @@ static tarn_status wt_init(struct tarn_baseline *self)
     w->protect_limit = w->main_limit / 5 * 4 + w->main_limit % 5 * 4 / 5;
     w->mask = width - 1;
     w->sample = (uint64_t)(SAMPLE * expected);
-    w->links = calloc(self->trace->objects, sizeof *w->links);
-    w->where = calloc(self->trace->objects, 1);
-    w->counters = calloc(ROWS, width);
+    w->links = tarn_alloc_zeroed(self->trace->objects, sizeof *w->links);
+    w->where = tarn_alloc_zeroed(self->trace->objects, 1);
+    w->counters = tarn_alloc_zeroed(ROWS, width);
     if (w->links == NULL || w->where == NULL || w->counters == NULL)
         return TARN_NO_MEMORY;
     return TARN_OK;

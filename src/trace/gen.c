@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/hash.h"
+#include "base/memory.h"
 #include "model.h"
 
 enum { MAX_PARTS = 64 };
@@ -220,7 +221,7 @@ static tarn_status make_parts(struct tarn_gen *gen, const struct settings *setti
     if (gen->in_phases)
         gen->period =
             (uint64_t)number(settings, PERIOD, ceil((double)gen->requests / (double)count));
-    gen->parts = calloc(count, sizeof *gen->parts);
+    gen->parts = tarn_alloc_zeroed(count, sizeof *gen->parts);
     if (gen->parts == NULL)
         return tarn_fail(error, TARN_NO_MEMORY, "%s: out of memory", kind);
     for (unsigned i = 0; i < count; i++) {
@@ -254,7 +255,7 @@ tarn_status tarn_gen_create(const struct tarn_gen_params *params, tarn_gen **gen
     if (strcmp(sizes, "1") != 0 && strcmp(sizes, "lognormal") != 0)
         return tarn_fail(error, TARN_INVALID, "parameter 'sizes=%s': neither 1 nor lognormal",
                          sizes);
-    struct tarn_gen *made = calloc(1, sizeof *made);
+    struct tarn_gen *made = tarn_alloc_zeroed(1, sizeof *made);
     if (made == NULL)
         return tarn_fail(error, TARN_NO_MEMORY, "%s: out of memory", params->kind);
     made->requests = params->requests;
@@ -280,8 +281,8 @@ void tarn_gen_destroy(tarn_gen **gen)
         return;
     for (unsigned i = 0; i < (*gen)->part_count; i++)
         tarn_model_free(&(*gen)->parts[i]);
-    free((*gen)->parts);
-    free(*gen);
+    tarn_free((*gen)->parts);
+    tarn_free(*gen);
     *gen = NULL;
 }
 

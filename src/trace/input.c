@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -13,6 +12,8 @@
 
 #include "base/bytes.h"
 #include "base/error.h"
+#include "base/memory.h"
+#include "copy.h"
 
 enum { RAW_ROOM = 256 << 10, WINDOW_ROOM = 1 << 20 };
 
@@ -87,7 +88,7 @@ static tarn_status read_zstd(struct tarn_input *input, uint8_t *to, size_t room,
 static tarn_status start(struct tarn_input *input, struct tarn_error *error)
 {
     tarn_status status;
-    input->raw = malloc(RAW_ROOM);
+    input->raw = tarn_alloc(RAW_ROOM);
     if (input->raw == NULL)
         return no_memory(input, error);
     /* Four bytes are needed, which a pipe may bring one by one. */
@@ -102,7 +103,7 @@ static tarn_status start(struct tarn_input *input, struct tarn_error *error)
     if (starts_as_zstd(input->raw, input->raw_end)) {
 #if HAVE_ZSTD
         input->stream = ZSTD_createDStream();
-        input->buffer = malloc(WINDOW_ROOM);
+        input->buffer = tarn_alloc(WINDOW_ROOM);
         if (input->stream == NULL || input->buffer == NULL)
             return no_memory(input, error);
         input->room = WINDOW_ROOM;
@@ -122,7 +123,7 @@ static tarn_status start(struct tarn_input *input, struct tarn_error *error)
         input->finished = true;
         return TARN_OK;
     }
-    input->buffer = malloc(WINDOW_ROOM);
+    input->buffer = tarn_alloc(WINDOW_ROOM);
     if (input->buffer == NULL)
         return no_memory(input, error);
     input->room = WINDOW_ROOM;
@@ -131,7 +132,7 @@ static tarn_status start(struct tarn_input *input, struct tarn_error *error)
     input->end = input->buffer + input->raw_end;
     input->end_offset = input->raw_end;
     input->finished = input->raw_finished;
-    free(input->raw);
+    tarn_free(input->raw);
     input->raw = NULL;
     return TARN_OK;
 }
@@ -140,7 +141,8 @@ tarn_status tarn_input_open(struct tarn_input *input, const char *path, struct t
 {
     bool standard = strcmp(path, "-") == 0;
     *input = (struct tarn_input){.fd = STDIN_FILENO};
-    input->name = strdup(standard ? "standard input" : path);
+    const char *name = standard ? "standard input" : path;
+    input->name = tarn_text_copy(name, strlen(name), "");
     if (input->name == NULL)
         return no_memory(input, error);
     if (!standard) {
@@ -167,7 +169,7 @@ tarn_status tarn_input_open_memory(struct tarn_input *input, const void *data, s
 {
     *input = (struct tarn_input){.fd = -1, .memory_size = size, .raw_size = size};
     input->memory = data != NULL ? data : (const uint8_t *)"";
-    input->name = strdup("memory");
+    input->name = tarn_text_copy("memory", 6, "");
     tarn_status status = input->name != NULL ? start(input, error) : no_memory(input, error);
     if (status != TARN_OK)
         tarn_input_close(input);
@@ -181,9 +183,9 @@ void tarn_input_close(struct tarn_input *input)
 #endif
     if (input->owns_fd)
         close(input->fd);
-    free(input->buffer);
-    free(input->raw);
-    free(input->name);
+    tarn_free(input->buffer);
+    tarn_free(input->raw);
+    tarn_free(input->name);
     *input = (struct tarn_input){.fd = -1};
 }
 
@@ -196,11 +198,11 @@ tarn_status tarn_input_fill(struct tarn_input *input, size_t want, struct tarn_e
         size_t room = input->room;
         while (room < want)
             room *= 2;
-        uint8_t *grown = malloc(room);
+        uint8_t *grown = tarn_alloc(room);
         if (grown == NULL)
             return no_memory(input, error);
         memcpy(grown, input->at, left);
-        free(input->buffer);
+        tarn_free(input->buffer);
         input->buffer = grown;
         input->room = room;
     } else {

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A whole trace in memory, its keys numbered by first appearance. */
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/hash.h"
+#include "base/memory.h"
+#include "copy.h"
 #include "numbering.h"
 #include "trace.h"
 
@@ -26,7 +27,7 @@ static bool grow(void *array, size_t element, size_t room)
 {
     void *old;
     memcpy(&old, array, sizeof old);
-    void *grown = realloc(old, element * room);
+    void *grown = tarn_realloc(old, element * room);
     if (grown == NULL)
         return false;
     memcpy(array, &grown, sizeof grown);
@@ -85,6 +86,25 @@ static bool add(struct loader *loader, const struct tarn_request *request, bool 
     return true;
 }
 
+/* Big traces miss the cache at every table: the misses of several requests overlap this way. */
+static void look_ahead(const struct loader *loader, const struct tarn_request *batch, size_t i,
+                       size_t count)
+{
+    enum { SLOT = 24, KEY = 16, LAST = 8 };
+    if (i + SLOT < count)
+        tarn_numbering_prefetch_slot(&loader->numbering, batch[i + SLOT].key);
+    if (i + KEY < count) {
+        uint32_t number = tarn_numbering_prefetch_key(&loader->numbering, batch[i + KEY].key);
+        if (number != UINT32_MAX)
+            __builtin_prefetch(&loader->objects[number], 1);
+    }
+    if (i + LAST < count) {
+        uint32_t number = tarn_numbering_prefetch_key(&loader->numbering, batch[i + LAST].key);
+        if (number != UINT32_MAX)
+            __builtin_prefetch(&loader->data->next[loader->objects[number].last], 1);
+    }
+}
+
 static tarn_status read_all(struct loader *loader, tarn_trace *trace, const char *path,
                             const struct tarn_trace_load_params *params, struct tarn_error *error)
 {
@@ -108,8 +128,10 @@ static tarn_status read_all(struct loader *loader, tarn_trace *trace, const char
             return tarn_fail(error, TARN_TOO_LARGE, "%s: more than %llu requests", path,
                              (unsigned long long)most);
         bool ok = make_room(loader, times, count);
-        for (size_t i = 0; ok && i < count; i++)
+        for (size_t i = 0; ok && i < count; i++) {
+            look_ahead(loader, batch, i, count);
             ok = add(loader, &batch[i], unit_size);
+        }
         if (!ok)
             return tarn_fail(error, TARN_NO_MEMORY, "%s: request %zu: out of memory", path,
                              data->count);
@@ -143,7 +165,7 @@ static tarn_status finish(struct loader *loader, const char *path, struct tarn_e
         all_gets &= data->op[i] == TARN_TRACE_GET;
     }
     if (all_gets) {
-        free(data->op);
+        tarn_free(data->op);
         data->op = NULL;
     }
     for (uint32_t i = 0; i < data->objects; i++)
@@ -164,10 +186,10 @@ static tarn_status finish(struct loader *loader, const char *path, struct tarn_e
 static char *base_name(const char *path)
 {
     if (strcmp(path, "-") == 0)
-        return strdup("stdin");
+        return tarn_text_copy("stdin", 5, "");
     const char *slash = strrchr(path, '/');
     const char *name = slash != NULL ? slash + 1 : path;
-    return strndup(name, tarn_trace_stem_length(name));
+    return tarn_text_copy(name, tarn_trace_stem_length(name), "");
 }
 
 tarn_status tarn_trace_load(const char *path, const struct tarn_trace_load_params *params,
@@ -180,7 +202,7 @@ tarn_status tarn_trace_load(const char *path, const struct tarn_trace_load_param
         tarn_trace_open(path, params != NULL ? &params->trace : NULL, &trace, error);
     if (status != TARN_OK)
         return status;
-    loader.data = calloc(1, sizeof *loader.data);
+    loader.data = tarn_alloc_zeroed(1, sizeof *loader.data);
     if (loader.data != NULL)
         loader.data->name = base_name(path);
     if (loader.data == NULL || loader.data->name == NULL) {
@@ -198,7 +220,7 @@ tarn_status tarn_trace_load(const char *path, const struct tarn_trace_load_param
 done:
     tarn_trace_data_free(&loader.data);
     tarn_numbering_free(&loader.numbering);
-    free(loader.objects);
+    tarn_free(loader.objects);
     tarn_trace_close(&trace);
     return status;
 }
@@ -208,13 +230,13 @@ void tarn_trace_data_free(struct tarn_trace_data **data)
     struct tarn_trace_data *d = *data;
     if (d == NULL)
         return;
-    free(d->name);
-    free(d->object);
-    free(d->size);
-    free(d->next);
-    free(d->op);
-    free(d->time);
-    free(d->key);
-    free(d);
+    tarn_free(d->name);
+    tarn_free(d->object);
+    tarn_free(d->size);
+    tarn_free(d->next);
+    tarn_free(d->op);
+    tarn_free(d->time);
+    tarn_free(d->key);
+    tarn_free(d);
     *data = NULL;
 }

@@ -2,7 +2,8 @@
 #include "model.h"
 
 #include <math.h>
-#include <stdlib.h>
+
+#include "base/memory.h"
 
 /* Keys of one model: those of its popularity ranks, then the ones used for a while only. */
 #define KEYS_OF_A_MODEL ((uint64_t)1 << 44)
@@ -66,12 +67,12 @@ bool tarn_model_init(struct tarn_model *model, tarn_model_kind kind,
     model->base = number * KEYS_OF_A_MODEL + 1;
     tarn_zipf_init(&model->zipf, settings->objects, settings->alpha);
     if (kind == TARN_MODEL_RECENCY) {
-        model->history = calloc(settings->objects, sizeof *model->history);
+        model->history = tarn_alloc_zeroed(settings->objects, sizeof *model->history);
         return model->history != NULL;
     }
     if (kind == TARN_MODEL_BURST) {
-        model->burst_key = calloc(settings->active, sizeof *model->burst_key);
-        model->burst_left = calloc(settings->active, sizeof *model->burst_left);
+        model->burst_key = tarn_alloc_zeroed(settings->active, sizeof *model->burst_key);
+        model->burst_left = tarn_alloc_zeroed(settings->active, sizeof *model->burst_left);
         return model->burst_key != NULL && model->burst_left != NULL;
     }
     return true;
@@ -79,9 +80,9 @@ bool tarn_model_init(struct tarn_model *model, tarn_model_kind kind,
 
 void tarn_model_free(struct tarn_model *model)
 {
-    free(model->history);
-    free(model->burst_key);
-    free(model->burst_left);
+    tarn_free(model->history);
+    tarn_free(model->burst_key);
+    tarn_free(model->burst_left);
     *model = (struct tarn_model){0};
 }
 

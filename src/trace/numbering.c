@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "numbering.h"
 
-#include <stdlib.h>
-
 #include "base/hash.h"
+#include "base/memory.h"
 
 /* Twice the slots (or the first ones), and every key put in again. */
 static bool more_slots(struct tarn_numbering *numbering)
 {
     size_t count = numbering->slot_count ? numbering->slot_count * 2 : 32 << 10;
-    uint64_t *slots = calloc(count, sizeof *slots);
+    uint64_t *slots = tarn_alloc_zeroed(count, sizeof *slots);
     if (slots == NULL)
         return false;
     for (uint32_t i = 0; i < numbering->count; i++) {
@@ -19,7 +18,7 @@ static bool more_slots(struct tarn_numbering *numbering)
             at = (at + 1) & (count - 1);
         slots[at] = (hash & 0xffffffff00000000u) | (i + 1);
     }
-    free(numbering->slots);
+    tarn_free(numbering->slots);
     numbering->slots = slots;
     numbering->slot_count = count;
     return true;
@@ -42,7 +41,7 @@ bool tarn_numbering_get(struct tarn_numbering *numbering, uint64_t key, uint32_t
         return false;
     if (numbering->count == numbering->key_room) {
         size_t room = numbering->key_room ? numbering->key_room * 2 : 16 << 10;
-        uint64_t *keys = realloc(numbering->keys, room * sizeof *keys);
+        uint64_t *keys = tarn_realloc(numbering->keys, room * sizeof *keys);
         if (keys == NULL)
             return false;
         numbering->keys = keys;
@@ -55,9 +54,26 @@ bool tarn_numbering_get(struct tarn_numbering *numbering, uint64_t key, uint32_t
     return true;
 }
 
+void tarn_numbering_prefetch_slot(const struct tarn_numbering *numbering, uint64_t key)
+{
+    if (numbering->slot_count > 0)
+        __builtin_prefetch(&numbering->slots[tarn_mix64(key) & (numbering->slot_count - 1)], 1);
+}
+
+uint32_t tarn_numbering_prefetch_key(const struct tarn_numbering *numbering, uint64_t key)
+{
+    if (numbering->slot_count == 0)
+        return UINT32_MAX;
+    uint64_t slot = numbering->slots[tarn_mix64(key) & (numbering->slot_count - 1)];
+    if (slot == 0)
+        return UINT32_MAX;
+    __builtin_prefetch(&numbering->keys[(uint32_t)slot - 1]);
+    return (uint32_t)slot - 1;
+}
+
 void tarn_numbering_free(struct tarn_numbering *numbering)
 {
-    free(numbering->keys);
-    free(numbering->slots);
+    tarn_free(numbering->keys);
+    tarn_free(numbering->slots);
     *numbering = (struct tarn_numbering){0};
 }

@@ -19,6 +19,13 @@ struct tarn_numbering {
 /** False if there is no memory (the table is unchanged), or 2^32 - 1 keys are there already. */
 bool tarn_numbering_get(struct tarn_numbering *numbering, uint64_t key, uint32_t *number,
                         bool *fresh);
+/**
+ * Brings what tarn_numbering_get() will touch into the cache, in two steps: the key's slot, then (some
+ * keys later, when it has come) the key that it names. The second returns the number that it found
+ * there, which may be another key's, or UINT32_MAX.
+ */
+void tarn_numbering_prefetch_slot(const struct tarn_numbering *numbering, uint64_t key);
+uint32_t tarn_numbering_prefetch_key(const struct tarn_numbering *numbering, uint64_t key);
 void tarn_numbering_free(struct tarn_numbering *numbering);
 
 #endif

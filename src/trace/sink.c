@@ -14,6 +14,8 @@
 #endif
 
 #include "base/error.h"
+#include "base/memory.h"
+#include "copy.h"
 
 enum { SINK_ROOM = 256 << 10 };
 
@@ -39,8 +41,9 @@ tarn_status tarn_sink_open(struct tarn_sink *sink, const char *path, struct tarn
     if (sink->compressed)
         return tarn_fail(error, TARN_UNSUPPORTED, "%s: zstd was left out of this build", path);
 #endif
-    sink->path = strdup(standard ? "standard output" : path);
-    sink->buffer = malloc(SINK_ROOM);
+    const char *name = standard ? "standard output" : path;
+    sink->path = tarn_text_copy(name, strlen(name), "");
+    sink->buffer = tarn_alloc(SINK_ROOM);
     sink->room = SINK_ROOM;
     if (sink->path == NULL || sink->buffer == NULL) {
         status = no_memory(path, error);
@@ -62,15 +65,15 @@ tarn_status tarn_sink_open(struct tarn_sink *sink, const char *path, struct tarn
     if (stat(path, &info) == 0 && !S_ISREG(info.st_mode)) {
         sink->fd = open(path, O_WRONLY | O_CLOEXEC);
     } else {
-        if (asprintf(&sink->temporary, "%s.XXXXXX", path) < 0) {
-            sink->temporary = NULL;
+        sink->temporary = tarn_text_copy(path, length, ".XXXXXX");
+        if (sink->temporary == NULL) {
             status = no_memory(path, error);
             goto fail;
         }
         sink->fd = mkostemp(sink->temporary, O_CLOEXEC);
         if (sink->fd < 0) { /* nothing to remove */
             int reason = errno;
-            free(sink->temporary);
+            tarn_free(sink->temporary);
             sink->temporary = NULL;
             errno = reason;
         }
@@ -170,7 +173,7 @@ tarn_status tarn_sink_finish(struct tarn_sink *sink, struct tarn_error *error)
     if (sink->temporary != NULL) {
         if (rename(sink->temporary, sink->path) != 0)
             return io_error(sink->path, error);
-        free(sink->temporary);
+        tarn_free(sink->temporary);
         sink->temporary = NULL;
     }
     return TARN_OK;
@@ -185,8 +188,8 @@ void tarn_sink_close(struct tarn_sink *sink)
 #if HAVE_ZSTD
     ZSTD_freeCCtx(sink->stream);
 #endif
-    free(sink->path);
-    free(sink->temporary);
-    free(sink->buffer);
+    tarn_free(sink->path);
+    tarn_free(sink->temporary);
+    tarn_free(sink->buffer);
     *sink = (struct tarn_sink){.fd = -1};
 }

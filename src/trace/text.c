@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The formats made of lines: csv, and keys alone. */
 #include <ctype.h>
-#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 #include "base/error.h"
 #include "base/hash.h"
+#include "base/memory.h"
 #include "reader.h"
 
 enum { MAX_LINE = 1 << 20 };
@@ -153,7 +153,7 @@ static bool next_field(struct tarn_trace *trace, const char **at, const char *en
     if (p < end && *p == '"') {
         size_t used = 0;
         if (trace->scratch_room < (size_t)(end - p)) {
-            char *grown = realloc(trace->scratch, (size_t)(end - p));
+            char *grown = tarn_realloc(trace->scratch, (size_t)(end - p));
             *length = SIZE_MAX;
             if (grown == NULL)
                 return false;

@@ -2,12 +2,12 @@
 /* Opening a trace: finding its format by magic, by ending, by content. And the oracle format. */
 #include "trace.h"
 
-#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 #include "base/bytes.h"
 #include "base/error.h"
+#include "base/memory.h"
 #include "reader.h"
 
 enum { ORACLE_RECORD = 24, PROBE = 64 << 10 };
@@ -212,13 +212,13 @@ static tarn_status open_trace(const char *path, const void *data, size_t size,
                               struct tarn_error *error)
 {
     *trace = NULL;
-    struct tarn_trace *made = calloc(1, sizeof *made);
+    struct tarn_trace *made = tarn_alloc_zeroed(1, sizeof *made);
     if (made == NULL)
         return tarn_fail(error, TARN_NO_MEMORY, "%s: out of memory", path ? path : "memory");
     tarn_status status = path != NULL ? tarn_input_open(&made->input, path, error)
                                       : tarn_input_open_memory(&made->input, data, size, error);
     if (status != TARN_OK) {
-        free(made);
+        tarn_free(made);
         return status;
     }
     status = start(made, path, params, error);
@@ -248,9 +248,9 @@ void tarn_trace_close(tarn_trace **trace)
     if (*trace == NULL)
         return;
     tarn_input_close(&(*trace)->input);
-    free((*trace)->scratch);
-    free((*trace)->block);
-    free(*trace);
+    tarn_free((*trace)->scratch);
+    tarn_free((*trace)->block);
+    tarn_free(*trace);
     *trace = NULL;
 }
 

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Reads docs/trace-format.md. Nothing in a file is trusted before its block's checksum is right. */
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/bytes.h"
 #include "base/error.h"
 #include "base/hash.h"
+#include "base/memory.h"
 #include "pack.h"
 #include "reader.h"
 
@@ -166,7 +166,7 @@ tarn_status tarn_trace_open_tarn(struct tarn_trace *trace, struct tarn_error *er
                          "%s: version %u of the tarn trace format is newer than this build",
                          input->name, tarn_get_u16(header + 8));
     trace->has_time = (tarn_get_u16(header + 10) & TARN_PACK_HAS_TIMES) != 0;
-    trace->block = malloc(TARN_PACK_REQUESTS * sizeof *trace->block);
+    trace->block = tarn_alloc(TARN_PACK_REQUESTS * sizeof *trace->block);
     if (trace->block == NULL)
         return tarn_fail(error, TARN_NO_MEMORY, "%s: out of memory", input->name);
     input->at += TARN_PACK_HEADER;

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Writers of every format that is read. */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/bytes.h"
 #include "base/error.h"
 #include "base/hash.h"
+#include "base/memory.h"
 #include "numbering.h"
 #include "pack.h"
 #include "sink.h"
@@ -90,8 +90,8 @@ static tarn_status start_tarn(struct tarn_trace_writer *writer, struct tarn_erro
     uint8_t header[TARN_PACK_HEADER];
     /* Three varints and a byte a request fit the payload's limit: checked here, at compile time. */
     _Static_assert(TARN_PACK_REQUESTS * (3 * TARN_PACK_VARINT + 1) <= TARN_PACK_PAYLOAD, "payload");
-    writer->block = malloc(TARN_PACK_REQUESTS * sizeof *writer->block);
-    writer->packed = malloc(TARN_PACK_BLOCK_HEADER + TARN_PACK_PAYLOAD);
+    writer->block = tarn_alloc(TARN_PACK_REQUESTS * sizeof *writer->block);
+    writer->packed = tarn_alloc(TARN_PACK_BLOCK_HEADER + TARN_PACK_PAYLOAD);
     if (writer->block == NULL || writer->packed == NULL)
         return tarn_fail(error, TARN_NO_MEMORY, "%s: out of memory", writer->name);
     memcpy(header, TARN_PACK_MAGIC, 8);
@@ -106,12 +106,12 @@ tarn_status tarn_trace_writer_create(const char *path,
                                      tarn_trace_writer **writer, struct tarn_error *error)
 {
     *writer = NULL;
-    struct tarn_trace_writer *made = calloc(1, sizeof *made);
+    struct tarn_trace_writer *made = tarn_alloc_zeroed(1, sizeof *made);
     if (made == NULL)
         return tarn_fail(error, TARN_NO_MEMORY, "%s: out of memory", path);
     tarn_status status = tarn_sink_open(&made->sink, path, error);
     if (status != TARN_OK) {
-        free(made);
+        tarn_free(made);
         return status;
     }
     made->name = made->sink.path;
@@ -175,7 +175,7 @@ static tarn_status add_oracle(struct tarn_trace_writer *writer, const struct tar
         goto no_memory;
     if (writer->count == writer->record_room) {
         size_t room = writer->record_room ? writer->record_room * 2 : 16 << 10;
-        uint8_t *records = realloc(writer->records, room * ORACLE_RECORD);
+        uint8_t *records = tarn_realloc(writer->records, room * ORACLE_RECORD);
         if (records == NULL)
             goto no_memory;
         writer->records = records;
@@ -183,7 +183,7 @@ static tarn_status add_oracle(struct tarn_trace_writer *writer, const struct tar
     }
     if (fresh && object >= writer->last_room) {
         size_t room = writer->last_room ? writer->last_room * 2 : 16 << 10;
-        uint64_t *last = realloc(writer->last, room * sizeof *last);
+        uint64_t *last = tarn_realloc(writer->last, room * sizeof *last);
         if (last == NULL)
             goto no_memory;
         writer->last = last;
@@ -256,10 +256,10 @@ void tarn_trace_writer_abandon(tarn_trace_writer **writer)
         return;
     tarn_sink_close(&w->sink);
     tarn_numbering_free(&w->numbering);
-    free(w->block);
-    free(w->packed);
-    free(w->records);
-    free(w->last);
-    free(w);
+    tarn_free(w->block);
+    tarn_free(w->packed);
+    tarn_free(w->records);
+    tarn_free(w->last);
+    tarn_free(w);
     *writer = NULL;
 }

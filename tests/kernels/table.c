@@ -6,13 +6,16 @@
  * directory comes as TARN_TEST_SOURCE; without it (an installed test) those checks are skipped.
  */
 #include "../check.h"
+#include "../gpu/suite.h"
 
 #include <dirent.h>
 #include <sys/stat.h>
 
 #include "kernels/kernels.h"
 #include "kernels/layout.h"
+#include "kernels/lookup.h"
 #include "kernels/selftest.h"
+#include "kernels/train.h"
 
 static bool in_table(const char *name, size_t length)
 {
@@ -35,7 +38,7 @@ static void rows_are_whole(void)
         for (int i = 0; i < 2; i++) {
             CHECK(strstr(texts[i], "#define TARN_LAYOUT_H") != NULL);
             CHECK(strstr(texts[i], entry) != NULL);
-            CHECK((strstr(texts[i], "#define TARN_CPU_SHAPE 1") != NULL) == (i == 1));
+            CHECK((strstr(texts[i], "#define TARN_CPU_SHAPE") != NULL) == (i == 1));
         }
         CHECK(s->gpu_local_size >= 1 && s->gpu_local_size <= 256);
         CHECK(s->buffer_count <= TARN_MAX_BUFFERS && s->constants_size <= TARN_MAX_CONSTANTS_SIZE);
@@ -120,4 +123,35 @@ static void selftest_passes_everywhere(void)
     tarn_devices_free(&infos);
 }
 
-CHECK_MAIN(CASE(rows_are_whole), CASE(files_and_rows_match), CASE(selftest_passes_everywhere))
+static void host_functions_allocate_nothing(void)
+{
+    static const struct tarn_shape shape = {28, 32, 32, 11};
+    enum { SAMPLES = 64 };
+    size_t weights = tarn_shape_weights(&shape), tiles = tarn_shape_tile_floats(&shape, SAMPLES);
+    unsigned long first = atomic_load(&wrapped_allocations);
+    float *memory = calloc(3 * weights + tiles + 64, sizeof *memory);
+    REQUIRE(memory != NULL);
+    CHECK(atomic_load(&wrapped_allocations) > first); /* the counting works */
+    float *in = memory + 3 * weights, scores[SAMPLES], loss;
+    uint32_t buckets[2 * TARN_BUCKET_WORDS] = {7}, hashes[] = {0, 7}, slot, labels[SAMPLES] = {1};
+    unsigned long before = atomic_load(&wrapped_allocations);
+    for (int i = 0; i < 10; i++) {
+        tarn_lookup_host(buckets, 1, hashes, 1, &slot);
+        tarn_forward_host(&shape, memory, in, SAMPLES, scores);
+        tarn_train_host(&shape,
+                        &(struct tarn_train_state){memory, memory + weights, memory + 2 * weights},
+                        &(struct tarn_train_constants){.steps = 1,
+                                                       .batch = SAMPLES,
+                                                       .rate = 0.1f,
+                                                       .beta1 = 0.9f,
+                                                       .beta2 = 0.999f,
+                                                       .epsilon = 1e-7f},
+                        in, labels, &loss);
+    }
+    CHECK_NUMBER(atomic_load(&wrapped_allocations) - before, 0);
+    CHECK(slot == 0 && loss > 0);
+    free(memory);
+}
+
+CHECK_MAIN(CASE(host_functions_allocate_nothing), CASE(rows_are_whole), CASE(files_and_rows_match),
+           CASE(selftest_passes_everywhere))

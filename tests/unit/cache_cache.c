@@ -260,6 +260,19 @@ static void hints_are_only_hints(void)
     tarn_cache_destroy(&cache);
 }
 
+/* A hint may point at a key that begins in the same way. */
+static void a_hint_to_a_longer_key_is_a_miss(void)
+{
+    tarn_cache *cache;
+    size_t size = 0;
+    REQUIRE(tarn_cache_create(&(struct tarn_cache_params){.objects = 10}, &cache) == TARN_OK);
+    CHECK(put(cache, "abcdef", "1", 0, 0) == TARN_OK);
+    uint32_t slot = tarn_table_resident(tarn_cache_table(cache), 0);
+    CHECK(tarn_cache_get_at(cache, "abc", 3, slot, NULL, &size) == TARN_NOT_FOUND);
+    CHECK(tarn_cache_get_at(cache, "abcdef", 6, slot, NULL, &size) == TARN_TOO_LARGE);
+    tarn_cache_destroy(&cache);
+}
+
 static void an_overwrite_keeps_slot_and_history(void)
 {
     tarn_cache *cache;
@@ -348,5 +361,6 @@ static void no_allocation_once_warm(void)
 CHECK_MAIN(CASE(stores_overwrites_deletes), CASE(wrong_arguments_are_refused),
            CASE(sizes_at_the_borders), CASE(what_cannot_fit_is_refused_and_the_stale_value_goes),
            CASE(both_limits_hold), CASE(time_runs_out), CASE(memory_of_the_expired_comes_back),
-           CASE(hints_are_only_hints), CASE(an_overwrite_keeps_slot_and_history),
-           CASE(sizes_survive_their_logarithm), CASE(no_allocation_once_warm))
+           CASE(hints_are_only_hints), CASE(a_hint_to_a_longer_key_is_a_miss),
+           CASE(an_overwrite_keeps_slot_and_history), CASE(sizes_survive_their_logarithm),
+           CASE(no_allocation_once_warm))

@@ -83,8 +83,10 @@ static void fills_to_95_percent(void)
         REQUIRE(tarn_index_create((size_t)(places * 0.95), NULL, hash_of, &keys, &index) ==
                 TARN_OK);
         CHECK_NUMBER(tarn_index_get_view(index).bucket_count, buckets);
-        for (; tarn_index_get_view(index).bucket_count == buckets && added < places; added++)
+        for (; tarn_index_get_view(index).bucket_count == buckets && added < places; added++) {
+            CHECK(!tarn_index_get_view(index).growing); /* all of them in the buckets */
             REQUIRE(tarn_index_insert(index, keys.hash[added], added) == TARN_OK);
+        }
         printf("# %u places, load before growth %.4f\n", places, (added - 1.0) / places);
         if (buckets >= 32)
             CHECK(added - 1 >= 0.95 * places);
@@ -221,6 +223,29 @@ static void forged_collisions_are_refused_in_the_end(void)
     free(keys.hash);
 }
 
+/* What found no place is beside the table until there is one, for kernels to see as well. */
+static void the_stash_flows_back(void)
+{
+    struct keys keys = {malloc(40 * sizeof(uint64_t)), 0};
+    tarn_index *index;
+    REQUIRE(tarn_index_create(1000, NULL, hash_of, &keys, &index) == TARN_OK);
+    for (uint32_t i = 0; i < 26; i++) {
+        keys.hash[i] = 0x123456789abcdef0u;
+        CHECK(tarn_index_insert(index, keys.hash[i], i) == TARN_OK);
+        CHECK(tarn_index_get_view(index).growing == (i >= 16));
+    }
+    CHECK_NUMBER(tarn_index_get_view(index).bucket_count, 256);
+    for (uint32_t i = 0; i < 10; i++) {
+        CHECK(tarn_index_get_view(index).growing);
+        CHECK(tarn_index_remove(index, keys.hash[i], i));
+    }
+    CHECK(!tarn_index_get_view(index).growing);
+    for (uint32_t i = 10; i < 26; i++)
+        CHECK(tarn_index_find(index, keys.hash[i], is_slot, &i) == i);
+    tarn_index_destroy(&index);
+    free(keys.hash);
+}
+
 /* Tags that agree, over and over: callers tell the entries apart. */
 static void equal_tags_are_told_apart(void)
 {
@@ -352,5 +377,5 @@ static void memory_comes_from_the_source_or_not(void)
 CHECK_MAIN(CASE(layout_is_the_kernels), CASE(fills_to_95_percent),
            CASE(expected_entries_need_no_growth), CASE(growth_is_bounded_and_loses_nothing),
            CASE(agrees_with_a_reference), CASE(forged_collisions_are_refused_in_the_end),
-           CASE(equal_tags_are_told_apart), CASE(a_mirror_follows_by_dirty_ranges),
-           CASE(memory_comes_from_the_source_or_not))
+           CASE(the_stash_flows_back), CASE(equal_tags_are_told_apart),
+           CASE(a_mirror_follows_by_dirty_ranges), CASE(memory_comes_from_the_source_or_not))

@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "../check.h"
+#include "base/memory.h"
 #include "plot/svg.h"
 
 static void text_is_escaped(void)
@@ -29,7 +30,7 @@ static void text_is_escaped(void)
             printf("# case %zu: %s\n", i, svg.text);
         CHECK(strcmp(svg.text, cases[i].wanted) == 0);
         CHECK_NUMBER(svg.size, strlen(cases[i].wanted));
-        free(svg.text);
+        tarn_free(svg.text);
     }
 }
 
@@ -42,7 +43,7 @@ static void svg_grows(void)
     CHECK_NUMBER(svg.size, 120000);
     CHECK_NUMBER(strlen(svg.text), 120000);
     CHECK(strncmp(svg.text + 6 * 12345, "12345,", 6) == 0);
-    free(svg.text);
+    tarn_free(svg.text);
 }
 
 static size_t count_of(const char *text, const char *what)
@@ -117,7 +118,7 @@ static void dots(void)
     CHECK(bound > 0 && bound < hero && hero < lru);
     CHECK(fabs((hero - bound) - (lru - hero)) < 0.3); /* in proportion */
     CHECK(strstr(svg, "50.0\xe2\x80\xaf%") != NULL);  /* the value itself */
-    free(svg);
+    tarn_free(svg);
 }
 
 static void lines(void)
@@ -185,7 +186,7 @@ static void lines(void)
         line = end;
     }
     CHECK_NUMBER(most, 2);
-    free(svg);
+    tarn_free(svg);
 }
 
 static void odd_values(void)
@@ -207,7 +208,7 @@ static void odd_values(void)
         REQUIRE(tarn_plot_svg(&plot, &svg, &size) == TARN_OK);
         CHECK(well_formed(svg) && size < 100000);
         CHECK(strstr(svg, "nan") == NULL && strstr(svg, "inf") == NULL);
-        free(svg);
+        tarn_free(svg);
     }
 }
 

@@ -255,6 +255,20 @@ static void tarn_finds_every_wrong_bit(void)
     free(bytes);
 }
 
+static void zero_sizes_count_one(void)
+{
+    static const uint8_t record[24] = {1, 0, 0, 0, 7};
+    struct tarn_request got;
+    struct tarn_error error = {0};
+    tarn_trace *trace;
+    size_t count = 0;
+    REQUIRE(tarn_trace_open_memory(record, sizeof record, NULL, &trace, &error) == TARN_OK);
+    CHECK(tarn_trace_get_format(trace) == TARN_TRACE_ORACLE);
+    CHECK(tarn_trace_read(trace, &got, 1, &count, &error) == TARN_OK && count == 1);
+    CHECK(got.time == 1 && got.key == 7 && got.size == 1);
+    tarn_trace_close(&trace);
+}
+
 static tarn_status first_error(const char *text, size_t size,
                                const struct tarn_trace_params *params, struct tarn_error *error)
 {
@@ -393,6 +407,6 @@ static void clean_up(void)
 CHECK_MAIN(CASE(prepare), CASE(every_format_comes_back), CASE(compressed_formats_come_back),
            CASE(without_times_the_number_is_the_time), CASE(oracle_records_name_their_next_access),
            CASE(tarn_bytes_are_as_specified), CASE(tarn_finds_every_wrong_bit),
-           CASE(csv_reads_what_people_write), CASE(bad_lines_are_named),
+           CASE(zero_sizes_count_one), CASE(csv_reads_what_people_write), CASE(bad_lines_are_named),
            CASE(long_lines_are_bounded), CASE(old_files_survive), CASE(endings_say_the_format),
            CASE(clean_up))
