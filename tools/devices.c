@@ -33,8 +33,16 @@ static void touch_host(const struct tarn_host_launch *launch)
     word[0] = 1;
 }
 
+#if HAVE_VULKAN
+#include "touch.spv.h"
+#endif
+
 static const struct tarn_kernel_source touch_source = {
     .name = "touch",
+#if HAVE_VULKAN
+    .spirv = touch_spirv,
+    .spirv_size = sizeof touch_spirv,
+#endif
     .opencl_gpu = "__kernel void touch(__global uint *word) { word[0] = 1; }\n",
     .gpu_local_size = 1,
     .cpu_local_size = 1,

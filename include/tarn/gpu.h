@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
  * @file
- * Compute devices behind one interface: OpenCL, the host's own CPU, later Vulkan, and simulated ones
+ * Compute devices behind one interface: OpenCL, Vulkan, the host's own CPU, and simulated ones
  * (<tarn/virtual.h>).
  *
  * A loop that runs a kernel:
@@ -87,8 +87,8 @@ struct tarn_device_limits {
 };
 
 struct tarn_device_info {
-    char id[32];      /**< "host", "opencl:0": what --device and TARN_DEVICE accept */
-    char backend[16]; /**< "host", "opencl" */
+    char id[32];      /**< "host", "opencl:0", "vulkan:0": what --device and TARN_DEVICE accept */
+    char backend[16]; /**< "host", "opencl", "vulkan" */
     char name[128];
     char driver[128]; /**< platform and driver version */
     tarn_device_type type;
@@ -111,7 +111,7 @@ struct tarn_device_params {
     /**
      * "auto" (or NULL): the first GPU, or the host where there is none: a CPU-type device has to be
      * asked for until it has won its place by measurement. "host", "opencl" (its first device),
-     * "opencl:1", "virtual:mali".
+     * "opencl:1", "vulkan:0", "virtual:mali".
      */
     const char *id;
     /**
@@ -181,9 +181,11 @@ TARN_API tarn_status tarn_buffer_upload(tarn_queue *queue, tarn_buffer *buffer, 
 TARN_API tarn_status tarn_buffer_download(tarn_queue *queue, tarn_buffer *buffer, size_t offset,
                                           size_t size);
 
-#define TARN_MAX_BUFFERS        8   /* buffers of one kernel */
-#define TARN_MAX_CONSTANTS_SIZE 128 /* bytes passed by value to one launch */
-#define TARN_MAX_DEFINES        12  /* compile-time constants of one kernel */
+#define TARN_MAX_BUFFERS         8   /* buffers of one kernel */
+#define TARN_MAX_CONSTANTS_SIZE  128 /* bytes passed by value to one launch */
+#define TARN_MAX_DEFINES         12  /* compile-time constants of one kernel */
+#define TARN_SPIRV_LOCAL_SIZE_ID 64  /* the specialisation constant that is the local size */
+#define TARN_SPIRV_TURN_LIMIT_ID 65  /* the one that is the limit on turns of loops */
 
 /** What the host backend calls: runs work-groups [first, first + count). */
 struct tarn_host_launch {
@@ -215,9 +217,18 @@ typedef void (*tarn_kernel_cost_function)(const struct tarn_host_launch *launch,
 
 /** A kernel as data: the same computation for each backend, under one name. Static lifetime. */
 struct tarn_kernel_source {
-    const char *name;        /**< also the entry point in `opencl` */
-    const char *opencl_gpu;  /**< OpenCL C 1.2 shaped for GPUs, or NULL */
-    const char *opencl_cpu;  /**< the variant for CPU-type devices, or NULL: as for GPUs */
+    const char *name;       /**< also the entry point in `opencl` */
+    const char *opencl_gpu; /**< OpenCL C 1.2 shaped for GPUs, or NULL */
+    const char *opencl_cpu; /**< the variant for CPU-type devices, or NULL: as for GPUs */
+    /**
+     * For Vulkan 1.1, shaped for GPUs, or NULL: a compute entry point "main", the buffers as storage
+     * buffers 0, 1, ... of set 0, the constants as push constants, the compile-time constants as
+     * specialisation constants 0, 1, ... and the local size as number TARN_SPIRV_LOCAL_SIZE_ID.
+     * Number TARN_SPIRV_TURN_LIMIT_ID, which may be left out, is the turns of loops that the driver
+     * lets one invocation take before it ends them, whatever comes out; 0: any number.
+     */
+    const uint32_t *spirv;
+    size_t spirv_size;       /**< bytes */
     uint32_t gpu_local_size; /**< work-items a group (x), a power of two, for the GPU shape */
     uint32_t cpu_local_size; /**< the same for the CPU shape */
     uint32_t
@@ -241,10 +252,10 @@ struct tarn_kernel_params {
 };
 
 /**
- * Compiles where the backend compiles: every define is a macro of its name, TARN_LOCAL_SIZE one more
- * with the variant's local size. TARN_COMPILE puts the driver's log into `error`; TARN_UNSUPPORTED if
- * the source has no variant for this device or wants larger groups, more local memory or other
- * features than it has.
+ * Compiles where the backend compiles: in OpenCL every define is a macro of its name, TARN_LOCAL_SIZE
+ * one more with the variant's local size. TARN_COMPILE puts the driver's log into `error`;
+ * TARN_UNSUPPORTED if the source has no variant for this device or wants larger groups, more local
+ * memory or other features than it has.
  */
 TARN_API tarn_status tarn_kernel_create(tarn_device *device,
                                         const struct tarn_kernel_params *params,

@@ -131,6 +131,9 @@ extern const struct tarn_backend tarn_backend_host, tarn_backend_virtual;
 #if HAVE_OPENCL
 extern const struct tarn_backend tarn_backend_opencl;
 #endif
+#if HAVE_VULKAN
+extern const struct tarn_backend tarn_backend_vulkan;
+#endif
 
 /** TARN_INVALID, naming the entry, if a required one is missing or an optional pair is torn. */
 tarn_status tarn_backend_check(const struct tarn_backend *backend, struct tarn_error *error);

@@ -16,13 +16,16 @@ static const struct tarn_backend *const backends[] = {
 #if HAVE_OPENCL
     &tarn_backend_opencl,
 #endif
+#if HAVE_VULKAN
+    &tarn_backend_vulkan,
+#endif
     &tarn_backend_host,
     &tarn_backend_virtual,
 };
 #define BACKEND_COUNT (sizeof backends / sizeof backends[0])
 
 /* Names that a build may lack, so that asking for one says so instead of "unknown". */
-static const char *const optional_backends[] = {"opencl"};
+static const char *const optional_backends[] = {"opencl", "vulkan"};
 
 tarn_status tarn_backend_check(const struct tarn_backend *backend, struct tarn_error *error)
 {
@@ -217,7 +220,7 @@ static bool parse_id(const char *id, size_t *name_length, uint32_t *index, const
     return digits <= 4;
 }
 
-#define NO_DEVICE_TEXT "\"%.40s\" is no device: try auto, host, opencl, opencl:1 or virtual:mali"
+#define NO_DEVICE_TEXT "\"%.40s\" is no device: try auto, host, opencl:0, vulkan:0 or virtual:mali"
 
 static tarn_status open_by_id(const char *id, tarn_device **device, struct tarn_error *error)
 {
@@ -239,7 +242,7 @@ static tarn_status open_by_id(const char *id, tarn_device **device, struct tarn_
                              "%s: this build was made without the %s backend", id,
                              optional_backends[i]);
     return tarn_fail(error, TARN_NO_DEVICE,
-                     "\"%.40s\": there is no such backend; try auto, host or opencl", id);
+                     "\"%.40s\": there is no such backend; try auto, host, opencl or vulkan", id);
 }
 
 static tarn_status open_best(tarn_device **device, struct tarn_error *error)

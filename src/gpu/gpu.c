@@ -236,7 +236,8 @@ static const char *fault_of_source(const struct tarn_kernel_source *source, uint
         return "it has no buffers or too many";
     if (source->constants_size > TARN_MAX_CONSTANTS_SIZE)
         return "its constants are too large";
-    if (source->opencl_gpu != NULL && !is_power_of_two(source->gpu_local_size))
+    if ((source->opencl_gpu != NULL || source->spirv != NULL) &&
+        !is_power_of_two(source->gpu_local_size))
         return "its local size for GPUs is no power of two";
     if (source->opencl_cpu != NULL && !is_power_of_two(source->cpu_local_size))
         return "its local size for CPU-type devices is no power of two";

@@ -11,7 +11,16 @@ EMBEDDED(lookup)
 EMBEDDED(forward)
 EMBEDDED(train)
 
-/* Elements of a group, as the sources in cl/ split their work. */
+#if HAVE_VULKAN
+#include "kernels/forward.spv.h"
+#include "kernels/lookup.spv.h"
+#include "kernels/train.spv.h"
+#define SPIRV(name) .spirv = tarn_spirv_##name, .spirv_size = sizeof tarn_spirv_##name
+#else
+#define SPIRV(name) .spirv = NULL
+#endif
+
+/* Elements of a group, as the sources in cl/ and shaders/ split their work. */
 enum {
     GPU_LOCAL = 64,
     TRAIN_LOCAL = 256,
@@ -154,6 +163,7 @@ const struct tarn_kernel_source tarn_lookup_source = {
     .name = "lookup",
     .opencl_gpu = (const char *)tarn_cl_lookup_gpu,
     .opencl_cpu = (const char *)tarn_cl_lookup_cpu,
+    SPIRV(lookup),
     .gpu_local_size = GPU_LOCAL,
     .cpu_local_size = 1,
     .gpu_group_elements = GPU_LOCAL,
@@ -169,6 +179,7 @@ const struct tarn_kernel_source tarn_forward_source = {
     .name = "forward",
     .opencl_gpu = (const char *)tarn_cl_forward_gpu,
     .opencl_cpu = (const char *)tarn_cl_forward_cpu,
+    SPIRV(forward),
     .gpu_local_size = GPU_LOCAL,
     .cpu_local_size = 1,
     .gpu_group_elements = GPU_LOCAL,
@@ -185,6 +196,7 @@ const struct tarn_kernel_source tarn_train_source = {
     .name = "train",
     .opencl_gpu = (const char *)tarn_cl_train_gpu,
     .opencl_cpu = (const char *)tarn_cl_train_cpu,
+    SPIRV(train),
     .gpu_local_size = TRAIN_LOCAL,
     .cpu_local_size = 1,
     .host = host_train,

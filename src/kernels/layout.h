@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Layouts and constants that the host, OpenCL C and GLSL share. Only preprocessor lines and structs
- * of 32-bit fields: the build puts this text in front of every OpenCL kernel.
+ * of 32-bit fields: the build puts this text in front of every OpenCL kernel, and
+ * the shaders include it.
  *
  * Hash: 64 bits as two 32-bit words, low first, so that no kernel needs 64-bit integers.
  *
@@ -32,7 +33,7 @@
 /* Hazard bins of the reference network: [0, 1/64), [1/64, 1/32), ... in units of T. */
 #define TARN_BIN_FIRST_LOG2 (-6)
 
-#ifdef __OPENCL_VERSION__
+#if defined(__OPENCL_VERSION__) || defined(VULKAN) /* what GLSL compilers define for Vulkan */
 #define TARN_U32 uint
 #else
 #include <stdint.h>

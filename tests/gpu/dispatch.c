@@ -25,6 +25,9 @@ static void the_built_in_tables_are_whole(void)
 #if HAVE_OPENCL
     CHECK(tarn_backend_check(&tarn_backend_opencl, &error) == TARN_OK);
 #endif
+#if HAVE_VULKAN
+    CHECK(tarn_backend_check(&tarn_backend_vulkan, &error) == TARN_OK);
+#endif
 }
 
 static void a_table_with_a_hole_is_refused(void)

@@ -144,7 +144,9 @@ static inline bool open_target(size_t number, const struct tarn_kernel_source *s
     for (size_t i = 0; i < count; i++) {
         if (only != NULL && strcmp(only, infos[i].id) != 0)
             continue;
-        for (int forced = 0; forced < (infos[i].type == TARN_DEVICE_CPU ? 2 : 1); forced++) {
+        /* in SPIR-V there is one shape only */
+        bool two = infos[i].type == TARN_DEVICE_CPU && strcmp(infos[i].backend, "opencl") == 0;
+        for (int forced = 0; forced < (two ? 2 : 1); forced++) {
             if (number-- > 0)
                 continue;
             gpu_shape = *source;
