@@ -260,12 +260,12 @@ static void rounds_may_overlap(void)
 static void every_round_finds_candidates(void)
 {
     struct world w;
-    REQUIRE(begin(&w, 20000, TARN_EXPERT_LFU, 8, 512));
-    for (uint64_t key = 0; key < 20000; key++)
+    REQUIRE(begin(&w, 60000, TARN_EXPERT_LFU, 8, 512));
+    for (uint64_t key = 0; key < 60000; key++)
         use(&w, key);
     for (int i = 0; i < 600; i++) {
         tarn_round_draw(&w.evictor, &w.evictor.round, w.now);
-        CHECK(w.evictor.round.count - w.evictor.round.stale >= 48);
+        CHECK(w.evictor.round.count - w.evictor.round.stale >= 56);
         tarn_round_finish(&w.evictor, &w.evictor.round);
     }
     end(&w);
