@@ -54,7 +54,10 @@ struct check_case {
     const char *name;
     void (*run)(void);
 };
-#define CASE(function) { #function, function }
+#define CASE(function)                                                                             \
+    {                                                                                              \
+#function, function                                                                        \
+    }
 
 static inline int check_run(const struct check_case *cases, size_t count)
 {
@@ -75,7 +78,7 @@ static inline int check_run(const struct check_case *cases, size_t count)
 #define CHECK_MAIN(...)                                                                            \
     int main(void)                                                                                 \
     {                                                                                              \
-        static const struct check_case cases[] = { __VA_ARGS__ };                                  \
+        static const struct check_case cases[] = {__VA_ARGS__};                                    \
         return check_run(cases, sizeof cases / sizeof cases[0]);                                   \
     }
 

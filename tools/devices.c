@@ -36,14 +36,17 @@ static void calibrate(const struct tarn_cli *cli, const struct tarn_device_info 
     struct tarn_error error = {0};
     bool again = tarn_cli_flag(cli, "calibrate"), clblast = tarn_cli_flag(cli, "clblast");
     tarn_calibration_load(info, cli->cache_dir, calibration);
-    if ((!again && !clblast) || info->type == TARN_DEVICE_VIRTUAL)
+    if (!again && !clblast)
         return;
     /* a device that is named is the one that is meant */
     if (strcmp(cli->device, "auto") != 0 && strcmp(selected->id, info->id) != 0)
         return;
-    uint32_t wanted = TARN_CALIBRATED_WIDE | (clblast ? TARN_CALIBRATED_CLBLAST : 0);
-    /* the host has no crossover with itself */
-    wanted |= info->type == TARN_DEVICE_HOST ? TARN_CALIBRATED_DISPATCH : TARN_CALIBRATED_ENGINE;
+    uint32_t wanted = TARN_CALIBRATED_DISPATCH;
+    /* a simulation's time has nothing to do with the host's, and the host has no crossover with itself */
+    if (info->type != TARN_DEVICE_VIRTUAL)
+        wanted |= TARN_CALIBRATED_WIDE | (clblast ? TARN_CALIBRATED_CLBLAST : 0);
+    if (info->type != TARN_DEVICE_VIRTUAL && info->type != TARN_DEVICE_HOST)
+        wanted |= TARN_CALIBRATED_ENGINE;
     if (again)
         memset(calibration, 0, sizeof *calibration);
     tarn_status status =
@@ -71,9 +74,15 @@ static const struct tarn_crossover *crossover(const struct tarn_calibration *cal
                                            : &calibration->train;
 }
 
+/* To a thousandth: floats have no more to say, and their doubles look as if they had. */
+static double rounded(float x)
+{
+    return round((double)x * 1e3) / 1e3;
+}
+
 static double dispatch_of(const struct tarn_calibration *calibration)
 {
-    return calibration->parts & TARN_CALIBRATED_DISPATCH ? (double)calibration->dispatch_us : NAN;
+    return calibration->parts & TARN_CALIBRATED_DISPATCH ? rounded(calibration->dispatch_us) : NAN;
 }
 
 /* ---- the choice ---- */
@@ -124,6 +133,8 @@ static const char *reason(const struct tarn_cli *cli, const struct tarn_device_i
                  wins);
         return text;
     }
+    if (info->type == TARN_DEVICE_VIRTUAL)
+        return "a simulation, for tests and benches: used when asked for with --device";
     if (!is_it)
         return info->type == TARN_DEVICE_HOST ? "another has won its place" : "another comes first";
     if (info->type == TARN_DEVICE_HOST)
@@ -184,8 +195,8 @@ static void add_kernel(cJSON *measured, const char *name, const struct tarn_cros
         tarn_json_integer(row, "local_size", found->local_size);
     else
         cJSON_AddNullToObject(row, "local_size");
-    tarn_json_number(row, "device_ns", (double)found->device_ns);
-    tarn_json_number(row, "host_ns", (double)found->host_ns);
+    tarn_json_number(row, "device_ns", rounded(found->device_ns));
+    tarn_json_number(row, "host_ns", rounded(found->host_ns));
 }
 
 /* Null: not measured, or never better than the host; `measured` tells them apart. */
@@ -200,12 +211,12 @@ static void add_calibration(cJSON *row, const struct tarn_calibration *c)
         return;
     }
     cJSON *measured = cJSON_AddObjectToObject(row, "measured");
-    tarn_json_number(measured, "spent_ms", (double)c->spent_ms);
+    tarn_json_number(measured, "spent_ms", rounded(c->spent_ms));
     add_kernel(measured, "lookup", crossover(c, TARN_CALIBRATED_LOOKUP));
     add_kernel(measured, "score", crossover(c, TARN_CALIBRATED_SCORE));
     add_kernel(measured, "train", crossover(c, TARN_CALIBRATED_TRAIN));
     tarn_json_number(measured, "clblast_warm_ms",
-                     c->parts & TARN_CALIBRATED_CLBLAST ? (double)c->clblast_warm_ms : NAN);
+                     c->parts & TARN_CALIBRATED_CLBLAST ? rounded(c->clblast_warm_ms) : NAN);
     cJSON *paths = cJSON_AddArrayToObject(measured, "paths");
     for (int w = 0; w < TARN_CALIBRATION_WIDTHS && (c->parts & TARN_CALIBRATED_WIDE); w++)
         for (int train = 0; train < 2; train++) {
@@ -217,7 +228,7 @@ static void add_calibration(cJSON *row, const struct tarn_calibration *c)
             cJSON *us = cJSON_AddObjectToObject(path, "us");
             for (int p = 0; p < TARN_PATHS; p++)
                 tarn_json_number(us, tarn_path_name((tarn_path)p),
-                                 c->wide_us[train][w][p] > 0 ? (double)c->wide_us[train][w][p]
+                                 c->wide_us[train][w][p] > 0 ? rounded(c->wide_us[train][w][p])
                                                              : NAN);
             cJSON_AddItemToArray(paths, path);
         }
@@ -311,7 +322,7 @@ static int print_table(const struct tarn_cli *cli, const struct tarn_device_info
                    w + 1 < TARN_CALIBRATION_WIDTHS ? "," : "\n");
         if (c->parts & TARN_CALIBRATED_CLBLAST)
             printf("%s, first calls of CLBlast: %.0f ms\n", infos[i].id,
-                   (double)c->clblast_warm_ms);
+                   rounded(c->clblast_warm_ms));
     }
     return TARN_EXIT_OK;
 }

@@ -1,16 +1,27 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""embed.py NAME OUTPUT FILE...: the files' bytes, one after the other, as a C array.
+"""embed.py [--words] NAME OUTPUT FILE...: the files' bytes, one after the other, as a C array.
 
 Writes `const unsigned char NAME[]` (with a NUL behind the bytes, so that text is a C string) and
-`const unsigned long NAME_size`.
+`const unsigned long NAME_size`; with --words a header with `static const uint32_t NAME[]`, the bytes
+taken as little-endian words (SPIR-V), so that its size is known where it is included.
 """
+import struct
 import sys
 
-name, output, *inputs = sys.argv[1:]
+words = sys.argv[1] == "--words"
+name, output, *inputs = sys.argv[2 if words else 1 :]
 data = b"".join(open(path, "rb").read() for path in inputs)
-rows = [", ".join(str(b) for b in data[i : i + 24]) for i in range(0, len(data), 24)]
+if words:
+    numbers = [f"0x{w:x}" for w in struct.unpack(f"<{len(data) // 4}I", data)]
+    rows = [", ".join(numbers[i : i + 10]) for i in range(0, len(numbers), 10)]
+else:
+    rows = [", ".join(str(b) for b in data[i : i + 24]) for i in range(0, len(data), 24)]
 with open(output, "w", encoding="ascii") as out:
-    out.write(f"extern const unsigned char {name}[];\nextern const unsigned long {name}_size;\n")
-    out.write(f"const unsigned char {name}[] = {{\n" + ",\n".join(rows + ["0"]) + "\n};\n")
-    out.write(f"const unsigned long {name}_size = {len(data)};\n")
+    if words:
+        out.write("#include <stdint.h>\n")
+        out.write(f"static const uint32_t {name}[] = {{\n" + ",\n".join(rows) + "\n};\n")
+    else:
+        out.write(f"extern const unsigned char {name}[];\nextern const unsigned long {name}_size;\n")
+        out.write(f"const unsigned char {name}[] = {{\n" + ",\n".join(rows + ["0"]) + "\n};\n")
+        out.write(f"const unsigned long {name}_size = {len(data)};\n")

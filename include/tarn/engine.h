@@ -109,11 +109,6 @@ TARN_API void tarn_engine_set_training(tarn_engine *engine, bool on);
 /** Samples still waiting for their outcome go to params.sample as they stand, censored now. */
 TARN_API void tarn_engine_drain_samples(tarn_engine *engine);
 
-/** A kernel's work on the device, by the device's clock. */
-struct tarn_kernel_stats {
-    uint64_t launches, elements, device_ns;
-};
-
 #define TARN_ENGINE_EXPERTS 4
 
 struct tarn_engine_stats {

@@ -81,8 +81,7 @@ static void start_round(struct tarn_engine *e)
     }
     tarn_cache_lock(e->cache);
     struct tarn_evictor *live = &e->learned->live;
-    uint32_t victims = live->table->count / live->list_share;
-    victims = victims > live->list_limit ? live->list_limit : victims;
+    uint32_t victims = tarn_round_victims(live, true);
     bool wanted = victims * 8 >= atomic_load(&e->score_least) && live->evictions > 0 &&
                   tarn_evictor_stock(live) <= victims / 2 && live->weight[0] > 0.02f;
     if (wanted)
@@ -91,9 +90,16 @@ static void start_round(struct tarn_engine *e)
     if (!wanted || e->round.count == 0)
         return;
     tarn_status status = tarn_score_submit(e->score, e->round.count);
-    if (status == TARN_OK)
+    if (status == TARN_OK) {
         e->round_in_flight = true;
-    else
+        return;
+    }
+    /* a stopped queue or a failed device: what was drawn is scored here */
+    tarn_cache_lock(e->cache);
+    tarn_model_score(e->model, e->round.tiles, e->round.count, e->round.raw);
+    tarn_round_finish(&e->learned->live, &e->round);
+    tarn_cache_unlock(e->cache);
+    if (status != TARN_BUSY)
         leave_device(e, status);
 }
 

@@ -54,8 +54,8 @@ static tarn_status make_policy(void *context, struct tarn_table *table,
     if (samples)
         params.observer = (struct tarn_observer){e, take_sample, resolve_sample};
     if (e->on_device) {
-        params.list_limit = capacity->bytes ? TARN_LIST_MAX / 4 : TARN_LIST_MAX;
-        params.list_share = capacity->bytes ? DEVICE_SHARE_BYTES : DEVICE_SHARE;
+        params.device_limit = capacity->bytes ? TARN_LIST_MAX / 4 : TARN_LIST_MAX;
+        params.device_share = capacity->bytes ? DEVICE_SHARE_BYTES : DEVICE_SHARE;
     }
     return tarn_learned_create(&params, table, capacity, policy, &e->learned);
 }
@@ -106,6 +106,7 @@ static tarn_status init_locks(struct tarn_engine *e)
 tarn_status tarn_engine_create(const struct tarn_engine_params *params, tarn_engine **engine,
                                struct tarn_error *error)
 {
+    *engine = NULL;
     if (params->memory == 0 && params->objects == 0)
         return tarn_fail(error, TARN_INVALID, "engine: neither a limit in bytes nor in objects");
     tarn_engine *e = tarn_alloc_zeroed(1, sizeof *e);
@@ -173,13 +174,13 @@ void tarn_engine_destroy(tarn_engine **engine)
     tarn_background_free(e);
     tarn_cache_destroy(&e->cache);
     tarn_lookup_destroy(&e->lookup);
+    tarn_free(e->hashes);
     tarn_queue_destroy(&e->lookup_queue);
     tarn_queue_destroy(&e->score_queue);
     tarn_queue_destroy(&e->train_queue);
     tarn_device_close(&e->device);
     tarn_ring_free(&e->ring);
     tarn_model_destroy(&e->model);
-    tarn_free(e->hashes);
     pthread_mutex_destroy(&e->background_lock);
     pthread_mutex_destroy(&e->wake_lock);
     pthread_cond_destroy(&e->wake);
@@ -259,6 +260,8 @@ void tarn_engine_get_stats(tarn_engine *e, struct tarn_engine_stats *stats)
         stats->expert[k] = expert_name(live->expert[k]);
         stats->weight[k] = live->weight[k];
     }
+    if (e->lookup != NULL)
+        tarn_lookup_get_stats(e->lookup, &stats->lookup);
     tarn_cache_unlock(e->cache);
     stats->rounds_on_device = e->rounds_on_device;
     stats->train_steps = tarn_trainer_steps(e->trainer);
@@ -267,8 +270,6 @@ void tarn_engine_get_stats(tarn_engine *e, struct tarn_engine_stats *stats)
     stats->train.elements = stats->train_steps * TARN_TRAIN_BATCH;
     if (e->score != NULL)
         tarn_score_get_stats(e->score, &stats->score);
-    if (e->lookup != NULL)
-        tarn_lookup_get_stats(e->lookup, &stats->lookup);
     pthread_mutex_unlock(&e->background_lock);
 }
 

@@ -23,6 +23,7 @@ struct tarn_engine {
     bool on_device; /**< it isn't the host: scores and lookups are worth offloading */
     tarn_queue *lookup_queue, *score_queue, *train_queue;
     tarn_lookup *lookup;
+    uint64_t *hashes; /**< of the batch that is looked up */
     tarn_score *score;
     tarn_trainer *trainer;
     tarn_cache *cache;
@@ -48,7 +49,6 @@ struct tarn_engine {
         calibration; /**< written before the engine is shared, or by `measure` */
     bool asked_for;  /**< the device, by its name */
     bool trains_on_device;
-    uint64_t *hashes; /**< of one batch of lookups */
     atomic_bool measured, stop_measuring;
     atomic_uint lookup_least, score_least;
     pthread_t measure;

@@ -9,12 +9,12 @@ void tarn_cohorts_init(struct tarn_cohorts *cohorts, uint32_t slice_length, uint
 {
     memset(cohorts, 0, sizeof *cohorts);
     cohorts->slice_length = slice_length < 8 ? 8 : slice_length;
-    cohorts->slice = now / cohorts->slice_length;
+    cohorts->slice = tarn_cohorts_slice(cohorts, now);
 }
 
 void tarn_cohorts_advance(struct tarn_cohorts *cohorts, uint64_t now)
 {
-    uint64_t slice = now / cohorts->slice_length;
+    uint64_t slice = tarn_cohorts_slice(cohorts, now);
     uint64_t begin = cohorts->slice + 1;
     if (slice >= begin + TARN_COHORT_SLICES)
         begin = slice - TARN_COHORT_SLICES + 1;
@@ -33,7 +33,7 @@ void tarn_cohorts_access(struct tarn_cohorts *cohorts, bool known)
 
 void tarn_cohorts_return(struct tarn_cohorts *cohorts, uint64_t last, uint64_t now, float half_life)
 {
-    uint64_t slice = last / cohorts->slice_length;
+    uint64_t slice = tarn_cohorts_slice(cohorts, last);
     if (cohorts->slice - slice >= TARN_COHORT_SLICES - 1)
         return;
     struct tarn_cohort *c = &cohorts->ring[slice % TARN_COHORT_SLICES];

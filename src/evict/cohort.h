@@ -37,11 +37,10 @@ void tarn_cohorts_access(struct tarn_cohorts *cohorts, bool known);
 void tarn_cohorts_return(struct tarn_cohorts *cohorts, uint64_t last, uint64_t now,
                          float half_life);
 
-/** The slice of `back` slices before the one that holds `last`. */
-static inline const struct tarn_cohort *tarn_cohorts_at(const struct tarn_cohorts *cohorts,
-                                                        uint64_t last, uint32_t back)
+/** The number of the slice that holds `time`: its place in the ring modulo TARN_COHORT_SLICES. */
+static inline uint64_t tarn_cohorts_slice(const struct tarn_cohorts *cohorts, uint64_t time)
 {
-    return &cohorts->ring[(last / cohorts->slice_length - back) % TARN_COHORT_SLICES];
+    return time / cohorts->slice_length;
 }
 
 #endif

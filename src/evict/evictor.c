@@ -7,11 +7,11 @@
 
 #define SHORTEST_PERIOD 64.0f
 #define LONGEST_PERIOD  1e7f
-#define PERIOD_EVERY    256   /* requests between updates of T */
-#define HORIZON         4     /* ghosts: times the number of residents */
-#define UNKNOWN_GHOSTS  16384 /* to begin with, where the number of objects isn't known */
+#define PERIOD_EVERY    256     /* requests between updates of T */
+#define HORIZON         4       /* ghosts: times the number of residents */
+#define UNKNOWN_GHOSTS  16384   /* to begin with, where the number of objects isn't known */
 #define MOST_GHOSTS     4194304 /* to begin with, where it is */
-#define HALF_LIFE       16.0f /* of the decayed frequency, in T */
+#define HALF_LIFE       16.0f   /* of the decayed frequency, in T */
 #define COUNT_MAX       60000
 
 static uint32_t horizon(const struct tarn_evictor *evictor)
@@ -42,6 +42,8 @@ tarn_status tarn_evictor_init(struct tarn_evictor *evictor,
         .rates = {.miss_ratio = 0.5f, .one_hit = 0.5f, .hit_gap = -0.25f},
         .list_limit = params->list_limit,
         .list_share = params->list_share,
+        .device_limit = params->device_limit,
+        .device_share = params->device_share,
     };
     memcpy(evictor->expert, params->expert, sizeof evictor->expert);
     memcpy(evictor->weight, params->weight, sizeof evictor->weight);
@@ -51,7 +53,7 @@ tarn_status tarn_evictor_init(struct tarn_evictor *evictor,
     float period = bytes ? SHORTEST_PERIOD : (float)params->capacity->limit / params->share;
     evictor->period = period < SHORTEST_PERIOD ? SHORTEST_PERIOD : period;
     uint32_t room = params->live ? TARN_ROUND_MAX : TARN_SHADOW_ROUND;
-    evictor->pool = tarn_alloc((room + TARN_POOL_MAX) * sizeof *evictor->pool);
+    evictor->pool = tarn_alloc((room + TARN_POOL_MAX + TARN_LIST_MAX) * sizeof *evictor->pool);
     tarn_status status = evictor->pool != NULL ? TARN_OK : TARN_NO_MEMORY;
     if (status == TARN_OK)
         status = tarn_ghosts_create(expected_ghosts(params), &evictor->ghosts);
@@ -206,6 +208,7 @@ void tarn_evictor_insert(struct tarn_evictor *evictor, uint32_t slot, uint64_t c
         evictor->period_at = now - PERIOD_EVERY; /* a first idea of T at once */
     struct tarn_ghost *ghost =
         tarn_ghosts_find(evictor->ghosts, hash, evictor->evictions, horizon(evictor));
+    bool resolved = false;
     if (ghost != NULL) {
         memcpy(meta->gap, ghost->gap, TARN_GAPS);
         meta->freq = ghost->freq;
@@ -217,12 +220,16 @@ void tarn_evictor_insert(struct tarn_evictor *evictor, uint32_t slot, uint64_t c
             if (evictor->live)
                 tarn_cohorts_access(&world->cohorts, true);
         }
+        resolved = ghost->flags & TARN_GHOST_ACCESSED;
         tarn_ghosts_remove(evictor->ghosts, ghost);
     } else {
         begin_history(of_meta(meta), now);
         if (evictor->live)
             tarn_cohorts_access(&world->cohorts, false);
     }
+    /* what waits for a get of the object that was here before can't learn more: it is here again */
+    if (!resolved)
+        resolve(evictor, hash, now, false);
     meta->sketch = tarn_sketch_estimate(&world->sketch, hash);
     meta->inserted = (uint32_t)now;
     meta->hits = 1;
@@ -267,7 +274,6 @@ void tarn_evictor_remove(struct tarn_evictor *evictor, uint32_t slot, tarn_remov
     ghost->decayed = meta->decayed;
     ghost->last = meta->last;
     ghost->sketch = meta->sketch;
-    ghost->flags = meta->flags & TARN_META_SAMPLED;
 }
 
 uint32_t tarn_evictor_victim(struct tarn_evictor *evictor, uint64_t now)

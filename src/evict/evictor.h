@@ -79,6 +79,7 @@ struct tarn_round {
     uint32_t *slot; /**< [room] */
     uint32_t *last; /**< [room] */
     float *raw;     /**< [TARN_EXPERTS][room] */
+    float *mixed;   /**< [room], behind raw: what the experts say together */
     float *tiles;   /**< features for the network, layout.h's tiles */
     bool borrowed;  /**< the tiles are a device buffer's */
 };
@@ -105,9 +106,11 @@ struct tarn_evictor {
     struct tarn_ranks ranks[TARN_EXPERTS];
     float gdsf_floor; /**< L: the largest priority evicted */
 
-    uint32_t list_limit;          /**< most victims of one round, */
-    uint32_t list_share;          /**< and one in so many residents */
-    struct tarn_pool_entry *pool; /**< [TARN_ROUND_MAX or TARN_SHADOW_ROUND + TARN_POOL_MAX] */
+    uint32_t list_limit;   /**< most victims of one round, */
+    uint32_t list_share;   /**< and one in so many residents */
+    uint32_t device_limit; /**< the same for rounds that a device scores; 0: there are none */
+    uint32_t device_share;
+    struct tarn_pool_entry *pool; /**< [a round's most + TARN_POOL_MAX + TARN_LIST_MAX] */
     uint32_t pool_count;
     struct tarn_pool_entry list[TARN_LIST_MAX];
     uint32_t list_count, list_next;
@@ -127,6 +130,8 @@ struct tarn_evictor_params {
     float weight[TARN_EXPERTS]; /**< to begin with; 0: unused */
     uint32_t list_limit;        /**< at most TARN_LIST_MAX */
     uint32_t list_share;
+    uint32_t device_limit; /**< the same for rounds that a device scores; 0: there are none */
+    uint32_t device_share;
     uint64_t seed;
 };
 
@@ -151,6 +156,9 @@ static inline uint32_t tarn_evictor_stock(const struct tarn_evictor *evictor)
 {
     return evictor->list_count - evictor->list_next;
 }
+
+/** Victims of the next round; `on_device`: of one that a device is to score. */
+uint32_t tarn_round_victims(const struct tarn_evictor *evictor, bool on_device);
 
 /**
  * Sizes a round for at most `room` candidates. `tiles` is memory for their features that the caller

@@ -22,9 +22,9 @@ struct cohort_view {
     float returned, recent, first;
 };
 
-static struct cohort_view view(const struct tarn_feature_frame *frame, uint64_t last, uint32_t back)
+static inline struct cohort_view view(const struct tarn_feature_frame *frame, uint64_t slice)
 {
-    const struct tarn_cohort *c = tarn_cohorts_at(frame->cohorts, last, back);
+    const struct tarn_cohort *c = &frame->cohorts->ring[slice % TARN_COHORT_SLICES];
     float left = (float)((int32_t)c->accesses - (int32_t)c->returned) + 1.0f;
     float elapsed = (float)((uint32_t)frame->now - c->touched);
     float recent = c->recent * tarn_exp2(-elapsed * 8.0f / frame->period);
@@ -62,9 +62,9 @@ void tarn_features(const struct tarn_feature_frame *frame, const struct tarn_met
     if (frame->bytes)
         x[12] =
             tarn_clamp((float)meta->size * 0x1p-10f - frame->lg_mean_size, -10.0f, 6.0f) * 0.25f;
-    uint64_t last = tarn_time_of(frame->now, meta->last);
-    struct cohort_view own = view(frame, last, 0), before = view(frame, last, 1),
-                       third = view(frame, last, 3);
+    uint64_t slice = tarn_cohorts_slice(frame->cohorts, tarn_time_of(frame->now, meta->last));
+    struct cohort_view own = view(frame, slice), before = view(frame, slice - 1),
+                       third = view(frame, slice - 3);
     x[13] = own.returned;
     x[14] = before.returned;
     x[15] = own.recent;

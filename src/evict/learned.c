@@ -4,10 +4,14 @@
 #include "base/log.h"
 #include "base/memory.h"
 
-#define RING_PERIODS   8.0f /* the sample ring covers so many T */
-#define SLICE_OF_BYTES 64   /* requests of a cohort slice where T isn't known at the start */
-#define START_OBJECTS  256  /* a cache of bytes knows its mean object after so many, */
-#define START_FILL     4    /* or when it is filled to one part in so many */
+#define RING_PERIODS    8.0f /* the sample ring covers so many T */
+#define SLICE_OF_BYTES  64   /* requests of a cohort slice where T isn't known at the start */
+#define START_OBJECTS   256  /* a cache of bytes knows its mean object after so many, */
+#define SKETCH_COUNTERS 8    /* for each object that the cache will hold, */
+#define SKETCH_PERIOD   8    /* halved after so many accesses for each counter, */
+#define LEAST_PERIOD    1024
+#define MOST_COUNTERS   8e8
+#define START_FILL      4 /* or when it is filled to one part in so many */
 
 static void set_sample_share(struct tarn_learned *learned)
 {
@@ -21,9 +25,10 @@ static void start(struct tarn_learned *learned)
     double objects = (double)learned->live.capacity->limit;
     if (learned->world.bytes)
         objects = objects * learned->live.table->count / ((double)learned->live.capacity->used + 1);
-    uint32_t counters = objects > 1e8 ? 800000000u : (uint32_t)(objects * 8);
-    if (tarn_sketch_init(&learned->world.sketch, counters, counters > 128 ? counters * 8 : 1024) !=
-        TARN_OK)
+    double counters = objects * SKETCH_COUNTERS, period = counters * SKETCH_PERIOD;
+    counters = counters > MOST_COUNTERS ? MOST_COUNTERS : counters;
+    period = period < LEAST_PERIOD ? LEAST_PERIOD : period > UINT32_MAX ? UINT32_MAX : period;
+    if (tarn_sketch_init(&learned->world.sketch, (uint32_t)counters, (uint32_t)period) != TARN_OK)
         tarn_log(TARN_LOG_WARNING, "evict: no memory for the frequency sketch: going on without");
     struct tarn_mix_params params = {
         .world = &learned->world,
@@ -141,8 +146,6 @@ tarn_status tarn_learned_create(const struct tarn_learned_params *params, struct
     learned->world.bytes = capacity->bytes;
     learned->world.goal_bytes = params->goal_bytes;
     learned->world.gdsf_floor = &learned->live.gdsf_floor;
-    uint32_t list = capacity->bytes ? TARN_LIST_BYTES : TARN_LIST_OBJECTS;
-    uint32_t share = capacity->bytes ? TARN_SHARE_BYTES : TARN_SHARE_OBJECTS;
     struct tarn_evictor_params live = {
         .table = table,
         .capacity = capacity,
@@ -150,8 +153,10 @@ tarn_status tarn_learned_create(const struct tarn_learned_params *params, struct
         .live = true,
         .share = 1.0f,
         .weight = {1.0f},
-        .list_limit = params->list_limit > 0 ? params->list_limit : list,
-        .list_share = params->list_share > 0 ? params->list_share : share,
+        .list_limit = capacity->bytes ? TARN_LIST_BYTES : TARN_LIST_OBJECTS,
+        .list_share = capacity->bytes ? TARN_SHARE_BYTES : TARN_SHARE_OBJECTS,
+        .device_limit = params->device_limit,
+        .device_share = params->device_share,
         .seed = params->seed,
     };
     tarn_mix_choose(capacity->bytes, params->goal_bytes, live.expert);
@@ -175,5 +180,5 @@ size_t tarn_learned_memory(const struct tarn_learned *learned)
 {
     return sizeof *learned + tarn_ghosts_memory(learned->live.ghosts) +
            tarn_mix_memory(&learned->mix) + (learned->world.sketch.mask + 1) / 2 +
-           learned->live.round.room * (2 + TARN_EXPERTS + TARN_FEATURES) * sizeof(float);
+           learned->live.round.room * (3 + TARN_EXPERTS + TARN_FEATURES) * sizeof(float);
 }

@@ -22,9 +22,9 @@ struct tarn_learned_params {
     struct tarn_observer observer;
     bool goal_bytes;
     bool shadows;
-    uint32_t list_limit; /**< victims of one round at most; 0: what suits the host */
-    uint32_t list_share; /**< and one in so many residents; 0: the same */
-    uint32_t ring;       /**< samples that the observer holds: sets the rate of sampling */
+    uint32_t device_limit; /**< victims of one round that a device scores at most; 0: none does */
+    uint32_t device_share; /**< and one in so many residents */
+    uint32_t ring;         /**< samples that the observer holds: sets the rate of sampling */
     uint64_t seed;
     uint64_t now; /**< where the cache's request count begins */
 };

@@ -13,8 +13,10 @@
 #define TARN_RANKS_RING 256
 
 struct tarn_ranks {
-    float ring[TARN_RANKS_RING], sorted[TARN_RANKS_RING];
-    uint64_t seen; /**< scores put in so far */
+    float ring[TARN_RANKS_RING];
+    float sorted[TARN_RANKS_RING]; /**< what it is shorter is filled up with infinity */
+    float coarse[16];              /**< every 16th of it: the last of each 16 */
+    uint64_t seen;                 /**< scores put in so far */
     uint64_t sorted_at;
     uint32_t length; /**< of the sorted copy; 0: not yet usable */
 };

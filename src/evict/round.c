@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "evictor.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/memory.h"
@@ -11,7 +10,8 @@
 #define POOL_SHARE    16    /* the pool holds at most one in so many residents */
 #define RESCORE_T     0.01f /* a pooled score lasts so many T, */
 #define WORST_SCORE   1e9f  /* beyond it a score is no score */
-#define RESCORE_AGE   0.1f  /* or this share of the age at which it was made */
+#define DRAWN_AT_ONCE 32
+#define RESCORE_AGE   0.1f /* or this share of the age at which it was made */
 
 tarn_status tarn_round_init(struct tarn_round *round, uint32_t room, float *tiles)
 {
@@ -19,13 +19,14 @@ tarn_status tarn_round_init(struct tarn_round *round, uint32_t room, float *tile
     *round = (struct tarn_round){.room = room, .tiles = tiles, .borrowed = tiles != NULL};
     round->slot = tarn_alloc(room * sizeof *round->slot);
     round->last = tarn_alloc(room * sizeof *round->last);
-    round->raw = tarn_alloc(TARN_EXPERTS * room * sizeof *round->raw);
+    round->raw = tarn_alloc((TARN_EXPERTS + 1) * room * sizeof *round->raw);
     if (tiles == NULL)
         round->tiles = tarn_alloc_aligned(64, TARN_FEATURES * room * sizeof *round->tiles);
     if (round->slot == NULL || round->last == NULL || round->raw == NULL || round->tiles == NULL) {
         tarn_round_free(round);
         return TARN_NO_MEMORY;
     }
+    round->mixed = round->raw + TARN_EXPERTS * room;
     return TARN_OK;
 }
 
@@ -44,13 +45,23 @@ struct sizes {
     uint32_t victims, fresh, wheel, pool;
 };
 
-static struct sizes sizes_of(const struct tarn_evictor *evictor)
+uint32_t tarn_round_victims(const struct tarn_evictor *evictor, bool on_device)
+{
+    uint32_t share = on_device ? evictor->device_share : evictor->list_share;
+    uint32_t limit = on_device ? evictor->device_limit : evictor->list_limit;
+    uint32_t victims = evictor->table->count / share;
+    return victims < 1 ? 1 : victims > limit ? limit : victims;
+}
+
+/* What the host scores is on a request's way: it stays small where a device does the large rounds. */
+static struct sizes sizes_of(const struct tarn_evictor *evictor, const struct tarn_round *round)
 {
     uint32_t n = evictor->table->count;
     bool bytes = evictor->capacity->bytes;
-    struct sizes s = {.victims = n / evictor->list_share, .pool = n / POOL_SHARE};
-    uint32_t limit = evictor->list_limit;
-    s.victims = s.victims < 1 ? 1 : s.victims > limit ? limit : s.victims;
+    struct sizes s = {
+        .victims = tarn_round_victims(evictor, round->borrowed),
+        .pool = n / POOL_SHARE,
+    };
     if (evictor->world->keep_short) {
         s.fresh = 6 * s.victims;
     } else if (bytes) {
@@ -77,6 +88,36 @@ static bool draw_one(struct tarn_evictor *evictor, struct tarn_round *round, uin
     round->slot[round->count] = slot;
     round->last[round->count++] = meta->last;
     return true;
+}
+
+static bool is_unchanged(const struct tarn_evictor *evictor, const struct tarn_pool_entry *entry)
+{
+    return tarn_table_is_resident(evictor->table, entry->slot) &&
+           tarn_table_meta(evictor->table, entry->slot)->last == entry->last;
+}
+
+/* What is still to be evicted isn't drawn again: it has its score. */
+static void mark_list(struct tarn_evictor *evictor)
+{
+    for (uint32_t i = evictor->list_next; i < evictor->list_count; i++)
+        if (is_unchanged(evictor, &evictor->list[i]))
+            tarn_table_meta(evictor->table, evictor->list[i].slot)->stamp = evictor->stamp;
+}
+
+/*
+ * What is left of the list competes with the new candidates: it is so where a device has scored them.
+ * Meanwhile requests went on, so that the pool's objects may have changed too.
+ */
+static void take_list_back(struct tarn_evictor *evictor)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < evictor->pool_count; i++)
+        if (is_unchanged(evictor, &evictor->pool[i]))
+            evictor->pool[kept++] = evictor->pool[i];
+    for (uint32_t i = evictor->list_next; i < evictor->list_count; i++)
+        if (is_unchanged(evictor, &evictor->list[i]))
+            evictor->pool[kept++] = evictor->list[i];
+    evictor->pool_count = kept;
 }
 
 /* Keeps what is still fresh in the pool; what needs a new score goes into the round. */
@@ -116,10 +157,22 @@ static void draw_fresh(struct tarn_evictor *evictor, struct tarn_round *round, u
             break;
         due += idle && draw_one(evictor, round, slot);
     }
-    for (uint32_t i = round->count - round->stale; i < sizes->fresh; i++)
-        draw_one(evictor, round,
-                 tarn_table_resident(evictor->table,
-                                     tarn_rng_below(&evictor->rng, evictor->table->count)));
+    uint32_t left = sizes->fresh - (round->count - round->stale), slot[DRAWN_AT_ONCE];
+    while (left > 0) { /* memory is far away: all is asked for before any of it is used */
+        uint32_t n = left < DRAWN_AT_ONCE ? left : DRAWN_AT_ONCE;
+        for (uint32_t i = 0; i < n; i++) {
+            slot[i] = tarn_rng_below(&evictor->rng, evictor->table->count);
+            __builtin_prefetch(&evictor->table->chunks[slot[i] / TARN_TABLE_CHUNK]
+                                    ->resident[slot[i] % TARN_TABLE_CHUNK]);
+        }
+        for (uint32_t i = 0; i < n; i++) {
+            slot[i] = tarn_table_resident(evictor->table, slot[i]);
+            __builtin_prefetch(tarn_table_meta(evictor->table, slot[i]), 1);
+        }
+        for (uint32_t i = 0; i < n; i++)
+            draw_one(evictor, round, slot[i]);
+        left -= n;
+    }
 }
 
 static void write_tiles(struct tarn_evictor *evictor, struct tarn_round *round,
@@ -194,10 +247,12 @@ static void log_samples(struct tarn_evictor *evictor, const struct tarn_round *r
 
 void tarn_round_draw(struct tarn_evictor *evictor, struct tarn_round *round, uint64_t now)
 {
-    struct sizes sizes = sizes_of(evictor);
+    struct sizes sizes = sizes_of(evictor, round);
     round->count = 0;
     round->now = now;
-    evictor->stamp++;
+    if (++evictor->stamp == 0)
+        evictor->stamp = 1; /* 0 is an object that was never drawn */
+    mark_list(evictor);
     draw_stale(evictor, round, (uint32_t)now);
     draw_fresh(evictor, round, (uint32_t)now, &sizes);
     memcpy(round->weight, evictor->weight, sizeof round->weight);
@@ -229,62 +284,87 @@ static float rank_inside(const float *raw, uint32_t count, float score)
     return ((float)below + 0.5f) / (float)count;
 }
 
-static float mixed_score(const struct tarn_evictor *evictor, const struct tarn_round *round,
-                         uint32_t i)
+/* The experts' ranks, weighed: one expert after the other, so that its sorted scores stay near. */
+static void mix_scores(const struct tarn_evictor *evictor, const struct tarn_round *round)
 {
-    float sum = 0;
+    float *sum = round->mixed;
+    memset(sum, 0, round->count * sizeof *sum);
     for (int k = 0; k < TARN_EXPERTS; k++) {
-        if (round->weight[k] <= UNUSED_WEIGHT)
-            continue;
+        float weight = round->weight[k];
         const float *raw = round->raw + (uint32_t)k * round->room;
-        float rank = tarn_ranks_ready(&evictor->ranks[k])
-                         ? tarn_ranks_of(&evictor->ranks[k], raw[i])
-                         : rank_inside(raw, round->count, raw[i]);
-        sum += round->weight[k] * rank;
-    }
-    return sum;
-}
-
-/* Partitions pool[low, high] so that the `wanted` lowest come first (Hoare's quickselect). */
-static void select_lowest(struct tarn_pool_entry *pool, uint32_t count, uint32_t wanted)
-{
-    if (wanted >= count)
-        return;
-    int64_t low = 0, high = (int64_t)count - 1, k = wanted;
-    while (low < high) {
-        float pivot = pool[(low + high) / 2].score;
-        int64_t i = low, j = high;
-        while (i <= j) {
-            while (pool[i].score < pivot)
-                i++;
-            while (pool[j].score > pivot)
-                j--;
-            if (i <= j) {
-                struct tarn_pool_entry t = pool[i];
-                pool[i++] = pool[j];
-                pool[j--] = t;
-            }
-        }
-        if (k <= j)
-            high = j;
-        else if (k >= i)
-            low = i;
+        const struct tarn_ranks *ranks = &evictor->ranks[k];
+        if (weight <= UNUSED_WEIGHT)
+            continue;
+        if (tarn_ranks_ready(ranks))
+            for (uint32_t i = 0; i < round->count; i++)
+                sum[i] += weight * tarn_ranks_of(ranks, raw[i]);
         else
-            return;
+            for (uint32_t i = 0; i < round->count; i++)
+                sum[i] += weight * rank_inside(raw, round->count, raw[i]);
     }
 }
 
-static int by_score(const void *a, const void *b)
+/* A number that sorts as the entries do: by score, then by slot, so that there are no ties. */
+static uint64_t order_of(const struct tarn_pool_entry *entry)
 {
-    const struct tarn_pool_entry *x = a, *y = b;
-    if (x->score != y->score)
-        return x->score < y->score ? -1 : 1;
-    return (x->slot > y->slot) - (x->slot < y->slot);
+    uint32_t bits;
+    memcpy(&bits, &entry->score, sizeof bits);
+    bits ^= (uint32_t)((int32_t)bits >> 31) | 0x80000000u;
+    return (uint64_t)bits << 32 | entry->slot;
+}
+
+static void swap(struct tarn_pool_entry *a, struct tarn_pool_entry *b)
+{
+    struct tarn_pool_entry t = *a;
+    *a = *b;
+    *b = t;
+}
+
+/*
+ * Brings the `wanted` lowest to the front, in no order: quickselect with Lomuto's partition, whose
+ * inner loop has no jump that depends on the scores.
+ */
+static void select_lowest(struct tarn_pool_entry *entries, uint32_t count, uint32_t wanted)
+{
+    if (wanted == 0 || wanted >= count)
+        return;
+    for (uint32_t low = 0, high = count - 1; low < high;) {
+        swap(&entries[(low + high) / 2], &entries[high]);
+        uint64_t pivot = order_of(&entries[high]);
+        uint32_t place = low;
+        for (uint32_t i = low; i < high; i++) {
+            uint32_t below = order_of(&entries[i]) < pivot;
+            swap(&entries[i], &entries[place]);
+            place += below;
+        }
+        swap(&entries[place], &entries[high]);
+        if (place == wanted || place + 1 == wanted)
+            return;
+        if (place < wanted)
+            low = place + 1;
+        else
+            high = place - 1;
+    }
+}
+
+/* Shell's sort with Ciura's gaps: qsort() may allocate. */
+static void sort_entries(struct tarn_pool_entry *entries, uint32_t count)
+{
+    static const uint32_t gaps[] = {132, 57, 23, 10, 4, 1};
+    for (uint32_t g = 0; g < sizeof gaps / sizeof gaps[0]; g++)
+        for (uint32_t i = gaps[g]; i < count; i++) {
+            struct tarn_pool_entry moved = entries[i];
+            uint64_t order = order_of(&moved);
+            uint32_t j = i;
+            for (; j >= gaps[g] && order < order_of(&entries[j - gaps[g]]); j -= gaps[g])
+                entries[j] = entries[j - gaps[g]];
+            entries[j] = moved;
+        }
 }
 
 void tarn_round_finish(struct tarn_evictor *evictor, struct tarn_round *round)
 {
-    struct sizes sizes = sizes_of(evictor);
+    struct sizes sizes = sizes_of(evictor, round);
     const struct tarn_world *world = evictor->world;
     for (uint32_t i = 0; tarn_round_wants_net(round) && i < round->count; i++) {
         float *raw = &round->raw[i];
@@ -298,6 +378,9 @@ void tarn_round_finish(struct tarn_evictor *evictor, struct tarn_round *round)
         if (round->weight[k] > UNUSED_WEIGHT && fresh > 0)
             tarn_ranks_add(&evictor->ranks[k],
                            round->raw + (uint32_t)k * round->room + round->stale, fresh);
+    mix_scores(evictor, round);
+    if (round->borrowed)
+        take_list_back(evictor);
     for (uint32_t i = 0; i < round->count; i++) {
         uint32_t slot = round->slot[i];
         if (!tarn_table_is_resident(evictor->table, slot))
@@ -309,18 +392,21 @@ void tarn_round_finish(struct tarn_evictor *evictor, struct tarn_round *round)
             .slot = slot,
             .last = meta->last,
             .scored = (uint32_t)round->now,
-            .score = mixed_score(evictor, round, i),
+            .score = round->mixed[i],
         };
     }
     round->count = round->stale = 0;
     uint32_t victims = sizes.victims < evictor->pool_count ? sizes.victims : evictor->pool_count;
-    select_lowest(evictor->pool, evictor->pool_count, victims + sizes.pool);
-    if (evictor->pool_count > victims + sizes.pool)
-        evictor->pool_count = victims + sizes.pool;
-    qsort(evictor->pool, evictor->pool_count, sizeof *evictor->pool, by_score);
+    struct tarn_pool_entry *rest = evictor->pool + victims;
+    uint32_t rest_count = evictor->pool_count - victims;
+    select_lowest(evictor->pool, evictor->pool_count, victims);
+    sort_entries(evictor->pool, victims);
     memcpy(evictor->list, evictor->pool, victims * sizeof *evictor->pool);
     evictor->list_count = victims;
     evictor->list_next = 0;
-    evictor->pool_count -= victims;
-    memmove(evictor->pool, evictor->pool + victims, evictor->pool_count * sizeof *evictor->pool);
+    select_lowest(rest, rest_count, sizes.pool);
+    evictor->pool_count = rest_count < sizes.pool ? rest_count : sizes.pool;
+    /* the pool has no order: its end fills the places of the victims */
+    uint32_t moved = victims < evictor->pool_count ? victims : evictor->pool_count;
+    memcpy(evictor->pool, rest + evictor->pool_count - moved, moved * sizeof *rest);
 }

@@ -89,5 +89,5 @@ size_t tarn_shadow_memory(const struct tarn_shadow *shadow)
 {
     return sizeof *shadow + tarn_table_memory(&shadow->table) +
            tarn_ghosts_memory(shadow->evictor.ghosts) +
-           shadow->evictor.round.room * (2 + TARN_EXPERTS + TARN_FEATURES) * sizeof(float);
+           shadow->evictor.round.room * (3 + TARN_EXPERTS + TARN_FEATURES) * sizeof(float);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "sketch.h"
 
-#include <stdlib.h>
+#include "base/memory.h"
 
 #define ROWS 3
 
@@ -11,19 +11,24 @@ tarn_status tarn_sketch_init(struct tarn_sketch *sketch, uint32_t counters, uint
     while (size < counters && size < 1u << 30)
         size *= 2;
     *sketch = (struct tarn_sketch){.mask = size - 1, .period = period < 16 ? 16 : period};
-    sketch->words = calloc(size / 16, sizeof *sketch->words);
-    return sketch->words != NULL ? TARN_OK : TARN_NO_MEMORY;
+    sketch->words = tarn_alloc_zeroed(size / 16, sizeof *sketch->words);
+    if (sketch->words != NULL)
+        return TARN_OK;
+    *sketch = (struct tarn_sketch){0};
+    return TARN_NO_MEMORY;
 }
 
 void tarn_sketch_free(struct tarn_sketch *sketch)
 {
-    free(sketch->words);
+    tarn_free(sketch->words);
     sketch->words = NULL;
 }
 
 static uint32_t place(const struct tarn_sketch *sketch, uint64_t hash, int row)
 {
-    return (uint32_t)(hash >> (21 * row)) & sketch->mask;
+    /* turned, so that the last row of a large sketch has as many places as the first */
+    int turn = 21 * row;
+    return (uint32_t)(hash >> turn | hash << (-turn & 63)) & sketch->mask;
 }
 
 static uint32_t read(const struct tarn_sketch *sketch, uint32_t i)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Layouts and constants that the host, OpenCL C and GLSL share. Only preprocessor lines and structs
- * of 32-bit fields: the build puts this text in front of every OpenCL kernel.
+ * of 32-bit fields: the build puts this text in front of every OpenCL kernel, and
+ * the shaders include it.
  *
  * Hash: 64 bits as two 32-bit words, low first, so that no kernel needs 64-bit integers.
  *
@@ -24,17 +25,17 @@
 #define TARN_SLOT_NONE         0xffffffffu
 #define TARN_INDEX_SPREAD(tag) ((tag)*0x5bd1e995u)
 
-#define TARN_LANES     16
-#define TARN_MAX_WIDTH 64 /* widest layer of the fused kernels, and most features */
+#define TARN_LANES             16
+#define TARN_MAX_WIDTH         64   /* widest layer of the fused kernels, and most features */
 #define TARN_MAX_FORWARD_WIDTH 256  /* widest layer of the fused forward pass on its own */
 #define TARN_MAX_WIDE_WIDTH    1024 /* widest layer of networks in matrix products */
-#define TARN_MAX_BINS  16
-#define TARN_LEAK      0.01f
+#define TARN_MAX_BINS          16
+#define TARN_LEAK              0.01f
 
 /* Hazard bins of the reference network: [0, 1/64), [1/64, 1/32), ... in units of T. */
 #define TARN_BIN_FIRST_LOG2 (-6)
 
-#ifdef __OPENCL_VERSION__
+#if defined(__OPENCL_VERSION__) || defined(VULKAN) /* what GLSL compilers define for Vulkan */
 #define TARN_U32 uint
 #else
 #include <stdint.h>

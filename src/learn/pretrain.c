@@ -76,6 +76,9 @@ tarn_status tarn_model_pretrain(const struct tarn_model_pretrain_params *params,
     if (batch % TARN_LANES != 0)
         return tarn_fail(error, TARN_INVALID, "pretraining: a batch of %u is no multiple of %d",
                          batch, TARN_LANES);
+    if (params->start != NULL && params->start->shape.inputs != TARN_FEATURES)
+        return tarn_fail(error, TARN_INVALID, "pretraining: a model of %u features, not %d",
+                         params->start->shape.inputs, TARN_FEATURES);
     const struct tarn_shape *shape =
         params->start != NULL ? &params->start->shape : &tarn_net_reference;
     tarn_trainer *trainer = NULL;

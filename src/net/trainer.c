@@ -22,6 +22,11 @@ struct tarn_trainer {
     uint32_t flying_steps;
 
     void *memory[BUFFERS]; /**< the host's views: of device buffers, or owned */
+    /**
+     * Owned, while on a device: where the host goes on when the device fails. Weights and moments as
+     * after the last launch that went well: the device may have half-written its own.
+     */
+    void *fallback[BUFFERS];
     size_t size[BUFFERS];
     tarn_device *device;
     tarn_queue *queue;
@@ -34,9 +39,10 @@ struct tarn_trainer {
 static void free_host_memory(tarn_trainer *t)
 {
     for (int i = 0; i < BUFFERS; i++) {
+        tarn_free(t->fallback[i]);
         if (!t->on_device)
             tarn_free(t->memory[i]);
-        t->memory[i] = NULL;
+        t->fallback[i] = t->memory[i] = NULL;
     }
 }
 
@@ -48,22 +54,21 @@ static void free_device_objects(tarn_trainer *t)
         tarn_buffer_destroy(&t->buffer[i]);
 }
 
-static tarn_status make_on_host(tarn_trainer *t)
+static tarn_status make_on_host(const tarn_trainer *t, void *memory[BUFFERS])
 {
-    t->on_device = false;
     for (int i = 0; i < SCRATCH; i++) {
-        t->memory[i] = tarn_alloc_aligned(64, (t->size[i] + 63) / 64 * 64);
-        if (t->memory[i] == NULL)
+        memory[i] = tarn_alloc_aligned(64, (t->size[i] + 63) / 64 * 64);
+        if (memory[i] == NULL)
             return TARN_NO_MEMORY;
-        memset(t->memory[i], 0, t->size[i]);
+        memset(memory[i], 0, t->size[i]);
     }
     return TARN_OK;
 }
 
 static tarn_status make_on_device(tarn_trainer *t, struct tarn_error *error)
 {
-    tarn_status status = TARN_OK;
     t->on_device = true;
+    tarn_status status = make_on_host(t, t->fallback);
     for (int i = 0; i < BUFFERS && status == TARN_OK; i++) {
         status = tarn_buffer_create(
             t->device,
@@ -102,9 +107,12 @@ tarn_status tarn_trainer_create(const struct tarn_trainer_params *params, tarn_t
     t->size[LABELS] = samples * sizeof(uint32_t);
     t->size[LOSSES] = params->steps * sizeof(float);
     t->size[SCRATCH] = tarn_train_scratch_floats(params->shape, params->batch) * sizeof(float);
-    tarn_status status = params->device != NULL ? make_on_device(t, error) : make_on_host(t);
+    tarn_status status =
+        params->device != NULL ? make_on_device(t, error) : make_on_host(t, t->memory);
     if (status == TARN_OK) {
         memcpy(t->memory[WEIGHTS], params->weights, weights);
+        if (t->on_device)
+            memcpy(t->fallback[WEIGHTS], params->weights, weights);
         if (t->on_device)
             for (int i = WEIGHTS; i <= V && status == TARN_OK; i++)
                 status = tarn_buffer_upload(t->queue, t->buffer[i], 0, t->size[i]);
@@ -122,8 +130,8 @@ void tarn_trainer_destroy(tarn_trainer **trainer)
     tarn_trainer *t = *trainer;
     if (t == NULL)
         return;
-    if (t->in_flight && t->event != NULL)
-        tarn_event_wait(t->event, TARN_FOREVER);
+    if (t->in_flight && t->on_device)
+        tarn_queue_finish(t->queue, TARN_FOREVER);
     free_host_memory(t);
     free_device_objects(t);
     tarn_free(t);
@@ -173,12 +181,15 @@ static struct tarn_train_constants constants_for(const tarn_trainer *t, uint32_t
     };
 }
 
-static void train_on_host(tarn_trainer *t, uint32_t steps)
+static void run_on_host(tarn_trainer *t, uint32_t steps)
 {
+    uint64_t begin = tarn_clock_ns();
     struct tarn_train_constants constants = constants_for(t, steps);
     struct tarn_train_state state = {t->memory[WEIGHTS], t->memory[M], t->memory[V]};
     tarn_train_host(&t->shape, &state, &constants, t->memory[TILES], t->memory[LABELS],
                     t->memory[LOSSES]);
+    t->device_ns += tarn_clock_ns() - begin;
+    t->launches++;
     take_losses(t, steps);
 }
 
@@ -207,27 +218,19 @@ static tarn_status launch(tarn_trainer *t, uint32_t steps)
     return status;
 }
 
-/* What the last finished launch left in the host's views goes on on the host. */
-static tarn_status move_to_host(tarn_trainer *t, tarn_status reason)
+/* The host's state is as after the last launch that went well: nothing can fail any more here. */
+static void move_to_host(tarn_trainer *t, tarn_status reason)
 {
     tarn_log(TARN_LOG_WARNING, "net: training leaves the device (%s): going on on the host",
              tarn_status_message(reason));
-    void *old[BUFFERS];
-    memcpy(old, t->memory, sizeof old);
-    tarn_status status = make_on_host(t);
-    if (status != TARN_OK) {
-        free_host_memory(t);
-        memcpy(t->memory, old, sizeof old);
-        t->on_device = true;
-        return status;
-    }
-    for (int i = WEIGHTS; i <= LABELS; i++)
-        memcpy(t->memory[i], old[i], t->size[i]);
-    if (!tarn_net_is_finite(t->memory[WEIGHTS], t->size[WEIGHTS] / sizeof(float)) ||
-        !tarn_net_is_finite(t->memory[V], t->size[V] / sizeof(float)))
-        status = TARN_CORRUPT;
+    /* what may still run there uses the buffers; a lost device returns at once */
+    tarn_queue_finish(t->queue, TARN_FOREVER);
+    for (int i = TILES; i <= LABELS; i++)
+        memcpy(t->fallback[i], t->memory[i], t->size[i]);
+    memcpy(t->memory, t->fallback, sizeof t->memory);
+    memset(t->fallback, 0, sizeof t->fallback);
+    t->on_device = false;
     free_device_objects(t);
-    return status;
 }
 
 tarn_status tarn_trainer_submit(tarn_trainer *t, uint32_t steps)
@@ -245,14 +248,9 @@ tarn_status tarn_trainer_submit(tarn_trainer *t, uint32_t steps)
             t->in_flight = true;
             return TARN_OK;
         }
-        status = move_to_host(t, status);
-        if (status != TARN_OK)
-            return status;
+        move_to_host(t, status);
     }
-    uint64_t begin = tarn_clock_ns();
-    train_on_host(t, steps);
-    t->device_ns += tarn_clock_ns() - begin;
-    t->launches++;
+    run_on_host(t, steps);
     t->in_flight = true;
     return TARN_OK;
 }
@@ -269,20 +267,23 @@ tarn_status tarn_trainer_wait(tarn_trainer *t, uint64_t timeout_us)
     if (status == TARN_TIMEOUT)
         return status;
     t->in_flight = false;
+    if (status == TARN_OK)
+        status = tarn_queue_finish(t->queue, TARN_FOREVER); /* the downloads behind the launch */
     if (status != TARN_OK) {
-        status = move_to_host(t, status);
-        if (status == TARN_OK)
-            train_on_host(t, t->flying_steps);
-        return status;
+        /* the same steps again, from where the launch began */
+        move_to_host(t, status);
+        run_on_host(t, t->flying_steps);
+        return TARN_OK;
     }
     struct tarn_event_times times;
     if (tarn_event_get_times(t->event, &times) == TARN_OK)
         t->device_ns += times.end_ns - times.start_ns;
     t->launches++;
     tarn_event_release(&t->event);
-    status = tarn_queue_finish(t->queue, TARN_FOREVER); /* the downloads behind the launch */
+    for (int i = WEIGHTS; i <= V; i++)
+        memcpy(t->fallback[i], t->memory[i], t->size[i]);
     take_losses(t, t->flying_steps);
-    return status;
+    return TARN_OK;
 }
 
 const float *tarn_trainer_weights(const tarn_trainer *t)

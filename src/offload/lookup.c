@@ -32,7 +32,7 @@ struct tarn_lookup {
     struct table_memory table[MOST_TABLES]; /**< under the cache's lock */
     bool reading;                           /**< a launch reads one of them */
     bool failed;                            /**< the device let us down: the host does it */
-    struct tarn_kernel_stats stats;
+    struct tarn_kernel_stats stats;         /**< under the cache's lock */
 };
 
 static void *allocate(void *context, size_t size)
@@ -173,10 +173,10 @@ static tarn_status run_on_device(tarn_lookup *l, const uint64_t *hashes, uint32_
     tarn_status status = table != NULL ? TARN_OK : TARN_NOT_FOUND;
     if (status == TARN_OK) {
         upload.buffer = table->buffer;
+        l->reading = true;
         tarn_index_flush(index, upload_range, &upload);
         status = upload.status;
         constants.mask = view.bucket_count - 1;
-        l->reading = true;
     }
     tarn_cache_unlock(l->cache);
 
@@ -196,17 +196,21 @@ static tarn_status run_on_device(tarn_lookup *l, const uint64_t *hashes, uint32_
         status = tarn_buffer_download(l->queue, l->slots, 0, count * sizeof *slots);
     tarn_status finished = tarn_queue_finish(l->queue, TARN_FOREVER);
     status = status == TARN_OK ? finished : status;
+    uint64_t device_ns = 0;
     if (status == TARN_OK) {
         struct tarn_event_times times;
         memcpy(slots, tarn_buffer_data(l->slots), count * sizeof *slots);
         if (tarn_event_get_times(event, &times) == TARN_OK)
-            l->stats.device_ns += times.end_ns - times.start_ns;
-        l->stats.launches++;
-        l->stats.elements += count;
+            device_ns = times.end_ns - times.start_ns;
     }
     tarn_event_release(&event);
 
     tarn_cache_lock(l->cache);
+    if (status == TARN_OK) {
+        l->stats.device_ns += device_ns;
+        l->stats.launches++;
+        l->stats.elements += count;
+    }
     l->reading = false;
     for (int i = 0; i < MOST_TABLES; i++)
         if (l->table[i].retired) {

@@ -7,7 +7,7 @@
 #ifndef TARN_OFFLOAD_LOOKUP_H
 #define TARN_OFFLOAD_LOOKUP_H
 
-#include <tarn/engine.h>
+#include <tarn/gpu.h>
 
 #include "cache/cache.h"
 
@@ -32,7 +32,7 @@ tarn_status tarn_lookup_attach(tarn_lookup *lookup, tarn_cache *cache);
 /** Candidate slots of `count` hashes (any number). One thread at a time. */
 void tarn_lookup_run(tarn_lookup *lookup, const uint64_t *hashes, size_t count, uint32_t *slots);
 
-/** Work on the device so far. */
+/** Work on the device so far. Under the cache's lock. */
 void tarn_lookup_get_stats(const tarn_lookup *lookup, struct tarn_kernel_stats *stats);
 
 #endif

@@ -7,7 +7,7 @@
 #ifndef TARN_OFFLOAD_SCORE_H
 #define TARN_OFFLOAD_SCORE_H
 
-#include <tarn/engine.h>
+#include <tarn/gpu.h>
 
 #include "model/model.h"
 

@@ -5,6 +5,15 @@
 
 #include <tarn/gpu.h>
 
+#if HAVE_VULKAN
+#include "append.spv.h"
+#include "scale.spv.h"
+#include "spin.spv.h"
+#define TEST_SPIRV(name) .spirv = test_spirv_##name, .spirv_size = sizeof test_spirv_##name
+#else
+#define TEST_SPIRV(name) .spirv = NULL
+#endif
+
 /* out[i] = in[i] * FACTOR + SHIFT + addend, for i < count */
 struct scale_constants {
     uint32_t count;
@@ -36,6 +45,7 @@ static const struct tarn_kernel_source scale_source = {
     .opencl_cpu =
         SCALE_HEAD "{ for (uint i = get_global_id(0) * 8; i < get_global_id(0) * 8 + 8; i++)\n"
                    "    if (i < c.count) out[i] = in[i] * FACTOR + SHIFT + c.addend; }\n",
+    TEST_SPIRV(scale),
     .gpu_local_size = 32,
     .cpu_local_size = 4,
     .gpu_group_elements = 32,
@@ -58,6 +68,7 @@ static const struct tarn_kernel_source append_source = {
     .name = "append",
     .opencl_gpu = "__kernel void append(__global uint *state, uint digit)\n"
                   "{ if (get_global_id(0) == 0) state[0] = state[0] * 3 + digit; }\n",
+    TEST_SPIRV(append),
     .gpu_local_size = 1,
     .host = append_host,
     .buffer_count = 1,
@@ -76,6 +87,12 @@ static void spin_host(const struct tarn_host_launch *launch)
     *(uint32_t *)launch->buffers[0] = x;
 }
 
+/* For simulations: one after the other on one lane, so a step counts as what all lanes could do. */
+static void spin_cost(const struct tarn_host_launch *launch, struct tarn_kernel_cost *cost)
+{
+    cost->operations = 1000 * (uint64_t) * (const uint32_t *)launch->constants;
+}
+
 static const struct tarn_kernel_source spin_source = {
     .name = "spin",
     .opencl_gpu =
@@ -83,10 +100,12 @@ static const struct tarn_kernel_source spin_source = {
         "{ uint x = 1;\n"
         "  for (uint i = steps; i > 0; i--) { x ^= x << 13; x ^= x >> 17; x ^= x << 5; }\n"
         "  if (get_global_id(0) == 0) out[0] = x; }\n",
+    TEST_SPIRV(spin),
     .gpu_local_size = 1,
     .host = spin_host,
     .buffer_count = 1,
     .constants_size = sizeof(uint32_t),
+    .cost = spin_cost,
 };
 
 #endif

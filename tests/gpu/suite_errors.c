@@ -9,6 +9,59 @@ static void nothing_in_particular(const struct tarn_host_launch *launch)
     (void)launch;
 }
 
+/* Creates a kernel that can't be compiled; what it says must have `part` in it. */
+static void refuses_to_compile(struct bench *bench, const struct tarn_kernel_source *source,
+                               const char *part)
+{
+    struct tarn_error error = {0};
+    tarn_kernel *kernel = NULL;
+    CHECK(tarn_kernel_create(bench->device, &(struct tarn_kernel_params){.source = source}, &kernel,
+                             &error) == TARN_COMPILE);
+    CHECK(kernel == NULL && strstr(error.message, part) != NULL);
+}
+
+static void bad_texts_say_why(struct bench *bench)
+{
+    struct tarn_kernel_source broken = append_source;
+    broken.opencl_gpu = "__kernel void append(__global uint *state, uint digit)\n"
+                        "{ state[0] = undeclared_thing; }\n";
+    refuses_to_compile(bench, &broken, "undeclared_thing");
+    broken = append_source;
+    broken.name = "somebody_else"; /* the text has no such kernel */
+    refuses_to_compile(bench, &broken, "somebody_else");
+    broken = append_source;
+    broken.buffer_count = 2; /* the text takes one */
+    refuses_to_compile(bench, &broken, "arguments");
+}
+
+/* Drivers crash on what isn't SPIR-V, so none of this may reach one. */
+static void bad_spirv_says_why(struct bench *bench)
+{
+    enum { WORDS = 4096 };
+    static uint32_t words[WORDS];
+    struct tarn_kernel_source broken = append_source;
+    size_t size = append_source.spirv_size;
+    REQUIRE(append_source.spirv != NULL && size <= sizeof words);
+    broken.buffer_count = 2; /* the shader takes one */
+    refuses_to_compile(bench, &broken, "arguments");
+    broken = append_source;
+    broken.spirv = words;
+    broken.spirv_size = sizeof words; /* zeros */
+    refuses_to_compile(bench, &broken, "no SPIR-V");
+    memcpy(words, append_source.spirv, size);
+    for (size_t cut = 0; cut < size; cut += cut < 24 ? 1 : 36) {
+        struct tarn_error error = {0};
+        tarn_kernel *kernel = NULL;
+        broken.spirv_size = cut;
+        CHECK(tarn_kernel_create(bench->device, &(struct tarn_kernel_params){.source = &broken},
+                                 &kernel, &error) == TARN_COMPILE);
+        CHECK(kernel == NULL && error.message[0] != '\0');
+    }
+    broken.spirv_size = size;
+    words[1] = 0x00010600; /* the version */
+    refuses_to_compile(bench, &broken, "newer");
+}
+
 static void bad_kernels_say_why(void)
 {
     struct bench bench;
@@ -50,25 +103,15 @@ static void bad_kernels_say_why(void)
     CHECK(tarn_kernel_create(bench.device, &(struct tarn_kernel_params){.source = &none}, &kernel,
                              &error) == TARN_UNSUPPORTED);
     CHECK(strstr(error.message, "none") != NULL);
-    if (tarn_device_get_info(bench.device)->type != TARN_DEVICE_HOST) {
-        struct tarn_kernel_source broken = good;
-        broken.opencl_gpu = "__kernel void append(__global uint *state, uint digit)\n"
-                            "{ state[0] = undeclared_thing; }\n";
-        CHECK(tarn_kernel_create(bench.device, &(struct tarn_kernel_params){.source = &broken},
-                                 &kernel, &error) == TARN_COMPILE);
-        CHECK(kernel == NULL && strstr(error.message, "undeclared_thing") != NULL);
-        broken = good;
-        broken.name = "somebody_else"; /* the text has no such kernel */
-        CHECK(tarn_kernel_create(bench.device, &(struct tarn_kernel_params){.source = &broken},
-                                 &kernel, &error) == TARN_COMPILE);
-        broken = good;
-        broken.buffer_count = 2; /* the text takes one */
-        CHECK(tarn_kernel_create(bench.device, &(struct tarn_kernel_params){.source = &broken},
-                                 &kernel, &error) == TARN_COMPILE);
-        CHECK(strstr(error.message, "arguments") != NULL);
-        broken = good;
-        broken.gpu_local_size = 1u << 30;
-        CHECK(tarn_kernel_create(bench.device, &(struct tarn_kernel_params){.source = &broken},
+    const char *backend = tarn_device_get_info(bench.device)->backend;
+    if (strcmp(backend, "opencl") == 0)
+        bad_texts_say_why(&bench);
+    if (strcmp(backend, "vulkan") == 0)
+        bad_spirv_says_why(&bench);
+    if (strcmp(backend, "host") != 0 || bench.device->limited) {
+        struct tarn_kernel_source large = good;
+        large.gpu_local_size = 1u << 30;
+        CHECK(tarn_kernel_create(bench.device, &(struct tarn_kernel_params){.source = &large},
                                  &kernel, &error) == TARN_UNSUPPORTED);
     }
     bench_close(&bench);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The table, the files and the self-test belong together: each kernel has its cl/NAME.cl, its
- * src/kernels/NAME.c and its tests/kernels/NAME.c, and nothing in cl/ lacks a row. The source
+ * shaders/NAME.comp, its
+ * src/kernels/NAME.c and its tests/kernels/NAME.c, and nothing in cl/ or shaders/ lacks a row. The source
  * directory comes as TARN_TEST_SOURCE; without it (an installed test) those checks are skipped.
  */
 #include "../check.h"
@@ -41,10 +42,37 @@ static void rows_are_whole(void)
         }
         CHECK(s->gpu_local_size >= 1 && s->gpu_local_size <= 256);
         CHECK(s->buffer_count <= TARN_MAX_BUFFERS && s->constants_size <= TARN_MAX_CONSTANTS_SIZE);
+#if HAVE_VULKAN
+        CHECK(s->spirv != NULL && s->spirv_size > 100);
+#else
+        CHECK(s->spirv == NULL);
+#endif
         CHECK((s->gpu_group_elements == 0) == (s->host_group_elements == 0));
         CHECK((s->gpu_group_elements == 0) == (s->cpu_group_elements == 0));
     }
     CHECK(rows >= 3);
+}
+
+/* Every file of the folder with this ending has a row. */
+static bool has_rows_only(const char *source, const char *folder, const char *ending)
+{
+    char path[4096];
+    bool good = true;
+    snprintf(path, sizeof path, "%s/%s", source, folder);
+    DIR *directory = opendir(path);
+    if (directory == NULL)
+        return false;
+    for (struct dirent *entry; (entry = readdir(directory)) != NULL;) {
+        const char *end = strrchr(entry->d_name, '.');
+        if (end == NULL || strcmp(end, ending) != 0)
+            continue;
+        if (!in_table(entry->d_name, (size_t)(end - entry->d_name))) {
+            printf("# %s/%s has no row\n", folder, entry->d_name);
+            good = false;
+        }
+    }
+    closedir(directory);
+    return good;
 }
 
 static void files_and_rows_match(void)
@@ -53,7 +81,7 @@ static void files_and_rows_match(void)
     if (source == NULL)
         SKIP("no source directory");
     static const char *const places[][2] = {
-        {"cl", "cl"}, {"src/kernels", "c"}, {"tests/kernels", "c"}};
+        {"cl", "cl"}, {"shaders", "comp"}, {"src/kernels", "c"}, {"tests/kernels", "c"}};
     char path[4096];
     for (size_t i = 0; tarn_kernel_sources[i] != NULL; i++)
         for (size_t p = 0; p < sizeof places / sizeof places[0]; p++) {
@@ -65,19 +93,8 @@ static void files_and_rows_match(void)
                 CHECK(false);
             }
         }
-    snprintf(path, sizeof path, "%s/cl", source);
-    DIR *directory = opendir(path);
-    REQUIRE(directory != NULL);
-    for (struct dirent *entry; (entry = readdir(directory)) != NULL;) {
-        const char *end = strrchr(entry->d_name, '.');
-        if (end == NULL || strcmp(end, ".cl") != 0)
-            continue;
-        if (!in_table(entry->d_name, (size_t)(end - entry->d_name))) {
-            printf("# cl/%s has no row\n", entry->d_name);
-            CHECK(false);
-        }
-    }
-    closedir(directory);
+    CHECK(has_rows_only(source, "cl", ".cl"));
+    CHECK(has_rows_only(source, "shaders", ".comp"));
 }
 
 static void selftest_passes_everywhere(void)

@@ -269,6 +269,56 @@ static void devices_agree_with_the_host(void)
     }
 }
 
+/*
+ * Some drivers end loops after so many turns and go on as if nothing were the matter: a launch of
+ * very many steps either comes out right, or changes nothing and says so with NaN for each loss.
+ */
+static void long_launches_are_right_or_refused(void)
+{
+    struct tarn_rng rng;
+    tarn_rng_seed(&rng, 8);
+    struct run r = some_run(&rng, 0);
+    uint32_t counts[] = {40, 700};
+    r.constants.batch = 32;
+    for (int i = 0; i < 2; i++) {
+        uint32_t steps = r.constants.steps = counts[i];
+        r.samples = (size_t)steps * r.constants.batch;
+        free(r.tiles);
+        free(r.labels);
+        free(r.losses);
+        r.tiles = some_tiles(&rng, &r.shape, r.samples);
+        r.labels = some(r.samples * 4);
+        r.losses = some(steps * 4);
+        for (size_t n = 0; n < r.samples; n++)
+            r.labels[n] = tarn_label(1 + (uint32_t)n % 11, n % 3 ? (int)(n % 11) : -1);
+        float *w = some(r.weights * 4), *losses = some(steps * 4);
+        reset(&r, 9);
+        tarn_train_host(&r.shape, &(struct tarn_train_state){r.w, r.m, r.v}, &r.constants, r.tiles,
+                        r.labels, r.losses);
+        memcpy(w, r.w, r.weights * 4);
+        memcpy(losses, r.losses, steps * 4);
+        struct target target;
+        for (size_t n = 0; open_target(n, &tarn_train_source, &r.shape, &target); n++) {
+            reset(&r, 9);
+            train_on(&target, &r);
+            double worst = 0;
+            bool refused = memcmp(r.w, r.start, r.weights * 4) == 0;
+            for (uint32_t s = 0; s < steps; s++) {
+                refused = refused && isnan(r.losses[s]);
+                worst = fmax(worst, fabs((double)r.losses[s] - (double)losses[s]));
+            }
+            CHECK(refused || worst < 0.02);
+            CHECK(!refused || steps > 100);
+            if (check_failures > 0)
+                printf("# on %s, %u steps: off by %g\n", target.name, (unsigned)steps, worst);
+            close_target(&target);
+        }
+        free(w);
+        free(losses);
+    }
+    free_run(&r);
+}
+
 static void bench(void)
 {
     enum { ROUNDS = 41 };
@@ -300,4 +350,5 @@ static void bench(void)
 }
 
 KERNELS_MAIN(bench, CASE(variants_agree_with_plain_code), CASE(the_loss_falls),
-             CASE(a_bad_gradient_changes_nothing), CASE(devices_agree_with_the_host))
+             CASE(a_bad_gradient_changes_nothing), CASE(devices_agree_with_the_host),
+             CASE(long_launches_are_right_or_refused))

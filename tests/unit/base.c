@@ -25,7 +25,7 @@ static void status_texts(void)
 
 static void fields_are_little_endian(void)
 {
-    uint8_t bytes[9] = { 0 };
+    uint8_t bytes[9] = {0};
     tarn_put_u64(bytes + 1, 0x0102030405060708u);
     CHECK(bytes[1] == 8 && bytes[8] == 1);
     CHECK(tarn_get_u64(bytes + 1) == 0x0102030405060708u);
@@ -52,7 +52,7 @@ static void numbers_are_seeded_and_in_range(void)
     struct tarn_rng a, b;
     tarn_rng_seed(&a, 7);
     tarn_rng_seed(&b, 7);
-    uint32_t seen[10] = { 0 };
+    uint32_t seen[10] = {0};
     for (int i = 0; i < 100000; i++) {
         uint32_t x = tarn_rng_below(&a, 10);
         CHECK(x == tarn_rng_below(&b, 10));

@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Pipelines from SPIR-V, and recording a launch. */
+#include "vulkan.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/log.h"
+
+tarn_kernel *tarn_vulkan_kernel_alloc(void)
+{
+    struct vulkan_kernel *kernel = calloc(1, sizeof *kernel);
+    if (kernel == NULL)
+        return NULL;
+    atomic_init(&kernel->references, 1);
+    return &kernel->base;
+}
+
+/* Push constants go by whole words. */
+static uint32_t push_size(const struct tarn_kernel_source *source)
+{
+    return (source->constants_size + 3) / 4 * 4;
+}
+
+static VkResult create_layout(struct vulkan_kernel *kernel, const struct vulkan_device *device)
+{
+    uint32_t size = push_size(kernel->base.source);
+    return vkCreatePipelineLayout(
+        device->device,
+        &(VkPipelineLayoutCreateInfo){
+            .sType = VK_STRUCTURE_TYPE_PIPELINE_LAYOUT_CREATE_INFO,
+            .setLayoutCount = 1,
+            .pSetLayouts = &device->set_layout,
+            .pushConstantRangeCount = size > 0,
+            .pPushConstantRanges =
+                &(VkPushConstantRange){.stageFlags = VK_SHADER_STAGE_COMPUTE_BIT, .size = size},
+        },
+        NULL, &kernel->layout);
+}
+
+/* Constants 0 to n - 1 are the defines; the local size and the limit on turns have their own. */
+static VkResult create_pipeline(struct vulkan_kernel *kernel, const struct vulkan_device *device,
+                                VkShaderModule module)
+{
+    VkSpecializationMapEntry entries[TARN_MAX_DEFINES + 2];
+    uint32_t values[TARN_MAX_DEFINES + 2], count = kernel->base.define_count;
+    for (uint32_t i = 0; i < count + 2; i++) {
+        entries[i] = (VkSpecializationMapEntry){.constantID = i, .offset = 4 * i, .size = 4};
+        values[i] = i < count ? (uint32_t)kernel->base.defines[i] : 0;
+    }
+    entries[count].constantID = TARN_SPIRV_LOCAL_SIZE_ID;
+    values[count] = kernel->base.local_size;
+    entries[count + 1].constantID = TARN_SPIRV_TURN_LIMIT_ID;
+    values[count + 1] = device->turn_limit;
+    const VkSpecializationInfo constants = {
+        .mapEntryCount = count + 2,
+        .pMapEntries = entries,
+        .dataSize = 4 * ((size_t)count + 2),
+        .pData = values,
+    };
+    return vkCreateComputePipelines(
+        device->device, device->cache, 1,
+        &(VkComputePipelineCreateInfo){
+            .sType = VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO,
+            .flags = VK_PIPELINE_CREATE_DISPATCH_BASE,
+            .stage = {.sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO,
+                      .stage = VK_SHADER_STAGE_COMPUTE_BIT,
+                      .module = module,
+                      .pName = "main",
+                      .pSpecializationInfo = &constants},
+            .layout = kernel->layout,
+            .basePipelineIndex = -1,
+        },
+        NULL, &kernel->pipeline);
+}
+
+tarn_status tarn_vulkan_kernel_build(tarn_kernel *base, struct tarn_error *error)
+{
+    struct vulkan_kernel *kernel = (struct vulkan_kernel *)base;
+    struct vulkan_device *device = (struct vulkan_device *)base->device;
+    const struct tarn_kernel_source *source = base->source;
+    const char *id = device->base.info.id;
+    if (source->spirv == NULL)
+        return tarn_fail(error, TARN_UNSUPPORTED, "kernel %s has no variant for %s", source->name,
+                         id);
+    base->local_size = source->gpu_local_size;
+    base->group_elements = source->gpu_group_elements;
+    if (base->local_size > device->base.info.limits.group_size)
+        return tarn_fail(error, TARN_UNSUPPORTED, "kernel %s wants groups of %u, %s has at most %u",
+                         source->name, (unsigned)base->local_size, id,
+                         (unsigned)device->base.info.limits.group_size);
+    if (source->buffer_count > device->binding_count)
+        return tarn_fail(error, TARN_UNSUPPORTED, "kernel %s has %u buffers, %s takes %u",
+                         source->name, (unsigned)source->buffer_count, id,
+                         (unsigned)device->binding_count);
+    char text[100];
+    const char *fault = tarn_vulkan_spirv_fault(source->spirv, source->spirv_size,
+                                                source->buffer_count, text, sizeof text);
+    if (fault != NULL)
+        return tarn_fail(error, TARN_COMPILE, "kernel %s on %s: %s", source->name, id, fault);
+
+    uint64_t started = tarn_clock_ns();
+    VkShaderModule module = VK_NULL_HANDLE;
+    const char *call = "vkCreateShaderModule";
+    VkResult result = vkCreateShaderModule(device->device,
+                                           &(VkShaderModuleCreateInfo){
+                                               .sType = VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO,
+                                               .codeSize = source->spirv_size,
+                                               .pCode = source->spirv,
+                                           },
+                                           NULL, &module);
+    if (result != VK_SUCCESS)
+        module = VK_NULL_HANDLE;
+    if (result == VK_SUCCESS) {
+        call = "vkCreatePipelineLayout";
+        result = create_layout(kernel, device);
+    }
+    if (result == VK_SUCCESS) {
+        call = "vkCreateComputePipelines";
+        result = create_pipeline(kernel, device, module);
+        if (result != VK_SUCCESS)
+            kernel->pipeline = VK_NULL_HANDLE;
+    }
+    vkDestroyShaderModule(device->device, module, NULL);
+    if (result != VK_SUCCESS) {
+        tarn_fail(error, tarn_vulkan_status(result), "kernel %s on %s: %s: %s", source->name, id,
+                  call, tarn_vulkan_name(result));
+        return tarn_vulkan_check(device, result, call);
+    }
+    tarn_log(TARN_LOG_DEBUG, "gpu: %s: built %s in %.1f ms", id, source->name,
+             (double)(tarn_clock_ns() - started) * 1e-6);
+    return TARN_OK;
+}
+
+void tarn_vulkan_kernel_unref(struct vulkan_kernel *kernel)
+{
+    if (atomic_fetch_sub(&kernel->references, 1) > 1)
+        return;
+    VkDevice device = ((struct vulkan_device *)kernel->base.device)->device;
+    vkDestroyPipeline(device, kernel->pipeline, NULL);
+    vkDestroyPipelineLayout(device, kernel->layout, NULL);
+    free(kernel);
+}
+
+void tarn_vulkan_kernel_destroy(tarn_kernel *kernel)
+{
+    tarn_vulkan_kernel_unref((struct vulkan_kernel *)kernel);
+}
+
+void tarn_vulkan_kernel_record(const struct vulkan_device *device, VkCommandBuffer commands,
+                               VkDescriptorSet set, const struct tarn_launch *launch)
+{
+    const struct vulkan_kernel *kernel = (const struct vulkan_kernel *)launch->kernel;
+    const struct tarn_kernel_source *source = kernel->base.source;
+    VkDescriptorBufferInfo infos[TARN_MAX_BUFFERS];
+    /*
+     * The set serves every kernel. Vulkan lets the bindings that this one doesn't use be stale, but
+     * lavapipe (Mesa 22.3) follows them to buffers that are gone, and corrupts the heap.
+     */
+    for (uint32_t i = 0; i < device->binding_count; i++) {
+        const tarn_buffer *buffer = launch->buffers[i < source->buffer_count ? i : 0];
+        infos[i] = (VkDescriptorBufferInfo){
+            .buffer = ((const struct vulkan_buffer *)buffer)->buffer,
+            .range = VK_WHOLE_SIZE,
+        };
+    }
+    /* one write: the bindings follow each other */
+    vkUpdateDescriptorSets(device->device, 1,
+                           &(VkWriteDescriptorSet){
+                               .sType = VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET,
+                               .dstSet = set,
+                               .descriptorCount = device->binding_count,
+                               .descriptorType = VK_DESCRIPTOR_TYPE_STORAGE_BUFFER,
+                               .pBufferInfo = infos,
+                           },
+                           0, NULL);
+    vkCmdBindPipeline(commands, VK_PIPELINE_BIND_POINT_COMPUTE, kernel->pipeline);
+    vkCmdBindDescriptorSets(commands, VK_PIPELINE_BIND_POINT_COMPUTE, kernel->layout, 0, 1, &set, 0,
+                            NULL);
+    if (source->constants_size > 0) {
+        uint32_t words[TARN_MAX_CONSTANTS_SIZE / 4];
+        words[push_size(source) / 4 - 1] = 0;
+        memcpy(words, launch->constants, source->constants_size);
+        vkCmdPushConstants(commands, kernel->layout, VK_SHADER_STAGE_COMPUTE_BIT, 0,
+                           push_size(source), words);
+    }
+    if (launch->groups <= device->most_groups) {
+        vkCmdDispatch(commands, launch->groups, 1, 1);
+        return;
+    }
+    for (uint32_t done = 0; done < launch->groups;) {
+        uint32_t left = launch->groups - done;
+        uint32_t now = left < device->most_groups ? left : device->most_groups;
+        vkCmdDispatchBase(commands, done, 0, 0, now, 1, 1);
+        done += now;
+    }
+}

@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The experts' say: where one of them clearly wins, it gets the weight. */
+#include "../check.h"
+
+#include <math.h>
+
+#include "base/rng.h"
+#include "cache/cache.h"
+#include "evict/learned.h"
+
+struct world {
+    tarn_cache *cache;
+    struct tarn_learned *learned;
+    struct tarn_model *model;
+    struct tarn_learned_params params;
+};
+
+static tarn_status factory(void *context, struct tarn_table *table,
+                           const struct tarn_capacity *capacity, struct tarn_policy *policy)
+{
+    struct world *w = context;
+    return tarn_learned_create(&w->params, table, capacity, policy, &w->learned);
+}
+
+static bool begin(struct world *w, uint64_t objects, uint64_t memory, bool goal_bytes)
+{
+    memset(w, 0, sizeof *w);
+    if (tarn_model_load_default(&w->model, NULL) != TARN_OK)
+        return false;
+    w->params = (struct tarn_learned_params){
+        .model = w->model, .shadows = true, .ring = 32768, .seed = 2, .goal_bytes = goal_bytes};
+    return tarn_cache_create_with(
+               &(struct tarn_cache_params){.objects = objects, .memory = memory},
+               &(struct tarn_cache_hooks){.factory = factory, .factory_context = w},
+               &w->cache) == TARN_OK;
+}
+
+static void end(struct world *w)
+{
+    tarn_cache_destroy(&w->cache);
+    tarn_model_destroy(&w->model);
+}
+
+static bool use(struct world *w, uint32_t key, uint64_t charge)
+{
+    size_t room = 0;
+    if (tarn_cache_get(w->cache, &key, sizeof key, NULL, &room) == TARN_OK)
+        return true;
+    CHECK(tarn_cache_put(w->cache, &key, sizeof key, &(struct tarn_item){.charge = charge}) ==
+          TARN_OK);
+    return false;
+}
+
+/* Turns the network's scores around: it evicts what it should keep. */
+static void spoil_network(struct tarn_model *model)
+{
+    size_t last = 32 * 11 + 11;
+    for (size_t i = TARN_NET_PARAMETERS - last; i < TARN_NET_PARAMETERS; i++)
+        model->weights[i] = -model->weights[i];
+}
+
+static double serve(struct world *w, int requests)
+{
+    struct tarn_rng rng;
+    int hits = 0;
+    tarn_rng_seed(&rng, 3);
+    for (int i = 0; i < requests; i++) {
+        double u = tarn_rng_double(&rng);
+        hits += use(w, (uint32_t)(u * u * u * 6000), 1);
+    }
+    return (double)hits / requests;
+}
+
+static void check_weights(const struct world *w)
+{
+    const struct tarn_mix *mix = &w->learned->mix;
+    double least = INFINITY, sum = 0, weight[TARN_EXPERTS];
+    for (uint32_t k = 0; k < mix->experts; k++)
+        least = mix->misses[k] < least ? mix->misses[k] : least;
+    for (uint32_t k = 0; k < mix->experts; k++) {
+        weight[k] = (k == 0 ? 3 : 1) * exp(-0.05 * (mix->misses[k] - least));
+        sum += weight[k];
+    }
+    for (uint32_t k = 0; k < mix->experts; k++) {
+        /* they are renewed every 64 sampled requests, the misses at each */
+        CHECK(fabs(weight[k] / sum - (double)mix->weight[k]) < 0.2);
+        CHECK(mix->weight[k] == w->learned->live.weight[k]);
+    }
+}
+
+static void a_bad_network_loses_its_say(void)
+{
+    struct world w;
+    REQUIRE(begin(&w, 500, 0, false));
+    CHECK(w.learned->mix.experts == TARN_EXPERTS && w.learned->live.weight[0] == 1);
+    double good = serve(&w, 40000);
+    double misses = w.learned->mix.misses[0];
+    check_weights(&w);
+    end(&w);
+    REQUIRE(begin(&w, 500, 0, false));
+    spoil_network(w.model);
+    double bad = serve(&w, 40000);
+    const struct tarn_mix *mix = &w.learned->mix;
+    check_weights(&w);
+    /* popularity is fixed here: those that count accesses win, and all the more over a bad network */
+    CHECK(mix->weight[0] < 1e-6f && mix->weight[1] + mix->weight[2] > 0.99f);
+    CHECK(mix->misses[0] > 1.1 * misses);
+    for (uint32_t k = 1; k < mix->experts; k++)
+        CHECK(mix->misses[k] < mix->misses[0]);
+    CHECK(bad > 0.9 * good); /* and so it costs little */
+    end(&w);
+
+    /* with nobody beside it, the same network costs a lot */
+    REQUIRE(begin(&w, 500, 0, false));
+    w.learned->mix.threshold = 0;
+    spoil_network(w.model);
+    double alone = serve(&w, 40000);
+    CHECK(alone < 0.8 * bad);
+    end(&w);
+}
+
+static void shadows_see_their_share_of_the_keys(void)
+{
+    struct world w;
+    REQUIRE(begin(&w, 4096, 0, false));
+    const struct tarn_mix *mix = &w.learned->mix;
+    CHECK(fabsf(mix->share - 256.0f / 4096) < 1e-6f);
+    struct tarn_rng rng;
+    tarn_rng_seed(&rng, 5);
+    for (int i = 0; i < 60000; i++)
+        use(&w, tarn_rng_below(&rng, 6000), 1);
+    double sampled = (double)mix->requests / 60000;
+    CHECK(sampled > 0.04 && sampled < 0.09);
+    for (uint32_t k = 0; k < mix->experts; k++) {
+        CHECK_NUMBER(mix->shadow[k].capacity.limit, 256);
+        CHECK(mix->shadow[k].capacity.used > 240 && mix->shadow[k].capacity.used <= 256);
+        CHECK(mix->shadow[k].table.count == mix->shadow[k].capacity.used);
+        CHECK_NUMBER(mix->shadow[k].evictor.period, 4096);
+        /* all that they hold are sampled keys */
+        for (uint32_t i = 0; i < mix->shadow[k].table.count; i++)
+            CHECK(tarn_mix_is_sampled(
+                mix, tarn_table_hash(&mix->shadow[k].table,
+                                     tarn_table_resident(&mix->shadow[k].table, i))));
+    }
+    /* what is deleted is deleted there too */
+    for (uint32_t key = 0; key < 6000; key++)
+        tarn_cache_delete(w.cache, &key, sizeof key);
+    for (uint32_t k = 0; k < mix->experts; k++) {
+        uint32_t left = mix->shadow[k].table.count; /* only what the live cache had evicted */
+        CHECK(left < 200 && mix->shadow[k].capacity.used == left);
+    }
+    end(&w);
+}
+
+static void sizes_count_in_a_cache_of_bytes(void)
+{
+    for (int goal_bytes = 0; goal_bytes < 2; goal_bytes++) {
+        struct world w;
+        struct tarn_rng rng;
+        tarn_rng_seed(&rng, 6);
+        REQUIRE(begin(&w, 0, 400000, goal_bytes));
+        for (int i = 0; i < 30000; i++) {
+            uint32_t key = tarn_rng_below(&rng, 60) * tarn_rng_below(&rng, 60);
+            use(&w, key, key % 2 ? 100 : 3000);
+        }
+        const struct tarn_mix *mix = &w.learned->mix;
+        CHECK_NUMBER(mix->experts, TARN_EXPERTS); /* started by itself, once objects were known */
+        CHECK(mix->expert[3] == (goal_bytes ? TARN_EXPERT_LIRS : TARN_EXPERT_GDSF));
+        for (uint32_t k = 0; k < mix->experts; k++) {
+            const struct tarn_shadow *shadow = &mix->shadow[k];
+            uint64_t used = 0;
+            for (uint32_t i = 0; i < shadow->table.count; i++) {
+                uint16_t size =
+                    tarn_table_meta(&shadow->table, tarn_table_resident(&shadow->table, i))->size;
+                used += (uint64_t)(exp2(size / 1024.0) + 0.5);
+            }
+            CHECK(fabs((double)used - (double)shadow->capacity.used) < 0.002 * (double)used);
+            CHECK(used > shadow->capacity.limit * 8 / 10 &&
+                  shadow->capacity.used <= shadow->capacity.limit);
+            CHECK(mix->misses[k] > 0);
+        }
+        if (!goal_bytes)
+            CHECK(mix->shadow[3].evictor.gdsf_floor > 0 &&
+                  w.learned->world.gdsf_floor == &mix->shadow[3].evictor.gdsf_floor);
+        end(&w);
+    }
+}
+
+CHECK_MAIN(CASE(a_bad_network_loses_its_say), CASE(shadows_see_their_share_of_the_keys),
+           CASE(sizes_count_in_a_cache_of_bytes))

@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Training on devices: the same weights as on the host, a stopped queue, and devices that fail in the
+ * middle, for which the host's own backend is made to fail on demand.
+ */
+#include "../check.h"
+
+#include <math.h>
+
+#include "base/memory.h"
+#include "base/rng.h"
+#include "gpu/backend.h"
+#include "kernels/layout.h"
+#include "net/trainer.h"
+
+enum { BATCH = 128, STEPS = 5, COUNT = TARN_NET_PARAMETERS };
+
+struct rig {
+    tarn_device *device;
+    tarn_queue *queue;
+    tarn_trainer *trainer;
+};
+
+static float start_weights[COUNT];
+
+static void make_start(void)
+{
+    struct tarn_rng rng;
+    tarn_rng_seed(&rng, 31);
+    tarn_net_init(&tarn_net_reference, &rng, start_weights);
+}
+
+static tarn_status make_trainer(struct rig *rig)
+{
+    make_start();
+    return tarn_trainer_create(&(struct tarn_trainer_params){.shape = &tarn_net_reference,
+                                                             .weights = start_weights,
+                                                             .device = rig->device,
+                                                             .queue = rig->queue,
+                                                             .batch = BATCH,
+                                                             .steps = STEPS,
+                                                             .rate = 0.002f},
+                               &rig->trainer, NULL);
+}
+
+static bool open_queue(struct rig *rig)
+{
+    return tarn_queue_create(rig->device,
+                             &(struct tarn_queue_params){.priority = TARN_PRIORITY_LOW},
+                             &rig->queue) == TARN_OK;
+}
+
+static void close_rig(struct rig *rig)
+{
+    tarn_trainer_destroy(&rig->trainer);
+    tarn_queue_destroy(&rig->queue);
+    if (rig->device != NULL)
+        tarn_device_close(&rig->device);
+}
+
+/* The same samples for the same number of the launch. */
+static void stage(tarn_trainer *trainer, uint64_t launch)
+{
+    struct tarn_rng rng;
+    tarn_rng_seed(&rng, launch + 100);
+    for (uint32_t i = 0; i < BATCH * STEPS; i++) {
+        int8_t x[TARN_FEATURES];
+        for (int f = 0; f < TARN_FEATURES; f++)
+            x[f] = (int8_t)(tarn_rng_below(&rng, 256) - 128);
+        float elapsed = exp2f((float)x[0] / 32 + tarn_rng_float(&rng));
+        tarn_trainer_stage(trainer, i, x, TARN_FEATURE_STEP,
+                           tarn_net_label(&tarn_net_reference, elapsed, tarn_rng_below(&rng, 4)));
+    }
+}
+
+static void train(tarn_trainer *trainer, uint64_t first, uint64_t end)
+{
+    for (uint64_t launch = first; launch < end; launch++) {
+        stage(trainer, launch);
+        CHECK(tarn_trainer_submit(trainer, STEPS) == TARN_OK);
+        CHECK(tarn_trainer_submit(trainer, STEPS) == TARN_BUSY); /* one at a time */
+        CHECK(tarn_trainer_wait(trainer, TARN_FOREVER) == TARN_OK);
+        CHECK(tarn_trainer_wait(trainer, 0) == TARN_NOT_FOUND);
+        CHECK_NUMBER(tarn_trainer_steps(trainer), (launch + 1) * STEPS);
+    }
+}
+
+static float weights_of_host[2][COUNT]; /* after 3 launches and after 8 */
+static float loss_of_host;
+
+static void train_on_host(void)
+{
+    struct rig rig = {0};
+    REQUIRE(make_trainer(&rig) == TARN_OK);
+    CHECK(memcmp(tarn_trainer_weights(rig.trainer), start_weights, sizeof start_weights) == 0);
+    CHECK(isnan(tarn_trainer_loss(rig.trainer)));
+    train(rig.trainer, 0, 3);
+    memcpy(weights_of_host[0], tarn_trainer_weights(rig.trainer), sizeof weights_of_host[0]);
+    float loss = tarn_trainer_loss(rig.trainer);
+    train(rig.trainer, 3, 8);
+    memcpy(weights_of_host[1], tarn_trainer_weights(rig.trainer), sizeof weights_of_host[1]);
+    loss_of_host = tarn_trainer_loss(rig.trainer);
+    CHECK(loss_of_host < loss);
+    close_rig(&rig);
+}
+
+static double distance(const float *a, const float *b)
+{
+    double worst = 0;
+    for (int i = 0; i < COUNT; i++) {
+        double d = fabs((double)a[i] - (double)b[i]);
+        worst = d > worst || isnan(d) ? d : worst;
+    }
+    return worst;
+}
+
+static void weights_move_from_where_they_begin(void)
+{
+    train_on_host();
+    double moved = distance(weights_of_host[0], start_weights);
+    CHECK(moved > 0.005 && moved < 0.2);
+    CHECK(distance(weights_of_host[1], weights_of_host[0]) > 0.005);
+}
+
+static void compare_device(const char *id, double tolerance)
+{
+    struct rig rig = {0};
+    struct tarn_error error;
+    if (tarn_device_open(&(struct tarn_device_params){.id = id}, &rig.device, &error) != TARN_OK)
+        SKIP("no such device");
+    REQUIRE(open_queue(&rig) && make_trainer(&rig) == TARN_OK);
+    train(rig.trainer, 0, 8);
+    /* Adam divides by tiny moments: a few weights of 2347 may differ by some of its steps */
+    CHECK(distance(tarn_trainer_weights(rig.trainer), weights_of_host[1]) <= tolerance);
+    CHECK(fabsf(tarn_trainer_loss(rig.trainer) - loss_of_host) <= 1e-3f * loss_of_host);
+    uint64_t ns, launches;
+    tarn_trainer_times(rig.trainer, &ns, &launches);
+    CHECK(ns > 0 && launches == 8);
+    close_rig(&rig);
+}
+
+static void opencl_gives_the_weights_of_the_host(void)
+{
+    compare_device("opencl", 2e-3);
+}
+
+static void the_host_as_a_device_gives_the_same_weights(void)
+{
+    compare_device("host", 0);
+}
+
+static void a_stopped_queue_is_busy(void)
+{
+    struct rig rig = {0};
+    REQUIRE(tarn_device_open(&(struct tarn_device_params){.id = "host"}, &rig.device, NULL) ==
+            TARN_OK);
+    REQUIRE(open_queue(&rig) && make_trainer(&rig) == TARN_OK);
+    train(rig.trainer, 0, 3);
+    tarn_queue_stop(rig.queue, true);
+    stage(rig.trainer, 3);
+    for (int i = 0; i < 3; i++)
+        CHECK(tarn_trainer_submit(rig.trainer, STEPS) == TARN_BUSY);
+    CHECK(tarn_trainer_wait(rig.trainer, 0) == TARN_NOT_FOUND);
+    CHECK_NUMBER(tarn_trainer_steps(rig.trainer), 3 * STEPS);
+    CHECK(distance(tarn_trainer_weights(rig.trainer), weights_of_host[0]) == 0);
+    tarn_queue_stop(rig.queue, false);
+    train(rig.trainer, 3, 8);
+    CHECK(distance(tarn_trainer_weights(rig.trainer), weights_of_host[1]) == 0);
+    close_rig(&rig);
+}
+
+/* ---- a device that fails: the host's, with calls of our own in between ---- */
+
+static struct tarn_backend failing;
+static const char *fails_in; /* NULL: nothing fails */
+static tarn_trainer *victim;
+
+static bool fails(const char *call)
+{
+    return fails_in != NULL && strcmp(fails_in, call) == 0;
+}
+
+/* As a device does that dies in the middle: what it was writing is garbage. */
+static void spoil(void)
+{
+    float *weights = (float *)(uintptr_t)tarn_trainer_weights(victim);
+    for (int i = 0; i < COUNT; i++)
+        weights[i] = (float)i; /* finite, but wrong */
+}
+
+static tarn_status failing_submit(tarn_queue *queue, const struct tarn_launch *launch,
+                                  tarn_event *event)
+{
+    tarn_status status = tarn_backend_host.submit(queue, launch, event);
+    if (!fails("submit"))
+        return status;
+    spoil();
+    return TARN_DRIVER;
+}
+
+static tarn_status failing_wait(tarn_event *event, uint64_t timeout_us)
+{
+    if (!fails("wait"))
+        return tarn_backend_host.event_wait(event, timeout_us);
+    spoil();
+    return TARN_DEVICE_LOST;
+}
+
+static tarn_status failing_finish(tarn_queue *queue, uint64_t timeout_us)
+{
+    if (!fails("finish"))
+        return tarn_backend_host.queue_finish(queue, timeout_us);
+    spoil();
+    return TARN_DEVICE_LOST;
+}
+
+static void lose_the_device_in(const char *call)
+{
+    struct rig rig = {0};
+    failing = tarn_backend_host;
+    failing.name = "failing";
+    failing.submit = failing_submit;
+    failing.event_wait = failing_wait;
+    failing.queue_finish = failing_finish;
+    REQUIRE(tarn_backend_open(&failing, 0, &rig.device, NULL) == TARN_OK);
+    REQUIRE(open_queue(&rig) && make_trainer(&rig) == TARN_OK);
+    victim = rig.trainer;
+    train(rig.trainer, 0, 3);
+    stage(rig.trainer, 3);
+    fails_in = call;
+    CHECK(tarn_trainer_submit(rig.trainer, STEPS) == TARN_OK);
+    CHECK(tarn_trainer_wait(rig.trainer, TARN_FOREVER) == TARN_OK);
+    CHECK_NUMBER(tarn_trainer_steps(rig.trainer), 4 * STEPS);
+    train(rig.trainer, 4, 8); /* on the host, from the right weights and moments */
+    CHECK(distance(tarn_trainer_weights(rig.trainer), weights_of_host[1]) == 0);
+    fails_in = NULL;
+    close_rig(&rig);
+}
+
+static void a_device_that_fails_hands_over_to_the_host(void)
+{
+    lose_the_device_in("submit");
+    lose_the_device_in("wait");
+    lose_the_device_in("finish");
+}
+
+static long asked, fails_at, held;
+
+static bool fail_one(size_t size)
+{
+    if (size == 0) {
+        held--;
+        return true;
+    }
+    if (++asked == fails_at)
+        return false;
+    held++;
+    return true;
+}
+
+static void without_memory_nothing_is_kept(void)
+{
+    for (int on_device = 0; on_device < 2; on_device++) {
+        struct rig rig = {0};
+        if (on_device)
+            REQUIRE(tarn_device_open(&(struct tarn_device_params){.id = "host"}, &rig.device,
+                                     NULL) == TARN_OK &&
+                    open_queue(&rig));
+        tarn_status status = TARN_NO_MEMORY;
+        for (fails_at = 1; fails_at < 50 && status != TARN_OK; fails_at++) {
+            asked = held = 0;
+            tarn_memory_set_hook(fail_one);
+            status = make_trainer(&rig);
+            if (status != TARN_OK)
+                CHECK(status == TARN_NO_MEMORY && held == 0 && rig.trainer == NULL);
+            tarn_memory_set_hook(NULL);
+        }
+        CHECK(status == TARN_OK && fails_at > 5);
+        close_rig(&rig);
+    }
+}
+
+CHECK_MAIN(CASE(weights_move_from_where_they_begin), CASE(opencl_gives_the_weights_of_the_host),
+           CASE(the_host_as_a_device_gives_the_same_weights), CASE(a_stopped_queue_is_busy),
+           CASE(a_device_that_fails_hands_over_to_the_host), CASE(without_memory_nothing_is_kept))
