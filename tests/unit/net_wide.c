@@ -7,6 +7,7 @@
 
 #include <math.h>
 
+#include "base/memory.h"
 #include "base/rng.h"
 #include "gpu/gemm.h"
 #include "kernels/train.h"
@@ -339,12 +340,43 @@ static void what_cannot_be_is_refused(void)
     free_data(&d);
 }
 
+static int left;
+
+static bool fail_after(size_t size)
+{
+    return size == 0 || left-- > 0;
+}
+
+static void each_allocation_may_fail(void)
+{
+    struct data d = some_data(1, (struct tarn_shape){28, 80, 80, 11});
+    int failures = 0;
+    for (bool made = false; !made && failures < 100; failures += !made) {
+        tarn_wide *wide = NULL;
+        struct tarn_error error;
+        left = failures;
+        tarn_memory_set_hook(fail_after);
+        tarn_status status = tarn_wide_create(&(struct tarn_wide_params){.shape = &d.shape,
+                                                                         .weights = d.start,
+                                                                         .path = TARN_PATH_HOST,
+                                                                         .room = SAMPLES,
+                                                                         .train = true},
+                                              &wide, &error);
+        tarn_memory_set_hook(NULL);
+        made = status == TARN_OK;
+        CHECK(made || (status == TARN_NO_MEMORY && wide == NULL));
+        tarn_wide_destroy(&wide);
+    }
+    CHECK(failures > 5 && failures < 100);
+    free_data(&d);
+}
+
 int main(int argc, char **argv)
 {
     static const struct check_case clblast[] = {CASE(clblast_agrees)};
-    static const struct check_case others[] = {CASE(the_host_agrees), CASE(fused_kernels_agree),
-                                               CASE(own_products_agree),
-                                               CASE(what_cannot_be_is_refused)};
+    static const struct check_case others[] = {
+        CASE(the_host_agrees), CASE(fused_kernels_agree), CASE(own_products_agree),
+        CASE(what_cannot_be_is_refused), CASE(each_allocation_may_fail)};
     if (argc > 1 && strcmp(argv[1], "clblast") == 0)
         return check_run(clblast, 1);
     return check_run(others, sizeof others / sizeof others[0]);
