@@ -18,7 +18,9 @@
 #include "offload/limits.h"
 
 enum {
-    TURNS = 7, /* of device and host for each size, whose median counts */
+    TURNS = 7,     /* of device and host for each size, whose median counts */
+    FEW_TURNS = 3, /* where one takes longer than LONG_NS: noise is a small part of that */
+    LONG_NS = 10000000,
     MOST_SIZES = 24,
     INDEX_BUCKETS = 1 << 17, /* 8 MiB: more than a core's own cache holds */
     BUFFERS = 7,
@@ -163,10 +165,13 @@ static tarn_status cross(struct part *p, uint32_t first, uint32_t last, uint32_t
     size_t count = 0;
     for (uint32_t n = first; n <= last && count < MOST_SIZES; n *= 2) {
         double times[2][TURNS];
-        for (int turn = -1; turn < TURNS; turn++) {
+        int turns = TURNS;
+        for (int turn = -1; turn < turns; turn++) {
             uint64_t begin = tarn_clock_ns();
             tarn_status status = device_turn(p, n);
             uint64_t end = tarn_clock_ns();
+            if (turn >= 0 && end - begin > LONG_NS)
+                turns = FEW_TURNS;
             if (status != TARN_OK)
                 return status;
             /* CPU time, so that a busy machine doesn't make the host look slow */
@@ -182,9 +187,9 @@ static tarn_status cross(struct part *p, uint32_t first, uint32_t last, uint32_t
         }
         uint32_t groups = group_of_one != 0 ? group_of_one : tarn_kernel_groups(p->kernel, n);
         sizes[count] = n;
-        device[count] = middle(times[0], TURNS);
+        device[count] = middle(times[0], (size_t)turns);
         cost[count] = device[count] * weight_of(p, groups);
-        host[count] = middle(times[1], TURNS);
+        host[count] = middle(times[1], (size_t)turns);
         tarn_log(TARN_LOG_DEBUG, "offload: %s of %u: device %.1f us, host %.1f us", p->source.name,
                  n, device[count] * 1e-3, host[count] * 1e-3);
         count++;
