@@ -79,7 +79,7 @@ static void spin_host(const struct tarn_host_launch *launch)
 /* For simulations: one after the other on one lane, so a step counts as what all lanes could do. */
 static void spin_cost(const struct tarn_host_launch *launch, struct tarn_kernel_cost *cost)
 {
-    cost->operations = 1000 * (uint64_t)*(const uint32_t *)launch->constants;
+    cost->operations = 1000 * (uint64_t) * (const uint32_t *)launch->constants;
 }
 
 static const struct tarn_kernel_source spin_source = {
