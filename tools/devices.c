@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include <tarn/gpu.h>
+#include <tarn/virtual.h>
 
 #include "base/clock.h"
 #include "base/file.h"
@@ -55,6 +56,13 @@ static int compare_doubles(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+/* The clock that the device goes by. */
+static uint64_t time_of(const tarn_device *device)
+{
+    bool simulated = tarn_device_get_info(device)->type == TARN_DEVICE_VIRTUAL;
+    return simulated ? tarn_virtual_now(device) : tarn_clock_ns();
+}
+
 /* Median time from submitting a launch that does next to nothing to its end; NaN if that fails. */
 static double measure_dispatch_us(const char *id)
 {
@@ -77,11 +85,11 @@ static double measure_dispatch_us(const char *id)
     for (int i = 0; i < WARM + TIMED; i++) {
         tarn_event *event = NULL;
         struct tarn_launch launch = {.kernel = kernel, .buffers = &buffer, .groups = 1};
-        uint64_t start = tarn_clock_ns();
+        uint64_t start = time_of(device);
         if (tarn_queue_submit(queue, &launch, &event) != TARN_OK)
             goto done;
         tarn_status status = tarn_event_wait(event, 10000000);
-        uint64_t end = tarn_clock_ns();
+        uint64_t end = time_of(device);
         tarn_event_release(&event);
         if (status != TARN_OK)
             goto done;
@@ -115,6 +123,8 @@ static const char *reason(const struct tarn_cli *cli, const struct tarn_device_i
         return "another was asked for";
     if (info->type == TARN_DEVICE_CPU)
         return "runs on the CPU, as the host does: used when asked for with --device";
+    if (info->type == TARN_DEVICE_VIRTUAL)
+        return "a simulation, for tests and benches: used when asked for with --device";
     return info->type == TARN_DEVICE_HOST ? "a GPU comes first" : "another comes first";
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
  * @file
- * Compute devices behind one interface: OpenCL, Vulkan, the host's own CPU, later simulations.
+ * Compute devices behind one interface: OpenCL, Vulkan, the host's own CPU, and simulated ones
+ * (<tarn/virtual.h>).
  *
  * A loop that runs a kernel:
  *
@@ -67,12 +68,22 @@ typedef enum tarn_queue_priority_kind {
     TARN_QUEUE_PRIORITY_GLOBAL,
 } tarn_queue_priority_kind;
 
+/** What kernels may use beyond the baseline of fp32 and int32; bits. */
+enum {
+    TARN_FEATURE_FP16 = 1,          /**< arithmetic in 16-bit floats */
+    TARN_FEATURE_INT8 = 2,          /**< arithmetic and storage in bytes */
+    TARN_FEATURE_INT64_ATOMICS = 4, /**< atomic operations on 64-bit integers */
+    TARN_FEATURE_SUBGROUPS = 8,     /**< shuffles and votes inside a subgroup */
+    TARN_FEATURE_ALL = 15,
+};
+
 struct tarn_device_limits {
     uint64_t memory;        /**< bytes the device can address, 0 if unknown */
     uint64_t buffer;        /**< largest single buffer, bytes */
     uint32_t local_memory;  /**< bytes shared by a work-group */
     uint32_t group_size;    /**< largest work-group, work-items */
     uint32_t compute_units; /**< parallel units, at least 1 */
+    uint32_t features;      /**< TARN_FEATURE_ bits that kernels may need */
 };
 
 struct tarn_device_info {
@@ -83,12 +94,14 @@ struct tarn_device_info {
     tarn_device_type type;
     bool unified_memory; /**< host and device share memory: no copies are made */
     tarn_queue_priority_kind queue_priority;
+    bool stop_flag; /**< a running kernel sees what the host writes: struct tarn_launch's `stop` */
     struct tarn_device_limits limits;
 };
 
 /**
- * Lists every device that can be seen, in the order of preference: GPUs, then CPU-type devices,
- * the host last. `*infos` is an array of `*count` (at least 1) to be given to tarn_devices_free().
+ * Lists every device that can be seen, in the order of preference: GPUs, then CPU-type devices, the
+ * host, and behind it the simulated ones, which nothing ever prefers. `*infos` is an array of
+ * `*count` (at least 1) to be given to tarn_devices_free().
  * A driver that fails is skipped with a log message: no device is not an error.
  */
 TARN_API tarn_status tarn_devices_list(struct tarn_device_info **infos, size_t *count);
@@ -98,9 +111,16 @@ struct tarn_device_params {
     /**
      * "auto" (or NULL): the first GPU, or the host where there is none: a CPU-type device has to be
      * asked for until it has won its place by measurement. "host", "opencl" (its first device),
-     * "opencl:1", "vulkan:0".
+     * "opencl:1", "vulkan:0", "virtual:mali".
      */
     const char *id;
+    /**
+     * Only for the host, else TARN_INVALID: it then refuses what a device with these limits would
+     * refuse, kernels by the needs of their shape for GPUs. A limit of 0 leaves the host's own;
+     * `features` are taken as they are. NULL: what TARN_HOST_LIMITS says, which is nothing by
+     * default. Read only during the call.
+     */
+    const struct tarn_device_limits *limits;
 };
 
 /** TARN_NO_DEVICE if the asked device isn't there. */
@@ -173,8 +193,27 @@ struct tarn_host_launch {
     const void *constants;
     const int32_t *defines; /**< the kernel's compile-time constants, in order */
     uint32_t first_group, group_count;
+    /** Of a source that has tiles: run [first_tile, first_tile + tile_count); else both are 0. */
+    uint32_t first_tile, tile_count;
 };
 typedef void (*tarn_host_kernel)(const struct tarn_host_launch *launch);
+
+/** The work of a launch, for models of time. */
+struct tarn_kernel_cost {
+    uint64_t operations; /**< arithmetic ones; a multiply-add counts as two */
+    uint64_t bytes;      /**< moved to and from memory */
+};
+/**
+ * How many tiles a launch has: parts that run one after the other, such that a launch that is left
+ * behind one of them and another that goes on from there leave the same bits as one that is not
+ * left. Pure: reads the launch's constants and defines.
+ */
+typedef uint32_t (*tarn_kernel_tiles_function)(const struct tarn_host_launch *launch);
+/**
+ * Pure: reads the launch's constants, defines and tiles, never its buffers. `cost` starts at zero.
+ */
+typedef void (*tarn_kernel_cost_function)(const struct tarn_host_launch *launch,
+                                          struct tarn_kernel_cost *cost);
 
 /** A kernel as data: the same computation for each backend, under one name. Static lifetime. */
 struct tarn_kernel_source {
@@ -200,7 +239,11 @@ struct tarn_kernel_source {
     uint32_t buffer_count;        /**< buffers, in the order of the arguments */
     uint32_t constants_size;      /**< bytes of the by-value struct behind the buffers, 0: none */
     const char *const
-        *defines; /**< names of the compile-time constants, NULL-terminated, or NULL */
+        *defines;              /**< names of the compile-time constants, NULL-terminated, or NULL */
+    uint32_t gpu_local_memory; /**< bytes of local memory a group of the GPU shape takes */
+    uint32_t features;         /**< TARN_FEATURE_ bits that no variant can do without */
+    tarn_kernel_cost_function cost;   /**< NULL: one pass over all its buffers */
+    tarn_kernel_tiles_function tiles; /**< NULL: a launch can't be left */
 };
 
 struct tarn_kernel_params {
@@ -211,7 +254,8 @@ struct tarn_kernel_params {
 /**
  * Compiles where the backend compiles: in OpenCL every define is a macro of its name, TARN_LOCAL_SIZE
  * one more with the variant's local size. TARN_COMPILE puts the driver's log into `error`;
- * TARN_UNSUPPORTED if the source has no variant for this device or wants larger groups than it has.
+ * TARN_UNSUPPORTED if the source has no variant for this device or wants larger groups, more local
+ * memory or other features than it has.
  */
 TARN_API tarn_status tarn_kernel_create(tarn_device *device,
                                         const struct tarn_kernel_params *params,
@@ -228,6 +272,15 @@ struct tarn_launch {
     tarn_buffer *const *buffers; /**< as many as the kernel's source says */
     const void *constants;       /**< source->constants_size bytes, copied */
     uint32_t groups;             /**< work-groups, > 0 */
+    uint32_t first_tile; /**< where to go on: what an earlier launch left in its `stop` buffer */
+    /**
+     * NULL, or a buffer of two uint32_t that the host sees. While the first isn't 0 the launch is
+     * left at the next boundary of two tiles (perhaps before its first); the host writes it at any
+     * time (atomically, if the launch is under way). The second is set to the next tile to be done:
+     * the kernel's number of tiles if it came to its end. Both this and first_tile are
+     * TARN_UNSUPPORTED where the kernel has no tiles or the device no `stop_flag`.
+     */
+    tarn_buffer *stop;
 };
 
 /**

@@ -27,6 +27,7 @@ struct tarn_device {
     atomic_uint children;     /**< live queues, buffers, kernels and events */
     pthread_mutex_t lock;     /**< guards `spare_events` */
     tarn_event *spare_events; /**< released events, so that a launch allocates nothing once warm */
+    bool limited; /**< `info.limits` were set by the caller: below what is really there */
 };
 
 struct tarn_queue {
@@ -78,7 +79,7 @@ struct tarn_device_info *tarn_device_list_add(struct tarn_device_list *list);
  * - kernel_alloc makes the struct; kernel_build, called once, compiles it and sets local_size and
  *   group_elements; kernel_destroy copes with a kernel whose build failed.
  * - submit: `event` may be NULL. Several threads submit at once, on different queues, perhaps the
- *   same kernel.
+ *   same kernel. `stop` and `first_tile` are set only where info.stop_flag is, and are valid.
  * - event_create makes an empty wrapper that submit or mark fills; event_destroy gets empty ones.
  */
 #define TARN_BACKEND_REQUIRED(X)                                                                   \
@@ -107,11 +108,14 @@ struct tarn_device_info *tarn_device_list_add(struct tarn_device_list *list);
  *
  * - upload and download come together; only a backend all of whose devices have unified memory may
  *   leave them out, and they are not called on such a device.
+ * - find: the place of the device that goes by this name behind the colon; false if there is none.
+ *   Left out where devices have only numbers.
  * - event_reset empties a wrapper so that it can be used again; left out where there is nothing in it.
  */
 #define TARN_BACKEND_OPTIONAL(X)                                                                   \
     X(upload, tarn_status, (tarn_queue *queue, tarn_buffer *buffer, size_t offset, size_t size))   \
     X(download, tarn_status, (tarn_queue *queue, tarn_buffer *buffer, size_t offset, size_t size)) \
+    X(find, bool, (const char *name, uint32_t *index))                                             \
     X(event_reset, void, (tarn_event *event))
 /* clang-format on */
 
@@ -123,7 +127,7 @@ struct tarn_backend {
 #undef TARN_BACKEND_ENTRY
 };
 
-extern const struct tarn_backend tarn_backend_host;
+extern const struct tarn_backend tarn_backend_host, tarn_backend_virtual;
 #if HAVE_OPENCL
 extern const struct tarn_backend tarn_backend_opencl;
 #endif
@@ -140,6 +144,14 @@ tarn_status tarn_backend_check(const struct tarn_backend *backend, struct tarn_e
  */
 tarn_status tarn_backend_open(const struct tarn_backend *backend, uint32_t index,
                               tarn_device **device, struct tarn_error *error);
+
+/**
+ * TARN_UNSUPPORTED, saying why, if the shape for GPUs wants larger groups, more local memory or
+ * other features than `device` has: for backends that run host functions in a GPU's place.
+ */
+tarn_status tarn_kernel_check_shape(const struct tarn_device *device,
+                                    const struct tarn_kernel_source *source,
+                                    struct tarn_error *error);
 
 /** From now on every call on the device returns TARN_DEVICE_LOST. Any thread. */
 void tarn_device_mark_lost(tarn_device *device);

@@ -3,11 +3,14 @@
 #include "backend.h"
 
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/options.h"
+#include "virtual/profile.h"
 
 static const struct tarn_backend *const backends[] = {
 #if HAVE_OPENCL
@@ -17,6 +20,7 @@ static const struct tarn_backend *const backends[] = {
     &tarn_backend_vulkan,
 #endif
     &tarn_backend_host,
+    &tarn_backend_virtual,
 };
 #define BACKEND_COUNT (sizeof backends / sizeof backends[0])
 
@@ -60,9 +64,9 @@ static int rank(const struct tarn_device_info *info)
         return 0;
     case TARN_DEVICE_CPU:
         return 1;
-    case TARN_DEVICE_VIRTUAL:
-        return 2;
     case TARN_DEVICE_HOST:
+        return 2;
+    case TARN_DEVICE_VIRTUAL:
         break;
     }
     return 3;
@@ -78,6 +82,48 @@ static void sort_by_rank(struct tarn_device_info *infos, size_t count)
             infos[j] = infos[j - 1];
         infos[j] = moved;
     }
+}
+
+/*
+ * The host in the place of a lesser device: `limits`, or those of the board that the option names.
+ * The option is read here and not in the host's backend, so that explicit limits win over it.
+ */
+static tarn_status limit(struct tarn_device_info *info, const struct tarn_device_limits *limits,
+                         bool *limited, struct tarn_error *error)
+{
+    struct tarn_virtual_profile profile;
+    const char *board = "the caller";
+    *limited = false;
+    if (limits != NULL && info->type != TARN_DEVICE_HOST)
+        return tarn_fail(error, TARN_INVALID, "%s: only the host's limits can be set", info->id);
+    if (limits == NULL) {
+        board = tarn_option_get(TARN_OPTION_HOST_LIMITS);
+        if (info->type != TARN_DEVICE_HOST || strcmp(board, "none") == 0)
+            return TARN_OK;
+        tarn_status status = tarn_virtual_profile_load(board, &profile, error);
+        if (status == TARN_NOT_FOUND)
+            return tarn_fail(error, TARN_INVALID,
+                             "TARN_HOST_LIMITS=%.40s: none of none, mali, videocore, jetson",
+                             board);
+        if (status != TARN_OK)
+            return status;
+        limits = &profile.limits;
+    }
+    struct tarn_device_limits *own = &info->limits;
+    if (limits->memory > 0 && (own->memory == 0 || limits->memory < own->memory))
+        own->memory = limits->memory;
+    if (limits->buffer > 0 && limits->buffer < own->buffer)
+        own->buffer = limits->buffer;
+    /* its own are those of a plain C function, which needs neither groups nor local memory */
+    own->group_size = limits->group_size > 0 ? limits->group_size : UINT32_MAX;
+    own->local_memory = limits->local_memory > 0 ? limits->local_memory : UINT32_MAX;
+    if (limits->compute_units > 0)
+        own->compute_units = limits->compute_units;
+    own->features = limits->features;
+    size_t used = strlen(info->driver);
+    snprintf(info->driver + used, sizeof info->driver - used, ", limits of %.40s", board);
+    *limited = true;
+    return TARN_OK;
 }
 
 tarn_status tarn_devices_list(struct tarn_device_info **infos, size_t *count)
@@ -103,6 +149,11 @@ tarn_status tarn_devices_list(struct tarn_device_info **infos, size_t *count)
         if (status != TARN_OK)
             tarn_log(TARN_LOG_WARNING, "gpu: skipped %s: %s", backends[i]->name,
                      tarn_status_message(status));
+    }
+    for (size_t i = 0; i < list.count; i++) {
+        bool limited;
+        if (limit(&list.infos[i], NULL, &limited, &error) != TARN_OK)
+            tarn_log(TARN_LOG_WARNING, "gpu: %s", error.message);
     }
     sort_by_rank(list.infos, list.count);
     *infos = list.infos;
@@ -133,6 +184,7 @@ tarn_status tarn_backend_open(const struct tarn_backend *backend, uint32_t index
     atomic_init(&opened->lost, false);
     atomic_init(&opened->children, 0);
     opened->spare_events = NULL;
+    opened->limited = false;
     if (backend->upload == NULL && !opened->info.unified_memory) {
         backend->close(opened);
         return tarn_fail(error, TARN_INVALID, "backend %s can't copy, but its device has to",
@@ -148,33 +200,42 @@ tarn_status tarn_backend_open(const struct tarn_backend *backend, uint32_t index
     return TARN_OK;
 }
 
-/* Splits "name" or "name:7"; false if it is neither. */
-static bool parse_id(const char *id, size_t *name_length, uint32_t *index)
+/* Splits "name", "name:7" or "name:word"; `word` is NULL where there is none. */
+static bool parse_id(const char *id, size_t *name_length, uint32_t *index, const char **word)
 {
     const char *colon = strchr(id, ':');
     *name_length = colon != NULL ? (size_t)(colon - id) : strlen(id);
     *index = 0;
+    *word = NULL;
     if (*name_length == 0)
         return false;
     if (colon == NULL)
         return true;
     size_t digits = strspn(colon + 1, "0123456789");
-    if (digits == 0 || digits > 4 || colon[1 + digits] != '\0')
-        return false;
+    if (digits == 0 || colon[1 + digits] != '\0') {
+        *word = colon + 1;
+        return true;
+    }
     *index = (uint32_t)strtoul(colon + 1, NULL, 10);
-    return true;
+    return digits <= 4;
 }
+
+#define NO_DEVICE_TEXT "\"%.40s\" is no device: try auto, host, opencl:0, vulkan:0 or virtual:mali"
 
 static tarn_status open_by_id(const char *id, tarn_device **device, struct tarn_error *error)
 {
     size_t length;
     uint32_t index;
-    if (!parse_id(id, &length, &index))
-        return tarn_fail(error, TARN_NO_DEVICE,
-                         "\"%.40s\" is no device: try auto, host, opencl:0 or vulkan:0", id);
-    for (size_t i = 0; i < BACKEND_COUNT; i++)
-        if (strlen(backends[i]->name) == length && memcmp(backends[i]->name, id, length) == 0)
-            return tarn_backend_open(backends[i], index, device, error);
+    const char *word;
+    if (!parse_id(id, &length, &index, &word))
+        return tarn_fail(error, TARN_NO_DEVICE, NO_DEVICE_TEXT, id);
+    for (size_t i = 0; i < BACKEND_COUNT; i++) {
+        if (strlen(backends[i]->name) != length || memcmp(backends[i]->name, id, length) != 0)
+            continue;
+        if (word != NULL && (backends[i]->find == NULL || !backends[i]->find(word, &index)))
+            return tarn_fail(error, TARN_NO_DEVICE, NO_DEVICE_TEXT, id);
+        return tarn_backend_open(backends[i], index, device, error);
+    }
     for (size_t i = 0; i < sizeof optional_backends / sizeof optional_backends[0]; i++)
         if (strlen(optional_backends[i]) == length && memcmp(optional_backends[i], id, length) == 0)
             return tarn_fail(error, TARN_NO_DEVICE,
@@ -213,7 +274,14 @@ tarn_status tarn_device_open(const struct tarn_device_params *params, tarn_devic
         return tarn_fail(error, TARN_INVALID, "tarn_device_open: nowhere to put the device");
     *device = NULL;
     const char *id = params != NULL && params->id != NULL ? params->id : "auto";
-    return strcmp(id, "auto") == 0 ? open_best(device, error) : open_by_id(id, device, error);
+    tarn_status status =
+        strcmp(id, "auto") == 0 ? open_best(device, error) : open_by_id(id, device, error);
+    if (status == TARN_OK)
+        status = limit(&(*device)->info, params != NULL ? params->limits : NULL,
+                       &(*device)->limited, error);
+    if (status != TARN_OK)
+        tarn_device_close(device);
+    return status;
 }
 
 void tarn_device_close(tarn_device **device)

@@ -254,6 +254,28 @@ static const char *fault_of_source(const struct tarn_kernel_source *source, uint
     return NULL;
 }
 
+tarn_status tarn_kernel_check_shape(const struct tarn_device *device,
+                                    const struct tarn_kernel_source *source,
+                                    struct tarn_error *error)
+{
+    const struct tarn_device_limits *limits = &device->info.limits;
+    if (source->gpu_local_size > limits->group_size)
+        return tarn_fail(error, TARN_UNSUPPORTED, "kernel %s wants groups of %u, %s has at most %u",
+                         source->name, (unsigned)source->gpu_local_size, device->info.id,
+                         (unsigned)limits->group_size);
+    if (source->gpu_local_memory > limits->local_memory)
+        return tarn_fail(error, TARN_UNSUPPORTED,
+                         "kernel %s wants %u bytes of local memory, %s has %u", source->name,
+                         (unsigned)source->gpu_local_memory, device->info.id,
+                         (unsigned)limits->local_memory);
+    static const char *const names[] = {"fp16", "int8", "64-bit atomics", "subgroups"};
+    for (uint32_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if ((source->features & ~limits->features) >> i & 1)
+            return tarn_fail(error, TARN_UNSUPPORTED, "kernel %s wants %s, which %s lacks",
+                             source->name, names[i], device->info.id);
+    return TARN_OK;
+}
+
 tarn_status tarn_kernel_create(tarn_device *device, const struct tarn_kernel_params *params,
                                tarn_kernel **kernel, struct tarn_error *error)
 {
@@ -364,6 +386,18 @@ static tarn_status check_launch(const tarn_queue *queue, const struct tarn_launc
         if (launch->buffers[i]->device != device)
             return refuse(device, source->name, "one of its buffers is of another device");
     }
+    if (launch->stop == NULL && launch->first_tile == 0)
+        return TARN_OK;
+    if (launch->stop != NULL &&
+        (launch->stop->device != device || launch->stop->device_only || launch->stop->size < 8))
+        return refuse(device, source->name, "its stop buffer can't be used");
+    if (source->tiles == NULL || !device->info.stop_flag)
+        return TARN_UNSUPPORTED;
+    struct tarn_host_launch asked = {.constants = launch->constants,
+                                     .defines = launch->kernel->defines,
+                                     .group_count = launch->groups};
+    if (launch->first_tile > source->tiles(&asked))
+        return refuse(device, source->name, "its first tile is behind its last");
     return TARN_OK;
 }
 

@@ -15,8 +15,14 @@
 #include "base/clock.h"
 #include "base/error.h"
 
+struct host_device {
+    struct tarn_device base;
+    atomic_uint_least64_t used; /* bytes of live buffers: counted for a limited host */
+};
+
 struct host_buffer {
     struct tarn_buffer base;
+    uint64_t counted;
     void *memory; /* what calloc gave; `bytes` is its first 64-byte boundary */
     void *bytes;
 };
@@ -61,6 +67,7 @@ static void describe(struct tarn_device_info *info)
     info->type = TARN_DEVICE_HOST;
     info->unified_memory = true;
     info->queue_priority = TARN_QUEUE_PRIORITY_NONE;
+    info->stop_flag = true;
     long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
     long processors = sysconf(_SC_NPROCESSORS_ONLN);
     info->limits.memory = pages > 0 && page > 0 ? (uint64_t)pages * (uint64_t)page : 0;
@@ -71,6 +78,7 @@ static void describe(struct tarn_device_info *info)
     info->limits.local_memory = 0;
     info->limits.group_size = 1;
     info->limits.compute_units = processors > 0 ? (uint32_t)processors : 1;
+    info->limits.features = TARN_FEATURE_ALL; /* C has them, or what a kernel makes of them */
 }
 
 static tarn_status host_list(struct tarn_device_list *list)
@@ -86,10 +94,12 @@ static tarn_status host_open(uint32_t index, tarn_device **device, struct tarn_e
 {
     if (index > 0)
         return tarn_fail(error, TARN_NO_DEVICE, "host:%u: there is one host", (unsigned)index);
-    *device = calloc(1, sizeof **device);
-    if (*device == NULL)
+    struct host_device *opened = calloc(1, sizeof *opened);
+    if (opened == NULL)
         return tarn_fail(error, TARN_NO_MEMORY, "host: out of memory");
-    describe(&(*device)->info);
+    atomic_init(&opened->used, 0);
+    describe(&opened->base.info);
+    *device = &opened->base;
     return TARN_OK;
 }
 
@@ -122,13 +132,22 @@ static tarn_status host_queue_finish(tarn_queue *queue, uint64_t timeout_us)
 static tarn_status host_buffer_create(tarn_device *device, size_t size, bool device_only,
                                       tarn_buffer **buffer)
 {
-    (void)device;
+    struct host_device *host = (struct host_device *)device;
     struct host_buffer *created = calloc(1, sizeof *created);
     if (created == NULL)
         return TARN_NO_MEMORY;
+    if (device->limited && device->info.limits.memory > 0) {
+        created->counted = size;
+        if (atomic_fetch_add(&host->used, size) + size > device->info.limits.memory) {
+            atomic_fetch_sub(&host->used, size);
+            free(created);
+            return TARN_DEVICE_MEMORY;
+        }
+    }
     /* calloc, not aligned_alloc and memset: the pages of a large index stay untouched until used */
     created->memory = calloc(1, size + HOST_ALIGNMENT);
     if (created->memory == NULL) {
+        atomic_fetch_sub(&host->used, created->counted);
         free(created);
         return TARN_NO_MEMORY;
     }
@@ -142,6 +161,7 @@ static tarn_status host_buffer_create(tarn_device *device, size_t size, bool dev
 static void host_buffer_destroy(tarn_buffer *buffer)
 {
     struct host_buffer *destroyed = (struct host_buffer *)buffer;
+    atomic_fetch_sub(&((struct host_device *)buffer->device)->used, destroyed->counted);
     free(destroyed->memory);
     free(destroyed);
 }
@@ -156,6 +176,11 @@ static tarn_status host_kernel_build(tarn_kernel *kernel, struct tarn_error *err
     if (kernel->source->host == NULL)
         return tarn_fail(error, TARN_UNSUPPORTED, "kernel %s has no variant for the host",
                          kernel->source->name);
+    if (kernel->device->limited) {
+        tarn_status status = tarn_kernel_check_shape(kernel->device, kernel->source, error);
+        if (status != TARN_OK)
+            return status;
+    }
     kernel->local_size = 1;
     kernel->group_elements = kernel->source->host_group_elements;
     return TARN_OK;
@@ -164,6 +189,24 @@ static tarn_status host_kernel_build(tarn_kernel *kernel, struct tarn_error *err
 static void host_kernel_destroy(tarn_kernel *kernel)
 {
     free(kernel);
+}
+
+/* Tile by tile, so that another thread can stop it. */
+static void run_tiles(const struct tarn_kernel_source *source, struct tarn_host_launch *host,
+                      const struct tarn_launch *launch)
+{
+    uint32_t tiles = source->tiles(host), *stop = NULL;
+    if (launch->stop != NULL)
+        stop = ((struct host_buffer *)launch->stop)->bytes;
+    host->tile_count = 1;
+    host->first_tile = launch->first_tile;
+    for (; host->first_tile < tiles; host->first_tile++) {
+        if (stop != NULL && __atomic_load_n(&stop[0], __ATOMIC_ACQUIRE) != 0)
+            break;
+        source->host(host);
+    }
+    if (stop != NULL)
+        __atomic_store_n(&stop[1], host->first_tile, __ATOMIC_RELEASE);
 }
 
 static tarn_status host_submit(tarn_queue *queue, const struct tarn_launch *launch,
@@ -182,7 +225,11 @@ static tarn_status host_submit(tarn_queue *queue, const struct tarn_launch *laun
     struct host_event *timed = (struct host_event *)event;
     if (timed != NULL)
         timed->times.start_ns = tarn_clock_ns();
-    launch->kernel->source->host(&host);
+    const struct tarn_kernel_source *source = launch->kernel->source;
+    if (source->tiles != NULL && (launch->stop != NULL || launch->first_tile > 0))
+        run_tiles(source, &host, launch);
+    else
+        source->host(&host);
     if (timed != NULL)
         timed->times.end_ns = tarn_clock_ns();
     return TARN_OK;

@@ -78,15 +78,85 @@ static void host_forward(const struct tarn_host_launch *launch)
                       (float *)launch->buffers[2] + r.first);
 }
 
+/* A tile is a gradient step: all that lives from one to the next is weights, m and v. */
+static uint32_t train_tiles(const struct tarn_host_launch *launch)
+{
+    return ((const struct tarn_train_constants *)launch->constants)->steps;
+}
+
+static uint32_t steps_of(const struct tarn_host_launch *launch)
+{
+    return launch->tile_count > 0 ? launch->tile_count : train_tiles(launch);
+}
+
 static void host_train(const struct tarn_host_launch *launch)
 {
     struct tarn_shape shape = shape_of(launch);
     if (launch->first_group > 0)
         return;
+    struct tarn_train_constants c = *(const struct tarn_train_constants *)launch->constants;
+    size_t first = launch->first_tile, samples = first * c.batch;
+    c.steps = steps_of(launch);
+    c.first_step += launch->first_tile;
     tarn_train_host(
         &shape,
-        &(struct tarn_train_state){launch->buffers[0], launch->buffers[1], launch->buffers[2]},
-        launch->constants, launch->buffers[3], launch->buffers[4], launch->buffers[5]);
+        &(struct tarn_train_state){launch->buffers[0], launch->buffers[1], launch->buffers[2]}, &c,
+        (const float *)launch->buffers[3] + samples * shape.inputs,
+        (const uint32_t *)launch->buffers[4] + samples, (float *)launch->buffers[5] + first);
+}
+
+/*
+ * Costs, for devices whose time is modelled. Counted from the sources in cl/, the shape for GPUs:
+ * what every key, sample or step does, with data that fits no cache read and written once, and
+ * weights once a launch.
+ */
+enum {
+    HAZARD_OPERATIONS = 40, /* an exp, a division and a comparison a bin, and lg once a sample */
+    ADAM_OPERATIONS = 14,   /* with the root and the division as one each */
+    LOOKUP_OPERATIONS = 48, /* two buckets of eight comparisons, choice and address */
+};
+
+static uint64_t multiplies_of(const struct tarn_shape *s)
+{
+    return (uint64_t)s->inputs * s->hidden1 + (uint64_t)s->hidden1 * s->hidden2 +
+           (uint64_t)s->hidden2 * s->outputs;
+}
+
+/*
+ * A key is 8 bytes of hash, two buckets of 64 and 4 of answer: the second bucket is charged to
+ * every key, since a group of work-items takes as long as its slowest.
+ */
+static void cost_lookup(const struct tarn_host_launch *launch, struct tarn_kernel_cost *cost)
+{
+    const struct tarn_lookup_constants *c = launch->constants;
+    cost->operations = (uint64_t)c->count * LOOKUP_OPERATIONS;
+    cost->bytes = (uint64_t)c->count * (8 + 2 * 64 + 4);
+}
+
+static void cost_forward(const struct tarn_host_launch *launch, struct tarn_kernel_cost *cost)
+{
+    const struct tarn_forward_constants *c = launch->constants;
+    struct tarn_shape shape = shape_of(launch);
+    uint64_t a_sample =
+        2 * multiplies_of(&shape) + (uint64_t)(shape.outputs + 1) * HAZARD_OPERATIONS;
+    cost->operations = c->count * a_sample;
+    cost->bytes = (uint64_t)c->count * (shape.inputs + 1) * 4 + tarn_shape_weights(&shape) * 4;
+}
+
+/*
+ * A step multiplies three times, forward, for the gradients and back (all layers: the first needs
+ * no way back, but its zeros are filled), and moves a sample's features, label and activations (out
+ * and in again, twice each) and weights, m, v and gradients (in and out).
+ */
+static void cost_train(const struct tarn_host_launch *launch, struct tarn_kernel_cost *cost)
+{
+    const struct tarn_train_constants *c = launch->constants;
+    struct tarn_shape shape = shape_of(launch);
+    uint64_t weights = tarn_shape_weights(&shape), steps = steps_of(launch);
+    uint64_t units = (uint64_t)shape.hidden1 + shape.hidden2 + shape.outputs;
+    uint64_t a_sample = 6 * multiplies_of(&shape) + (uint64_t)shape.outputs * HAZARD_OPERATIONS;
+    cost->operations = steps * (c->batch * a_sample + weights * ADAM_OPERATIONS);
+    cost->bytes = steps * (c->batch * (shape.inputs + 1 + 4 * units) * 4 + weights * 8 * 4);
 }
 
 const struct tarn_kernel_source tarn_lookup_source = {
@@ -102,6 +172,7 @@ const struct tarn_kernel_source tarn_lookup_source = {
     .host = host_lookup,
     .buffer_count = 3,
     .constants_size = sizeof(struct tarn_lookup_constants),
+    .cost = cost_lookup,
 };
 
 const struct tarn_kernel_source tarn_forward_source = {
@@ -118,6 +189,7 @@ const struct tarn_kernel_source tarn_forward_source = {
     .buffer_count = 3,
     .constants_size = sizeof(struct tarn_forward_constants),
     .defines = shape_names,
+    .cost = cost_forward,
 };
 
 const struct tarn_kernel_source tarn_train_source = {
@@ -131,6 +203,9 @@ const struct tarn_kernel_source tarn_train_source = {
     .buffer_count = 7,
     .constants_size = sizeof(struct tarn_train_constants),
     .defines = shape_names,
+    .gpu_local_memory = TRAIN_LOCAL * sizeof(float), /* `sums` in cl/train.cl */
+    .cost = cost_train,
+    .tiles = train_tiles,
 };
 
 const struct tarn_kernel_source *const tarn_kernel_sources[] = {

@@ -5,6 +5,9 @@
 
 #include "../check.h"
 
+#include <tarn/virtual.h>
+
+#include "base/clock.h"
 #include "gpu/backend.h"
 #include "kernels.h"
 
@@ -55,6 +58,13 @@ static inline tarn_kernel *make_kernel(struct bench *bench, const struct tarn_ke
                            &kernel, &error) != TARN_OK)
         printf("# %s\n", error.message);
     return kernel;
+}
+
+/** The clock that the device's waits go by. */
+static inline uint64_t time_of(const struct bench *bench)
+{
+    bool simulated = tarn_device_get_info(bench->device)->type == TARN_DEVICE_VIRTUAL;
+    return simulated ? tarn_virtual_now(bench->device) : tarn_clock_ns();
 }
 
 static inline uint32_t word(tarn_buffer *buffer, uint32_t i)

@@ -21,6 +21,7 @@ static void the_built_in_tables_are_whole(void)
 {
     struct tarn_error error = {0};
     CHECK(tarn_backend_check(&tarn_backend_host, &error) == TARN_OK);
+    CHECK(tarn_backend_check(&tarn_backend_virtual, &error) == TARN_OK);
 #if HAVE_OPENCL
     CHECK(tarn_backend_check(&tarn_backend_opencl, &error) == TARN_OK);
 #endif

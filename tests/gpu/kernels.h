@@ -87,6 +87,12 @@ static void spin_host(const struct tarn_host_launch *launch)
     *(uint32_t *)launch->buffers[0] = x;
 }
 
+/* For simulations: one after the other on one lane, so a step counts as what all lanes could do. */
+static void spin_cost(const struct tarn_host_launch *launch, struct tarn_kernel_cost *cost)
+{
+    cost->operations = 1000 * (uint64_t) * (const uint32_t *)launch->constants;
+}
+
 static const struct tarn_kernel_source spin_source = {
     .name = "spin",
     .opencl_gpu =
@@ -99,6 +105,7 @@ static const struct tarn_kernel_source spin_source = {
     .host = spin_host,
     .buffer_count = 1,
     .constants_size = sizeof(uint32_t),
+    .cost = spin_cost,
 };
 
 #endif

@@ -15,16 +15,18 @@ static void devices_are_listed(void)
     size_t count;
     REQUIRE(tarn_devices_list(&infos, &count) == TARN_OK);
     REQUIRE(count >= 1);
-    CHECK(strcmp(infos[count - 1].id, "host") == 0);
-    bool seen = false;
+    bool seen = false, host_seen = false;
     for (size_t i = 0; i < count; i++) {
+        host_seen = host_seen || strcmp(infos[i].id, "host") == 0;
+        CHECK(infos[i].type != TARN_DEVICE_VIRTUAL || host_seen);
         seen = seen || strncmp(infos[i].id, suite_id, strlen(suite_id)) == 0;
         CHECK(infos[i].name[0] != '\0' && infos[i].driver[0] != '\0');
         CHECK(infos[i].limits.compute_units >= 1 && infos[i].limits.group_size >= 1);
         CHECK(infos[i].limits.buffer > 0);
         CHECK(i == 0 || infos[i].type >= infos[i - 1].type);
     }
-    CHECK(seen);
+    CHECK(seen && host_seen);
+    CHECK(infos[count - 1].type == TARN_DEVICE_VIRTUAL);
     tarn_devices_free(&infos);
     CHECK(infos == NULL);
     tarn_devices_free(&infos);
@@ -54,10 +56,27 @@ static void every_listed_device_opens(void)
 
 static void bad_ids_are_refused(void)
 {
-    static const char *const ids[] = {"",       "opencl:",    "opencl:x",  "opencl:99",
-                                      "host:1", "nonsense",   "opencl:1x", "opencl:123456789012",
-                                      "host ",  ":0",         "opencl:-1", "HOST",
-                                      "auto:0", "opencl:0:0", "opencl: 0"};
+    static const char *const ids[] = {"",
+                                      "opencl:",
+                                      "opencl:x",
+                                      "opencl:99",
+                                      "host:1",
+                                      "nonsense",
+                                      "opencl:1x",
+                                      "opencl:123456789012",
+                                      "host ",
+                                      ":0",
+                                      "opencl:-1",
+                                      "HOST",
+                                      "auto:0",
+                                      "opencl:0:0",
+                                      "opencl: 0",
+                                      "virtual:",
+                                      "virtual:mal",
+                                      "virtual:mali ",
+                                      "virtual:3",
+                                      "mali",
+                                      "host:mali"};
     for (size_t i = 0; i < sizeof ids / sizeof ids[0]; i++) {
         tarn_device *device = NULL;
         struct tarn_error error = {0};
@@ -362,7 +381,7 @@ static bool ask_during(struct bench *bench, tarn_kernel *kernel, tarn_buffer *ou
 {
     tarn_event *event = NULL;
     struct tarn_event_times times = {0};
-    uint64_t started = tarn_clock_ns();
+    uint64_t started = time_of(bench);
     CHECK(
         tarn_queue_submit(bench->queue,
                           &(struct tarn_launch){
@@ -370,12 +389,12 @@ static bool ask_during(struct bench *bench, tarn_kernel *kernel, tarn_buffer *ou
                           &event) == TARN_OK);
     tarn_status at_once = tarn_event_wait(event, 0);
     tarn_status when = tarn_event_get_times(event, &times);
-    uint64_t before = tarn_clock_ns();
+    uint64_t before = time_of(bench);
     tarn_status soon = tarn_event_wait(event, 1000);
-    uint64_t waited = tarn_clock_ns() - before;
+    uint64_t waited = time_of(bench) - before;
     tarn_status all_soon = tarn_queue_finish(bench->queue, 1000);
     tarn_status all_at_once = tarn_queue_finish(bench->queue, 0);
-    uint64_t asked = tarn_clock_ns() - started;
+    uint64_t asked = time_of(bench) - started;
     CHECK(tarn_event_wait(event, 60000000) == TARN_OK);
     CHECK(tarn_event_wait(event, TARN_FOREVER) == TARN_OK);
     CHECK(tarn_queue_finish(bench->queue, 60000000) == TARN_OK);

@@ -126,7 +126,8 @@ struct target {
 
 /**
  * Target `number` for a kernel: every device in both shapes where it has two. False when there are
- * no more. What doesn't open or compile is a failure of the test.
+ * no more. What doesn't open or compile is a failure of the test. TARN_TEST_DEVICE leaves only the
+ * device of that id.
  */
 static inline bool open_target(size_t number, const struct tarn_kernel_source *source,
                                const struct tarn_shape *shape, struct target *target)
@@ -139,7 +140,10 @@ static inline bool open_target(size_t number, const struct tarn_kernel_source *s
     *target = (struct target){0};
     if (tarn_devices_list(&infos, &count) != TARN_OK)
         exit(1);
+    const char *only = getenv("TARN_TEST_DEVICE");
     for (size_t i = 0; i < count; i++) {
+        if (only != NULL && strcmp(only, infos[i].id) != 0)
+            continue;
         /* in SPIR-V there is one shape only */
         bool two = infos[i].type == TARN_DEVICE_CPU && strcmp(infos[i].backend, "opencl") == 0;
         for (int forced = 0; forced < (two ? 2 : 1); forced++) {

@@ -66,10 +66,19 @@ expect 2 'TARN_LOG' 'a wrong environment'
 
 run devices --json
 expect 0 '' 'devices'
-json 'devices as JSON' "d['devices'][-1]['id'] == 'host' and \
+json 'devices as JSON' "[x['id'] for x in d['devices'] if x['type'] != 'virtual'][-1] == 'host' and \
+  [x['id'] for x in d['devices']][-3:] == ['virtual:mali', 'virtual:videocore', 'virtual:jetson'] and \
   sum(x['selected'] for x in d['devices']) == 1 and all(x['why'] for x in d['devices'])"
 run devices --device host --json --calibrate
 json 'calibrated' "all(x['dispatch_us'] > 0 for x in d['devices'] if x['selected'])"
+run devices --device virtual:jetson --json --calibrate
+json 'a simulated launch' "[x['dispatch_us'] for x in d['devices'] if x['selected']] == [26.069]"
+run devices --device virtual:toaster
+expect 77 'virtual:toaster' 'a simulation that is not there'
+TARN_HOST_LIMITS=videocore run devices --device host --json
+json 'limits of a board' "[x['limits']['group_size'] for x in d['devices'] if x['selected']] == [256]"
+TARN_HOST_LIMITS=toaster run devices --device host
+expect 1 'TARN_HOST_LIMITS' 'limits of no board'
 run devices --device opencl:99
 expect 77 'opencl:99' 'a device that is not there'
 TARN_DEVICE=nothing run devices

@@ -3,7 +3,6 @@
 #include "../check.h"
 
 #include <math.h>
-#include <pthread.h>
 #include <stdatomic.h>
 #include <time.h>
 
@@ -273,58 +272,6 @@ static void a_warm_request_allocates_nothing(void)
     tarn_engine_destroy(&engine);
 }
 
-/* ---- its own thread ---- */
-
-struct client {
-    tarn_engine *engine;
-    size_t first, count;
-    uint64_t hits;
-};
-
-static void *request(void *argument)
-{
-    struct client *client = argument;
-    tarn_cache *cache = tarn_engine_cache(client->engine);
-    for (size_t i = 0; i < client->count; i++)
-        client->hits += use(cache, keys[client->first + i], TARN_SLOT_UNKNOWN);
-    return NULL;
-}
-
-static void the_thread_learns_beside_requests(void)
-{
-    REQUIRE(make_keys(20000, 6));
-    tarn_engine *engine = open_engine("host", OBJECTS, 1, TARN_BACKGROUND_THREAD);
-    REQUIRE(engine != NULL);
-    uint64_t served = 0, hits = 0;
-    for (int round = 0; round < 30 && (round < 2 || train_steps(engine) == 0); round++) {
-        struct client clients[3];
-        pthread_t threads[3];
-        for (int i = 0; i < 3; i++) {
-            clients[i] =
-                (struct client){engine, (size_t)i * 20000 + (size_t)round % 2 * 60000, 20000, 0};
-            REQUIRE(pthread_create(&threads[i], NULL, request, &clients[i]) == 0);
-        }
-        for (int i = 0; i < 50; i++) { /* looked at from outside all the while */
-            struct tarn_engine_stats stats = stats_of(engine);
-            CHECK(stats.samples <= served + 60000);
-            tarn_engine_set_training(engine, i % 4 != 0);
-            nanosleep(&(struct timespec){.tv_nsec = 200000}, NULL);
-        }
-        tarn_engine_set_training(engine, true);
-        for (int i = 0; i < 3; i++) {
-            pthread_join(threads[i], NULL);
-            hits += clients[i].hits;
-            served += 20000;
-        }
-    }
-    CHECK(train_steps(engine) > 0);
-    struct tarn_cache_stats stats;
-    tarn_cache_get_stats(tarn_engine_cache(engine), &stats);
-    CHECK(stats.gets == served && stats.hits == hits && stats.objects == OBJECTS);
-    tarn_engine_step(engine); /* the thread's work: nothing happens */
-    tarn_engine_destroy(&engine);
-}
-
 /* ---- a device ---- */
 
 #define MANY 6000 /* objects: enough for rounds on a device */
@@ -402,6 +349,5 @@ static void what_cannot_be_is_refused(void)
 CHECK_MAIN(CASE(learned_beats_lru), CASE(the_same_seed_repeats_everything),
            CASE(training_can_be_stopped), CASE(training_can_be_stopped_on_a_device),
            CASE(a_model_can_be_kept_as_it_is), CASE(samples_are_handed_out_with_their_outcome),
-           CASE(a_warm_request_allocates_nothing), CASE(the_thread_learns_beside_requests),
-           CASE(lookups_scores_and_training_share_a_device),
+           CASE(a_warm_request_allocates_nothing), CASE(lookups_scores_and_training_share_a_device),
            CASE(a_lost_device_is_replaced_by_the_host), CASE(what_cannot_be_is_refused))

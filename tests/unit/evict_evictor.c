@@ -31,6 +31,7 @@ struct world {
     struct object object[KEYS];
     uint64_t now, evictions, clock;
     uint64_t samples, wanted, unwanted;
+    uint64_t found, lost; /* ghosts; a full set of their table drops its oldest now and then */
     /* what the model says that the observer is to be told next */
     int expected_key;
     bool expected_wanted;
@@ -136,10 +137,29 @@ static void forget(struct object *o)
     o->resident = o->known = false;
 }
 
-static bool has_ghost(const struct world *w, const struct object *o)
+static bool may_have_ghost(const struct world *w, const struct object *o)
 {
     return o->known && !o->resident &&
            w->evictions - o->evicted_at < 4 * (uint64_t)tarn_cache_table(w->cache)->count;
+}
+
+/* `there`: the cache has one, which it must not where the model has none. */
+static bool has_ghost(struct world *w, struct object *o, bool there)
+{
+    bool may = may_have_ghost(w, o);
+    CHECK(may || !there);
+    w->found += there;
+    w->lost += may && !there;
+    if (may && !there)
+        o->known = false;
+    return there;
+}
+
+static bool finds_ghost(struct world *w, const struct object *o)
+{
+    const struct tarn_evictor *live = &w->learned->live;
+    return tarn_ghosts_find(live->ghosts, o->hash, live->evictions,
+                            4 * tarn_cache_table(w->cache)->count) != NULL;
 }
 
 static void model_get(struct world *w, struct object *o)
@@ -147,7 +167,7 @@ static void model_get(struct world *w, struct object *o)
     if (o->resident) {
         extend(o, w->now, (double)w->learned->live.period);
         o->hits++;
-    } else if (has_ghost(w, o)) {
+    } else if (has_ghost(w, o, finds_ghost(w, o))) {
         extend(o, w->now, (double)w->learned->live.period);
         o->asked = true;
     }
@@ -214,7 +234,10 @@ static void store(struct world *w, int key, uint64_t ttl)
     note_evictions(w, key);
     w->expected_key = -1;
     if (!there)
-        model_insert(w, o, has_ghost(w, o)); /* as of after room was made */
+        model_insert(w, o, /* as of after room was made */
+                     has_ghost(w, o,
+                               tarn_table_meta(tarn_cache_table(w->cache), slot_of(w, key))->flags &
+                                   TARN_META_GHOST));
 }
 
 static void use(struct world *w, int key, uint32_t what)
@@ -266,6 +289,7 @@ static void histories_equal_a_models(void)
             compare(&w);
     }
     CHECK(back > 1000 && without_get > 100 && w.evictions > 5000);
+    CHECK(w.lost < w.found / 20);
     CHECK(w.samples > 1000 && w.wanted > 500 && w.unwanted > 100);
     close_world(&w);
 }

@@ -40,6 +40,8 @@ static bool begin(struct world *w, uint32_t objects, tarn_expert expert, uint32_
                                               .weight = {1},
                                               .list_limit = list_limit,
                                               .list_share = list_share,
+                                              .device_limit = list_limit,
+                                              .device_share = list_share,
                                               .seed = 5,
                                           }) == TARN_OK;
 }
@@ -196,6 +198,22 @@ static void what_changed_since_is_skipped(void)
     end(&w);
 }
 
+static void what_is_asked_for_while_it_is_scored_is_dropped(void)
+{
+    struct world w;
+    REQUIRE(begin(&w, 2048, TARN_EXPERT_LFU, 8, 256));
+    run(&w, 10000, 2);
+    struct tarn_evictor *e = &w.evictor;
+    tarn_round_draw(e, &e->round, w.now++);
+    uint32_t pooled = e->pool_count;
+    CHECK(e->round.count > 8);
+    for (uint32_t i = 0; i < e->round.count; i++)
+        tarn_evictor_hit(e, e->round.slot[i], w.now);
+    tarn_round_finish(e, &e->round);
+    CHECK_NUMBER(e->list_count + e->pool_count, pooled);
+    end(&w);
+}
+
 /* A device's round is drawn, a round on the host comes between, objects leave, then it is finished. */
 static void rounds_may_overlap(void)
 {
@@ -242,12 +260,12 @@ static void rounds_may_overlap(void)
 static void every_round_finds_candidates(void)
 {
     struct world w;
-    REQUIRE(begin(&w, 20000, TARN_EXPERT_LFU, 8, 512));
-    for (uint64_t key = 0; key < 20000; key++)
+    REQUIRE(begin(&w, 60000, TARN_EXPERT_LFU, 8, 512));
+    for (uint64_t key = 0; key < 60000; key++)
         use(&w, key);
     for (int i = 0; i < 600; i++) {
         tarn_round_draw(&w.evictor, &w.evictor.round, w.now);
-        CHECK(w.evictor.round.count - w.evictor.round.stale >= 48);
+        CHECK(w.evictor.round.count - w.evictor.round.stale >= 56);
         tarn_round_finish(&w.evictor, &w.evictor.round);
     }
     end(&w);
@@ -310,6 +328,7 @@ static void tiles_hold_the_features_of_the_candidates(void)
 }
 
 CHECK_MAIN(CASE(the_lowest_leave_and_the_next_are_kept), CASE(the_worst_of_all_residents_leave),
-           CASE(what_changed_since_is_skipped), CASE(rounds_may_overlap),
+           CASE(what_changed_since_is_skipped),
+           CASE(what_is_asked_for_while_it_is_scored_is_dropped), CASE(rounds_may_overlap),
            CASE(every_round_finds_candidates), CASE(a_network_that_is_not_numbers_does_no_harm),
            CASE(tiles_hold_the_features_of_the_candidates))

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The engine's own thread learns while several threads use the cache and look at it. */
+#include "../check.h"
+
+#include <pthread.h>
+#include <time.h>
+
+#include <tarn/engine.h>
+
+#include "base/rng.h"
+
+#define OBJECTS 900
+#define KEYS    120000
+
+static uint64_t keys[KEYS];
+
+static void make_keys(void)
+{
+    struct tarn_rng rng;
+    tarn_rng_seed(&rng, 6);
+    for (uint32_t i = 0; i < KEYS; i++) {
+        double u = tarn_rng_double(&rng);
+        keys[i] = i / 500 % 3 == 2 ? 1000000 + i : (uint64_t)(u * u * u * 8000);
+    }
+}
+
+static bool use(tarn_cache *cache, uint64_t key)
+{
+    size_t room = 0;
+    if (tarn_cache_get(cache, &key, sizeof key, NULL, &room) == TARN_OK)
+        return true;
+    CHECK(tarn_cache_put(cache, &key, sizeof key, &(struct tarn_item){.charge = 1}) == TARN_OK);
+    return false;
+}
+
+static struct tarn_engine_stats stats_of(tarn_engine *engine)
+{
+    struct tarn_engine_stats stats;
+    tarn_engine_get_stats(engine, &stats);
+    return stats;
+}
+
+struct client {
+    tarn_engine *engine;
+    size_t first, count;
+    uint64_t hits;
+};
+
+static void *request(void *argument)
+{
+    struct client *client = argument;
+    tarn_cache *cache = tarn_engine_cache(client->engine);
+    for (size_t i = 0; i < client->count; i++)
+        client->hits += use(cache, keys[client->first + i]);
+    return NULL;
+}
+
+static void the_thread_learns_beside_requests(void)
+{
+    make_keys();
+    tarn_engine *engine = NULL;
+    struct tarn_engine_params params = {
+        .objects = OBJECTS, .device = "host", .background = TARN_BACKGROUND_THREAD};
+    REQUIRE(tarn_engine_create(&params, &engine, NULL) == TARN_OK);
+    uint64_t served = 0, hits = 0;
+    for (int round = 0; round < 30 && (round < 2 || stats_of(engine).train_steps == 0); round++) {
+        struct client clients[3];
+        pthread_t threads[3];
+        for (int i = 0; i < 3; i++) {
+            clients[i] =
+                (struct client){engine, (size_t)i * 20000 + (size_t)round % 2 * 60000, 20000, 0};
+            REQUIRE(pthread_create(&threads[i], NULL, request, &clients[i]) == 0);
+        }
+        for (int i = 0; i < 50; i++) { /* looked at from outside all the while */
+            struct tarn_engine_stats stats = stats_of(engine);
+            CHECK(stats.samples <= served + 60000);
+            tarn_engine_set_training(engine, i % 4 != 0);
+            nanosleep(&(struct timespec){.tv_nsec = 200000}, NULL);
+        }
+        tarn_engine_set_training(engine, true);
+        for (int i = 0; i < 3; i++) {
+            pthread_join(threads[i], NULL);
+            hits += clients[i].hits;
+            served += 20000;
+        }
+    }
+    CHECK(stats_of(engine).train_steps > 0);
+    struct tarn_cache_stats stats;
+    tarn_cache_get_stats(tarn_engine_cache(engine), &stats);
+    CHECK(stats.gets == served && stats.hits == hits && stats.objects == OBJECTS);
+    tarn_engine_step(engine); /* the thread's work: nothing happens */
+    tarn_engine_destroy(&engine);
+}
+
+/* Destroyed while it is busy, and before it has done anything. */
+static void it_ends_at_any_time(void)
+{
+    make_keys();
+    for (int requests = 0; requests < 8000; requests += 1999) {
+        tarn_engine *engine = NULL;
+        struct tarn_engine_params params = {
+            .objects = OBJECTS, .device = "host", .background = TARN_BACKGROUND_THREAD};
+        REQUIRE(tarn_engine_create(&params, &engine, NULL) == TARN_OK);
+        for (int i = 0; i < requests; i++)
+            use(tarn_engine_cache(engine), keys[i]);
+        tarn_engine_destroy(&engine);
+        CHECK(engine == NULL);
+    }
+}
+
+CHECK_MAIN(CASE(the_thread_learns_beside_requests), CASE(it_ends_at_any_time))
