@@ -5,11 +5,18 @@
 #include "lookup.h"
 #include "train.h"
 
+#if HAVE_OPENCL
 /* Written by tools/embed.py: text with a NUL behind it. */
 #define EMBEDDED(name) extern const unsigned char tarn_cl_##name##_gpu[], tarn_cl_##name##_cpu[];
 EMBEDDED(lookup)
 EMBEDDED(forward)
 EMBEDDED(train)
+#define OPENCL(name)                                                                               \
+    .opencl_gpu = (const char *)tarn_cl_##name##_gpu,                                              \
+    .opencl_cpu = (const char *)tarn_cl_##name##_cpu
+#else
+#define OPENCL(name) .opencl_gpu = NULL
+#endif
 
 #if HAVE_VULKAN
 #include "kernels/forward.spv.h"
@@ -161,8 +168,7 @@ static void cost_train(const struct tarn_host_launch *launch, struct tarn_kernel
 
 const struct tarn_kernel_source tarn_lookup_source = {
     .name = "lookup",
-    .opencl_gpu = (const char *)tarn_cl_lookup_gpu,
-    .opencl_cpu = (const char *)tarn_cl_lookup_cpu,
+    OPENCL(lookup),
     SPIRV(lookup),
     .gpu_local_size = GPU_LOCAL,
     .cpu_local_size = 1,
@@ -177,8 +183,7 @@ const struct tarn_kernel_source tarn_lookup_source = {
 
 const struct tarn_kernel_source tarn_forward_source = {
     .name = "forward",
-    .opencl_gpu = (const char *)tarn_cl_forward_gpu,
-    .opencl_cpu = (const char *)tarn_cl_forward_cpu,
+    OPENCL(forward),
     SPIRV(forward),
     .gpu_local_size = GPU_LOCAL,
     .cpu_local_size = 1,
@@ -194,8 +199,7 @@ const struct tarn_kernel_source tarn_forward_source = {
 
 const struct tarn_kernel_source tarn_train_source = {
     .name = "train",
-    .opencl_gpu = (const char *)tarn_cl_train_gpu,
-    .opencl_cpu = (const char *)tarn_cl_train_cpu,
+    OPENCL(train),
     SPIRV(train),
     .gpu_local_size = TRAIN_LOCAL,
     .cpu_local_size = 1,

@@ -370,7 +370,7 @@ static void memory_comes_from_the_source_or_not(void)
     source.refuse = true;
     CHECK(tarn_index_create(100, &memory, hash_of, &keys, &index) == TARN_NO_MEMORY);
     CHECK(index == NULL);
-    CHECK(tarn_index_create((size_t)1 << 40, NULL, hash_of, &keys, &index) == TARN_INVALID);
+    CHECK(tarn_index_create(SIZE_MAX / 2, NULL, hash_of, &keys, &index) == TARN_INVALID);
     free(keys.hash);
 }
 
