@@ -147,7 +147,10 @@ struct tarn_device_params {
 /** TARN_NO_DEVICE if the asked device isn't there. */
 TARN_API tarn_status tarn_device_open(const struct tarn_device_params *params, tarn_device **device,
                                       struct tarn_error *error);
-/** Only after all that was made on it is gone: otherwise it logs an error and keeps the device. */
+/**
+ * Only after all that was made on it is gone: otherwise it logs an error and keeps the device. One on
+ * which something hangs is left behind with its memory, and not waited for.
+ */
 TARN_API void tarn_device_close(tarn_device **device);
 TARN_API const struct tarn_device_info *tarn_device_get_info(const tarn_device *device);
 /** True once the device was lost. */

@@ -301,16 +301,16 @@ void tarn_device_close(tarn_device **device)
         return;
     tarn_device *closed = *device;
     *device = NULL;
+    if (atomic_load(&closed->abandoned)) {
+        /* whoever hangs in there may come back one day and look at it: it stays */
+        tarn_log(TARN_LOG_INFO, "gpu: %s is left behind", closed->info.id);
+        return;
+    }
     unsigned children = atomic_load(&closed->children);
     if (children > 0) {
         /* A leak can be found and mended; a freed device under a live queue is a crash. */
         tarn_log(TARN_LOG_ERROR, "gpu: %s is kept: %u of its objects are still alive",
                  closed->info.id, children);
-        return;
-    }
-    if (atomic_load(&closed->abandoned)) {
-        /* whoever hangs in there may come back one day and look at it: it stays */
-        tarn_log(TARN_LOG_INFO, "gpu: %s is left behind", closed->info.id);
         return;
     }
     while (closed->spare_events != NULL) {

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "kernels/canary.h"
 #include "kernels/kernels.h"
 #include "kernels/train.h"
 
@@ -80,9 +81,9 @@ static tarn_status make_on_device(tarn_trainer *t, struct tarn_error *error)
     int32_t defines[TARN_MAX_DEFINES];
     tarn_shape_defines(&t->shape, defines);
     if (status == TARN_OK)
-        status = tarn_kernel_create(
+        status = tarn_canary_create(
             t->device,
-            &(struct tarn_kernel_params){.source = &tarn_train_source, .defines = defines},
+            &(struct tarn_kernel_params){.source = &tarn_train_source, .defines = defines}, NULL,
             &t->kernel, error);
     return status;
 }

@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "base/memory.h"
+#include "kernels/canary.h"
 #include "kernels/kernels.h"
 #include "kernels/layout.h"
 #include "kernels/lookup.h"
@@ -79,8 +80,9 @@ tarn_status tarn_lookup_create(tarn_device *device, tarn_queue *queue, uint32_t 
     l->queue = queue;
     l->batch = batch;
     l->source = (struct tarn_memory_source){l, allocate, release};
-    tarn_status status = tarn_kernel_create(
-        device, &(struct tarn_kernel_params){.source = &tarn_lookup_source}, &l->kernel, error);
+    tarn_status status =
+        tarn_canary_create(device, &(struct tarn_kernel_params){.source = &tarn_lookup_source},
+                           NULL, &l->kernel, error);
     if (status == TARN_OK)
         status = tarn_buffer_create(
             device, &(struct tarn_buffer_params){.size = batch * sizeof(uint64_t)}, &l->hashes);
