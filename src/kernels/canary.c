@@ -151,6 +151,8 @@ static uint64_t fingerprint_of(const struct tarn_kernel_params *params)
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
         if (texts[i] != NULL)
             hash = tarn_mix64(hash + i) ^ tarn_hash(texts[i], strlen(texts[i]));
+    if (source->spirv != NULL)
+        hash = tarn_mix64(hash) ^ tarn_hash(source->spirv, source->spirv_size);
     for (size_t i = 0; source->defines != NULL && source->defines[i] != NULL; i++)
         hash = tarn_mix64(hash + (uint32_t)params->defines[i]);
     return hash;
