@@ -42,9 +42,9 @@ typedef enum tarn_background {
 } tarn_background;
 
 struct tarn_engine_params {
-    uint64_t memory;    /**< limit in bytes (see struct tarn_cache_params); 0: none */
-    uint64_t objects;   /**< limit in objects; 0: none */
-    const char *device; /**< as in struct tarn_device_params; NULL: "auto" */
+    uint64_t memory;       /**< limit in bytes (see struct tarn_cache_params); 0: none */
+    uint64_t objects;      /**< limit in objects; 0: none */
+    const char *device;    /**< as in struct tarn_device_params; NULL: "auto" */
     const char *cache_dir; /**< as in struct tarn_device_params; must live as long as the engine */
     tarn_goal goal;
     tarn_background background;

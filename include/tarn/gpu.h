@@ -94,8 +94,8 @@ struct tarn_device_info {
     tarn_device_type type;
     bool unified_memory; /**< host and device share memory: no copies are made */
     tarn_queue_priority_kind queue_priority;
-    bool stop_flag; /**< a running kernel sees what the host writes: struct tarn_launch's `stop` */
-    uint32_t quirks;      /**< what is known of its driver, a bit each: tarn_device_quirk() */
+    bool stop_flag;  /**< a running kernel sees what the host writes: struct tarn_launch's `stop` */
+    uint32_t quirks; /**< what is known of its driver, a bit each: tarn_device_quirk() */
     uint32_t watchdog_ms; /**< the longest launch that its driver lets live; 0: none is known */
     struct tarn_device_limits limits;
 };
