@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/rng.h"
+#include "kernels/canary.h"
 #include "kernels/kernels.h"
 #include "kernels/layout.h"
 #include "kernels/train.h"
@@ -161,8 +162,8 @@ static int run_shape(struct tarn_bench *bench, const struct tarn_shape *shape, u
     int32_t defines[TARN_SHAPE_DEFINES];
     int code = TARN_EXIT_OK;
     tarn_shape_defines(shape, defines);
-    if (tarn_kernel_create(bench->device, &(struct tarn_kernel_params){&tarn_train_source, defines},
-                           &kernel, &bench->error) != TARN_OK)
+    if (tarn_canary_create(bench->device, &(struct tarn_kernel_params){&tarn_train_source, defines},
+                           NULL, &kernel, &bench->error) != TARN_OK)
         code = tarn_cli_fail(bench->cli, &bench->error);
     for (size_t s = 0; s < sizeof steps / sizeof steps[0] && code == TARN_EXIT_OK; s++) {
         tarn_rng_seed(&rng, bench->cli->seed);

@@ -182,7 +182,14 @@ static int print_json(const struct tarn_cli *cli, const struct tarn_device_info 
         cJSON_AddNullToObject(row, "lookup_crossover");
         cJSON_AddBoolToObject(row, "selected", strcmp(selected->id, info->id) == 0);
         cJSON_AddStringToObject(row, "why", reason(cli, selected, info));
-        cJSON_AddArrayToObject(row, "quarantined");
+        add_limit(limits, "watchdog_ms", info->watchdog_ms);
+        cJSON *quarantined = cJSON_AddArrayToObject(row, "quarantined");
+        char text[300];
+        for (size_t k = 0; tarn_device_quarantined(info, cli->cache_dir, k, text, sizeof text); k++)
+            cJSON_AddItemToArray(quarantined, cJSON_CreateString(text));
+        cJSON *quirks = cJSON_AddArrayToObject(row, "quirks");
+        for (size_t k = 0; tarn_device_quirk(info, k) != NULL; k++)
+            cJSON_AddItemToArray(quirks, cJSON_CreateString(tarn_device_quirk(info, k)));
         cJSON_AddItemToArray(list, row);
     }
     cJSON *board = cJSON_AddObjectToObject(json, "board");
@@ -217,6 +224,14 @@ static int print_table(const struct tarn_cli *cli, const struct tarn_device_info
     }
     tarn_table_print(table, cli, stdout);
     tarn_table_destroy(&table);
+    for (size_t i = 0; i < count; i++) {
+        char text[300];
+        for (size_t k = 0; tarn_device_quarantined(&infos[i], cli->cache_dir, k, text, sizeof text);
+             k++)
+            printf("%s: quarantined: %s\n", infos[i].id, text);
+        for (size_t k = 0; tarn_device_quirk(&infos[i], k) != NULL; k++)
+            printf("%s: quirk: %s\n", infos[i].id, tarn_device_quirk(&infos[i], k));
+    }
     return TARN_EXIT_OK;
 }
 
@@ -229,8 +244,9 @@ static int tarn_cmd_devices(struct tarn_cli *cli, int argc, char **argv)
     (void)argv;
     if (argc != 0)
         return tarn_cli_usage(cli, "it takes no arguments");
-    tarn_status status =
-        tarn_device_open(&(struct tarn_device_params){.id = cli->device}, &device, &error);
+    tarn_status status = tarn_device_open(
+        &(struct tarn_device_params){.id = cli->device, .cache_dir = cli->cache_dir}, &device,
+        &error);
     if (status != TARN_OK)
         return tarn_cli_fail(cli, &error);
     selected = *tarn_device_get_info(device);

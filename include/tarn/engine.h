@@ -42,9 +42,10 @@ typedef enum tarn_background {
 } tarn_background;
 
 struct tarn_engine_params {
-    uint64_t memory;    /**< limit in bytes (see struct tarn_cache_params); 0: none */
-    uint64_t objects;   /**< limit in objects; 0: none */
-    const char *device; /**< as in struct tarn_device_params; NULL: "auto" */
+    uint64_t memory;       /**< limit in bytes (see struct tarn_cache_params); 0: none */
+    uint64_t objects;      /**< limit in objects; 0: none */
+    const char *device;    /**< as in struct tarn_device_params; NULL: "auto" */
+    const char *cache_dir; /**< as in struct tarn_device_params; must live as long as the engine */
     tarn_goal goal;
     tarn_background background;
     const tarn_model *model; /**< to start from, copied; NULL: the built-in one */
@@ -95,6 +96,9 @@ struct tarn_engine_stats {
     uint64_t model_bytes;      /**< the model as a file */
     uint64_t memory;           /**< bytes held beside the cache's own */
     struct tarn_kernel_stats lookup, score, train;
+    bool on_device;          /**< a device other than the host is in use at this moment */
+    uint64_t device_losses;  /**< times that it failed, and the host took over */
+    uint64_t device_returns; /**< times that it came back afterwards */
     const char *expert[TARN_ENGINE_EXPERTS]; /**< names of the scorers, NULL where there is none */
     float weight[TARN_ENGINE_EXPERTS];       /**< their say in evictions, sum 1 */
 };
