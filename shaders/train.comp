@@ -38,23 +38,27 @@ void all_wait()
 }
 
 /*
- * Sums of TERM(0) to TERM(count - 1), in order, eight a turn: fewer turns to wait for, and llvmpipe
- * counts them.
+ * Sums of TERM(0) to TERM(count - 1), in order, sixteen a turn: fewer turns to wait for, and
+ * llvmpipe counts them.
  */
+#define ADD(sum, at, size, TERM)                                                                   \
+    {                                                                                              \
+        [[unroll]] for (uint k_ = 0u; k_ < size; k_++)                                             \
+            sum += TERM(at + k_);                                                                  \
+        at += size;                                                                                \
+    }
 #define ADD_UP(sum, count, TERM)                                                                   \
     {                                                                                              \
         uint at_ = 0u;                                                                             \
-        [[dont_unroll]] for (; at_ + 8u <= count; at_ += 8u) {                                     \
-            sum += TERM(at_);                                                                      \
-            sum += TERM(at_ + 1u);                                                                 \
-            sum += TERM(at_ + 2u);                                                                 \
-            sum += TERM(at_ + 3u);                                                                 \
-            sum += TERM(at_ + 4u);                                                                 \
-            sum += TERM(at_ + 5u);                                                                 \
-            sum += TERM(at_ + 6u);                                                                 \
-            sum += TERM(at_ + 7u);                                                                 \
-        }                                                                                          \
-        [[dont_unroll]] for (; at_ < count; at_++)                                                 \
+        [[dont_unroll]] while (at_ + 16u <= count)                                                 \
+            ADD(sum, at_, 16u, TERM)                                                               \
+        if ((count & 8u) != 0u)                                                                    \
+            ADD(sum, at_, 8u, TERM)                                                                \
+        if ((count & 4u) != 0u)                                                                    \
+            ADD(sum, at_, 4u, TERM)                                                                \
+        if ((count & 2u) != 0u)                                                                    \
+            ADD(sum, at_, 2u, TERM)                                                                \
+        if ((count & 1u) != 0u)                                                                    \
             sum += TERM(at_);                                                                      \
     }
 
@@ -142,7 +146,7 @@ bool layer_gradient(uint inputs, uint neurons, uint from, bool tiled, uint d, ui
  */
 uint turns(uint sums_of, uint count)
 {
-    return (count + ITEMS - 1u) / ITEMS * (2u + sums_of / 8u + sums_of % 8u);
+    return (count + ITEMS - 1u) / ITEMS * (2u + sums_of / 16u) + 1u;
 }
 
 bool too_many_turns()

@@ -11,8 +11,9 @@
 int tarn_bench_open(struct tarn_bench *bench, struct tarn_cli *cli)
 {
     *bench = (struct tarn_bench){.cli = cli};
-    if (tarn_device_open(&(struct tarn_device_params){.id = cli->device}, &bench->device,
-                         &bench->error) != TARN_OK)
+    if (tarn_device_open(
+            &(struct tarn_device_params){.id = cli->device, .cache_dir = cli->cache_dir},
+            &bench->device, &bench->error) != TARN_OK)
         return tarn_cli_fail(cli, &bench->error);
     tarn_status status = tarn_queue_create(
         bench->device, &(struct tarn_queue_params){.priority = TARN_PRIORITY_HIGH}, &bench->queue);

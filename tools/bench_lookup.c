@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/hash.h"
 #include "base/rng.h"
+#include "kernels/canary.h"
 #include "kernels/kernels.h"
 #include "kernels/layout.h"
 #include "kernels/lookup.h"
@@ -221,9 +222,9 @@ static int run(struct tarn_cli *cli, int argc, char **argv)
     cJSON *rows = cJSON_CreateArray();
     tarn_table *table = tarn_table_create(heads, 8);
     tarn_rng_seed(&rng, cli->seed);
-    if (tarn_kernel_create(bench.device,
-                           &(struct tarn_kernel_params){.source = &tarn_lookup_source}, &kernel,
-                           &bench.error) != TARN_OK) {
+    if (tarn_canary_create(bench.device,
+                           &(struct tarn_kernel_params){.source = &tarn_lookup_source}, NULL,
+                           &kernel, &bench.error) != TARN_OK) {
         code = tarn_cli_fail(cli, &bench.error);
         goto done;
     }

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "base/rng.h"
+#include "kernels/canary.h"
 #include "kernels/kernels.h"
 #include "kernels/layout.h"
 
@@ -136,9 +137,9 @@ static int run(struct tarn_cli *cli, int argc, char **argv)
     int32_t defines[TARN_SHAPE_DEFINES];
     tarn_shape_defines(&shape, defines);
     tarn_rng_seed(&rng, cli->seed);
-    if (tarn_kernel_create(bench.device,
-                           &(struct tarn_kernel_params){&tarn_forward_source, defines}, &kernel,
-                           &bench.error) != TARN_OK) {
+    if (tarn_canary_create(bench.device,
+                           &(struct tarn_kernel_params){&tarn_forward_source, defines}, NULL,
+                           &kernel, &bench.error) != TARN_OK) {
         code = tarn_cli_fail(cli, &bench.error);
         goto done;
     }

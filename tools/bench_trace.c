@@ -94,7 +94,7 @@ static tarn_status measure(const char *folder, struct tarn_gen_params *params, i
         snprintf(path, sizeof path, "%s/bench.%s", folder, endings[i]);
         status = generate(params, path, &seconds, error);
         if (status == TARN_OK)
-            status = tarn_file_read(path, (size_t)1 << 32, &bytes[i], &sizes[i], error);
+            status = tarn_file_read(path, SIZE_MAX, &bytes[i], &sizes[i], error);
         rows[i].bytes_per_request = (double)sizes[i] / (double)params->requests;
         keep_fastest(&rows[formats], seconds);
     }

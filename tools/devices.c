@@ -49,8 +49,8 @@ static void calibrate(const struct tarn_cli *cli, const struct tarn_device_info 
         wanted |= TARN_CALIBRATED_ENGINE;
     if (again)
         memset(calibration, 0, sizeof *calibration);
-    tarn_status status =
-        tarn_device_open(&(struct tarn_device_params){.id = info->id}, &device, &error);
+    tarn_status status = tarn_device_open(
+        &(struct tarn_device_params){.id = info->id, .cache_dir = cli->cache_dir}, &device, &error);
     if (status == TARN_OK)
         status = tarn_calibrate(device,
                                 &(struct tarn_calibrate_params){
@@ -259,7 +259,14 @@ static int print_json(const struct tarn_cli *cli, const struct tarn_device_info 
         add_calibration(row, &calibrations[i]);
         cJSON_AddBoolToObject(row, "selected", strcmp(selected->id, info->id) == 0);
         cJSON_AddStringToObject(row, "why", reason(cli, selected, info, &calibrations[i], why));
-        cJSON_AddArrayToObject(row, "quarantined");
+        add_limit(limits, "watchdog_ms", info->watchdog_ms);
+        cJSON *quarantined = cJSON_AddArrayToObject(row, "quarantined");
+        char text[300];
+        for (size_t k = 0; tarn_device_quarantined(info, cli->cache_dir, k, text, sizeof text); k++)
+            cJSON_AddItemToArray(quarantined, cJSON_CreateString(text));
+        cJSON *quirks = cJSON_AddArrayToObject(row, "quirks");
+        for (size_t k = 0; tarn_device_quirk(info, k) != NULL; k++)
+            cJSON_AddItemToArray(quirks, cJSON_CreateString(tarn_device_quirk(info, k)));
         cJSON_AddItemToArray(list, row);
     }
     cJSON *board = cJSON_AddObjectToObject(json, "board");
@@ -312,6 +319,12 @@ static int print_table(const struct tarn_cli *cli, const struct tarn_device_info
     tarn_table_print(table, cli, stdout);
     tarn_table_destroy(&table);
     for (size_t i = 0; i < count; i++) {
+        char text[300];
+        for (size_t k = 0; tarn_device_quarantined(&infos[i], cli->cache_dir, k, text, sizeof text);
+             k++)
+            printf("%s: quarantined: %s\n", infos[i].id, text);
+        for (size_t k = 0; tarn_device_quirk(&infos[i], k) != NULL; k++)
+            printf("%s: quirk: %s\n", infos[i].id, tarn_device_quirk(&infos[i], k));
         const struct tarn_calibration *c = &calibrations[i];
         if (!(c->parts & TARN_CALIBRATED_WIDE) || infos[i].type == TARN_DEVICE_HOST)
             continue;
@@ -336,7 +349,7 @@ static int tarn_cmd_devices(struct tarn_cli *cli, int argc, char **argv)
     (void)argv;
     if (argc != 0)
         return tarn_cli_usage(cli, "it takes no arguments");
-    const struct tarn_device_params wanted = {.id = cli->device};
+    const struct tarn_device_params wanted = {.id = cli->device, .cache_dir = cli->cache_dir};
     tarn_status status = tarn_device_open(&wanted, &device, &error);
     if (status != TARN_OK)
         return tarn_cli_fail(cli, &error);
@@ -352,7 +365,7 @@ static int tarn_cmd_devices(struct tarn_cli *cli, int argc, char **argv)
     for (size_t i = 0; i < count; i++)
         calibrate(cli, &infos[i], &selected, &calibrations[i]);
     /* what was measured just now may change the choice */
-    status = tarn_calibration_open(&wanted, cli->cache_dir, &device, &error);
+    status = tarn_calibration_open(&wanted, &device, &error);
     if (status == TARN_OK)
         selected = *tarn_device_get_info(device);
     tarn_device_close(&device);

@@ -157,6 +157,7 @@ static int make_plan(const struct tarn_cli *cli, int argc, char **argv, struct p
     plan->replay.run.seed = cli->seed;
     plan->replay.learning.engine = (struct tarn_engine_params){
         .device = cli->device,
+        .cache_dir = cli->cache_dir,
         .goal = goal == 1 ? TARN_GOAL_BYTES : TARN_GOAL_REQUESTS,
     };
     code = plan_sizes(cli, plan);

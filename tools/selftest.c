@@ -17,7 +17,8 @@ static int run_device(struct tarn_cli *cli, const char *id, struct tarn_selftest
     struct tarn_selftest result = {0};
     struct tarn_error error = {0};
     tarn_device *device = NULL;
-    tarn_status status = tarn_device_open(&(struct tarn_device_params){.id = id}, &device, &error);
+    tarn_status status = tarn_device_open(
+        &(struct tarn_device_params){.id = id, .cache_dir = cli->cache_dir}, &device, &error);
     if (status == TARN_NO_DEVICE || status == TARN_NO_MEMORY)
         return tarn_cli_fail(cli, &error);
     const char *name = device != NULL ? tarn_device_get_info(device)->id : id;

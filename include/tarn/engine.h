@@ -53,8 +53,8 @@ struct tarn_engine_params {
      * CPU-type device (PoCL, lavapipe) that has won its place by measurement.
      */
     const char *device;
-    /** Where calibrations are kept, as long as the engine lives; NULL: XDG_CACHE_HOME/tarn, else
-     * HOME/.cache/tarn. */
+    /** As in struct tarn_device_params, and calibrations are kept there too; must live as long as the
+     * engine. */
     const char *cache_dir;
     tarn_goal goal;
     tarn_background background;
@@ -92,7 +92,7 @@ TARN_API tarn_status tarn_engine_lookup(tarn_engine *engine, const void *const *
 /**
  * From which size on the device is used, as it was measured of it (by an earlier start, by `tarn
  * devices --calibrate`, or in the background since this start: until then fixed sizes hold). The host
- * takes what is smaller.
+ * takes what is smaller, and all of what a lost device or a quarantined kernel would do.
  */
 struct tarn_engine_crossovers {
     bool measured;
@@ -120,6 +120,9 @@ struct tarn_engine_stats {
     uint64_t model_bytes;      /**< the model as a file */
     uint64_t memory;           /**< bytes held beside the cache's own */
     struct tarn_kernel_stats lookup, score, train;
+    bool on_device;          /**< a device other than the host is in use at this moment */
+    uint64_t device_losses;  /**< times that it failed, and the host took over */
+    uint64_t device_returns; /**< times that it came back afterwards */
     const char *expert[TARN_ENGINE_EXPERTS]; /**< names of the scorers, NULL where there is none */
     float weight[TARN_ENGINE_EXPERTS];       /**< their say in evictions, sum 1 */
 };

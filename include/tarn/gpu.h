@@ -94,7 +94,9 @@ struct tarn_device_info {
     tarn_device_type type;
     bool unified_memory; /**< host and device share memory: no copies are made */
     tarn_queue_priority_kind queue_priority;
-    bool stop_flag; /**< a running kernel sees what the host writes: struct tarn_launch's `stop` */
+    bool stop_flag;  /**< a running kernel sees what the host writes: struct tarn_launch's `stop` */
+    uint32_t quirks; /**< what is known of its driver, a bit each: tarn_device_quirk() */
+    uint32_t watchdog_ms; /**< the longest launch that its driver lets live; 0: none is known */
     struct tarn_device_limits limits;
 };
 
@@ -106,6 +108,20 @@ struct tarn_device_info {
  */
 TARN_API tarn_status tarn_devices_list(struct tarn_device_info **infos, size_t *count);
 TARN_API void tarn_devices_free(struct tarn_device_info **infos);
+
+/**
+ * The n-th thing that is avoided on this device because its driver is known for it, with the place
+ * where that was reported; NULL behind the last. A static string.
+ */
+TARN_API const char *tarn_device_quirk(const struct tarn_device_info *info, size_t n);
+
+/**
+ * The n-th kernel that is left to the host on this device, and why: "train: its answers differ from
+ * the host's: ...", from TARN_QUARANTINE and from what earlier starts found (`cache_dir` as in struct
+ * tarn_device_params). False behind the last.
+ */
+TARN_API bool tarn_device_quarantined(const struct tarn_device_info *info, const char *cache_dir,
+                                      size_t n, char text[], size_t size);
 
 struct tarn_device_params {
     /**
@@ -121,12 +137,20 @@ struct tarn_device_params {
      * default. Read only during the call.
      */
     const struct tarn_device_limits *limits;
+    /**
+     * Where compiled programs and what was found out about kernels are kept between runs. NULL:
+     * XDG_CACHE_HOME/tarn, else HOME/.cache/tarn. A pure optimisation: any failure there is none.
+     */
+    const char *cache_dir;
 };
 
 /** TARN_NO_DEVICE if the asked device isn't there. */
 TARN_API tarn_status tarn_device_open(const struct tarn_device_params *params, tarn_device **device,
                                       struct tarn_error *error);
-/** Only after all that was made on it is gone: otherwise it logs an error and keeps the device. */
+/**
+ * Only after all that was made on it is gone: otherwise it logs an error and keeps the device. One on
+ * which something hangs is left behind with its memory, and not waited for.
+ */
 TARN_API void tarn_device_close(tarn_device **device);
 TARN_API const struct tarn_device_info *tarn_device_get_info(const tarn_device *device);
 /** True once the device was lost. */

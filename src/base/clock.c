@@ -3,6 +3,8 @@
 
 #include <time.h>
 
+_Static_assert(sizeof(time_t) >= 8, "time that ends in 2038: _TIME_BITS=64 is missing");
+
 static uint64_t read_clock(clockid_t id)
 {
     struct timespec t;

@@ -411,6 +411,35 @@ bool tarn_index_remove(tarn_index *index, uint64_t hash, uint32_t slot)
     return true;
 }
 
+tarn_status tarn_index_migrate(tarn_index *index, const struct tarn_memory_source *source)
+{
+    struct tarn_memory_source to =
+        source ? *source
+               : (struct tarn_memory_source){.allocate = host_allocate, .release = host_release};
+    struct tarn_bucket *buckets = to.allocate(to.context, table_size(index->mask)), *old = NULL;
+    if (!buckets)
+        return TARN_NO_MEMORY;
+    if (index->old) {
+        old = to.allocate(to.context, table_size(index->old_mask));
+        if (!old) {
+            to.release(to.context, buckets, table_size(index->mask));
+            return TARN_NO_MEMORY;
+        }
+        memcpy(old, index->old, table_size(index->old_mask));
+        index->source.release(index->source.context, index->old, table_size(index->old_mask));
+        index->old = old;
+    }
+    memcpy(buckets, index->buckets, table_size(index->mask));
+    index->source.release(index->source.context, index->buckets, table_size(index->mask));
+    index->buckets = buckets;
+    index->source = to;
+    index->own_memory = !source;
+    index->version++;
+    if (index->dirty)
+        memset(index->dirty, 0xff, dirty_words(index->mask) * sizeof *index->dirty);
+    return TARN_OK;
+}
+
 size_t tarn_index_count(const tarn_index *index)
 {
     return index->count;

@@ -79,6 +79,13 @@ tarn_status tarn_index_insert(tarn_index *index, uint64_t hash, uint32_t slot);
 /** Removes the entry (hash, slot); false if there is none. */
 bool tarn_index_remove(tarn_index *index, uint64_t hash, uint32_t slot);
 
+/**
+ * Moves the buckets into memory of another source (NULL: the host's), as when a device goes or comes;
+ * afterwards all of it counts as changed (tarn_index_flush()). Copies the table in one go: about 1 ms
+ * for 10 MB. TARN_NO_MEMORY leaves everything where it was.
+ */
+tarn_status tarn_index_migrate(tarn_index *index, const struct tarn_memory_source *source);
+
 size_t tarn_index_count(const tarn_index *index);
 size_t tarn_index_memory(const tarn_index *index);
 

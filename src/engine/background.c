@@ -9,6 +9,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 
 #define LEAST_INTERVAL 125                      /* requests between gradient steps, or */
@@ -24,29 +25,17 @@ tarn_status tarn_background_init(struct tarn_engine *e, struct tarn_error *error
     struct tarn_trainer_params trainer = {
         .shape = &e->model->shape,
         .weights = e->model->weights,
-        .device = e->trains_on_device ? e->device : NULL,
-        .queue = e->train_queue,
         .batch = TARN_TRAIN_BATCH,
         .steps = TARN_TRAIN_STEPS,
         .rate = LEARNING_RATE,
     };
-    tarn_status status = tarn_trainer_create(&trainer, &e->trainer, error);
-    if (status != TARN_OK || !e->on_device)
-        return status;
-    status = tarn_score_create(e->device, e->score_queue, &e->model->shape, TARN_ROUND_MAX,
-                               e->calibration.score.local_size, &e->score, error);
-    if (status == TARN_OK)
-        status = tarn_round_init(&e->round, TARN_ROUND_MAX, tarn_score_tiles(e->score));
-    e->weights_are_new = true;
-    return status;
+    return tarn_trainer_create(&trainer, &e->trainer, error);
 }
 
+/* The watch closes the device; until then no round begins. */
 static void leave_device(struct tarn_engine *e, tarn_status reason)
 {
-    tarn_log(TARN_LOG_WARNING, "engine: scores leave the device (%s): the host computes them",
-             tarn_status_message(reason));
-    tarn_round_free(&e->round);
-    tarn_score_destroy(&e->score);
+    e->score_failure = reason;
     e->round_in_flight = false;
 }
 
@@ -92,6 +81,7 @@ static void start_round(struct tarn_engine *e)
     tarn_status status = tarn_score_submit(e->score, e->round.count);
     if (status == TARN_OK) {
         e->round_in_flight = true;
+        e->round_since = tarn_clock_ns();
         return;
     }
     /* a stopped queue or a failed device: what was drawn is scored here */
@@ -170,6 +160,7 @@ static void start_training(struct tarn_engine *e)
         return;
     tarn_status status = tarn_trainer_submit(e->trainer, TARN_TRAIN_STEPS);
     if (status == TARN_OK) {
+        e->train_since = tarn_clock_ns();
         e->steps_due -= TARN_TRAIN_STEPS;
     } else if (status != TARN_BUSY) {
         tarn_log(TARN_LOG_ERROR, "engine: training stops: %s", tarn_status_message(status));
@@ -180,14 +171,15 @@ static void start_training(struct tarn_engine *e)
 static void look(struct tarn_engine *e, uint64_t timeout_us)
 {
     pthread_mutex_lock(&e->background_lock);
+    tarn_engine_watch_device(e);
     if (e->round_in_flight)
         finish_round(e, timeout_us);
-    if (e->score != NULL && !e->round_in_flight)
+    if (e->score != NULL && !e->round_in_flight && e->score_failure == TARN_OK)
         start_round(e);
     if (!e->params.no_learn) {
         reap_training(e, 0);
         start_training(e);
-        if (!e->trains_on_device)
+        if (!tarn_trainer_is_on_device(e->trainer))
             reap_training(e, 0); /* on the host it is done already */
     }
     pthread_mutex_unlock(&e->background_lock);
@@ -248,7 +240,6 @@ void tarn_background_free(struct tarn_engine *e)
         pthread_join(e->thread, NULL);
         e->thread_runs = false;
     }
+    tarn_engine_leave_device(e);
     tarn_trainer_destroy(&e->trainer);
-    tarn_round_free(&e->round);
-    tarn_score_destroy(&e->score);
 }

@@ -60,41 +60,11 @@ static tarn_status make_policy(void *context, struct tarn_table *table,
     return tarn_learned_create(&params, table, capacity, policy, &e->learned);
 }
 
-static tarn_status open_device(struct tarn_engine *e, struct tarn_error *error)
-{
-    const struct tarn_device_params device = {.id = e->params.device};
-    tarn_status status =
-        e->params.background == TARN_BACKGROUND_THREAD
-            ? tarn_calibration_open(&device, e->params.cache_dir, &e->device, error)
-            : tarn_device_open(&device, &e->device, error);
-    if (status != TARN_OK)
-        return status;
-    e->on_device = tarn_device_get_info(e->device)->type != TARN_DEVICE_HOST;
-    tarn_measure_init(e);
-    if (!e->on_device)
-        return TARN_OK;
-    e->hashes = tarn_alloc(TARN_LOOKUP_BATCH * sizeof *e->hashes);
-    if (e->hashes == NULL)
-        return TARN_NO_MEMORY;
-    const struct tarn_queue_params high = {.priority = TARN_PRIORITY_HIGH},
-                                   low = {.priority = TARN_PRIORITY_LOW};
-    status = tarn_queue_create(e->device, &high, &e->lookup_queue);
-    if (status == TARN_OK)
-        status = tarn_queue_create(e->device, &high, &e->score_queue);
-    if (status == TARN_OK)
-        status = tarn_queue_create(e->device, &low, &e->train_queue);
-    if (status == TARN_OK)
-        status = tarn_lookup_create(e->device, e->lookup_queue, TARN_LOOKUP_BATCH,
-                                    e->calibration.lookup.local_size, &e->lookup, error);
-    if (status == TARN_OK)
-        tarn_measure_apply(e);
-    return status;
-}
-
 static tarn_status init_locks(struct tarn_engine *e)
 {
     pthread_condattr_t attributes;
     if (pthread_mutex_init(&e->background_lock, NULL) != 0 ||
+        pthread_mutex_init(&e->lookup_lock, NULL) != 0 ||
         pthread_mutex_init(&e->wake_lock, NULL) != 0 || pthread_condattr_init(&attributes) != 0)
         return TARN_NO_MEMORY;
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
@@ -133,7 +103,7 @@ tarn_status tarn_engine_create(const struct tarn_engine_params *params, tarn_eng
         e->ring.sink_context = e;
     }
     if (status == TARN_OK)
-        status = open_device(e, error);
+        status = tarn_engine_open_device(e, error);
     if (status == TARN_OK)
         status = tarn_cache_create_with(
             &(struct tarn_cache_params){
@@ -144,17 +114,16 @@ tarn_status tarn_engine_create(const struct tarn_engine_params *params, tarn_eng
             &(struct tarn_cache_hooks){
                 .factory = make_policy,
                 .factory_context = e,
-                .index_memory = e->on_device ? tarn_lookup_memory(e->lookup) : NULL,
             },
             &e->cache);
-    if (status == TARN_OK && e->on_device)
-        status = tarn_lookup_attach(e->lookup, e->cache);
     if (status == TARN_OK)
         status = tarn_background_init(e, error);
+    if (status == TARN_OK)
+        status = tarn_engine_enter_device(e, error);
+    if (status == TARN_OK)
+        status = tarn_measure_start(e);
     if (status == TARN_OK && params->background == TARN_BACKGROUND_THREAD)
         status = tarn_background_start(e);
-    if (status == TARN_OK && params->background == TARN_BACKGROUND_THREAD)
-        status = tarn_measure_start(e);
     if (status != TARN_OK) {
         if (error != NULL && error->message[0] == '\0')
             tarn_fail(error, status, "engine: %s", tarn_status_message(status));
@@ -173,15 +142,13 @@ void tarn_engine_destroy(tarn_engine **engine)
     tarn_measure_stop(e);
     tarn_background_free(e);
     tarn_cache_destroy(&e->cache);
-    tarn_lookup_destroy(&e->lookup);
+    /* where there was no memory for the index on the host it stayed until now */
+    tarn_engine_leave_device(e);
     tarn_free(e->hashes);
-    tarn_queue_destroy(&e->lookup_queue);
-    tarn_queue_destroy(&e->score_queue);
-    tarn_queue_destroy(&e->train_queue);
-    tarn_device_close(&e->device);
     tarn_ring_free(&e->ring);
     tarn_model_destroy(&e->model);
     pthread_mutex_destroy(&e->background_lock);
+    pthread_mutex_destroy(&e->lookup_lock);
     pthread_mutex_destroy(&e->wake_lock);
     pthread_cond_destroy(&e->wake);
     tarn_free(e);
@@ -195,29 +162,36 @@ tarn_cache *tarn_engine_cache(tarn_engine *e)
 
 const struct tarn_device_info *tarn_engine_device(const tarn_engine *e)
 {
-    return tarn_device_get_info(e->device);
+    return &e->info;
 }
 
 tarn_status tarn_engine_lookup(tarn_engine *e, const void *const *keys, const size_t *key_sizes,
                                size_t count, uint32_t *slots)
 {
-    for (size_t done = 0; done < count && e->lookup != NULL;) {
+    for (size_t done = 0; done < count;) {
         size_t n = count - done < TARN_LOOKUP_BATCH ? count - done : TARN_LOOKUP_BATCH;
-        for (size_t i = 0; i < n; i++)
-            e->hashes[i] = tarn_cache_hash(keys[done + i], key_sizes[done + i]);
-        tarn_lookup_run(e->lookup, e->hashes, n, slots + done);
+        pthread_mutex_lock(&e->lookup_lock);
+        if (e->lookup != NULL) {
+            for (size_t i = 0; i < n; i++)
+                e->hashes[i] = tarn_cache_hash(keys[done + i], key_sizes[done + i]);
+            tarn_lookup_run(e->lookup, e->hashes, n, slots + done);
+        } else {
+            for (size_t i = 0; i < n; i++)
+                slots[done + i] = TARN_SLOT_UNKNOWN;
+        }
+        pthread_mutex_unlock(&e->lookup_lock);
         done += n;
     }
-    for (size_t i = 0; i < count && e->lookup == NULL; i++)
-        slots[i] = TARN_SLOT_UNKNOWN;
     return TARN_OK;
 }
 
 void tarn_engine_set_training(tarn_engine *e, bool on)
 {
     atomic_store(&e->training, on);
+    pthread_mutex_lock(&e->background_lock);
     if (e->train_queue != NULL)
         tarn_queue_stop(e->train_queue, !on);
+    pthread_mutex_unlock(&e->background_lock);
 }
 
 void tarn_engine_drain_samples(tarn_engine *e)
@@ -225,6 +199,13 @@ void tarn_engine_drain_samples(tarn_engine *e)
     tarn_cache_lock(e->cache);
     tarn_ring_drain(&e->ring, tarn_cache_now(e->cache));
     tarn_cache_unlock(e->cache);
+}
+
+static void add_stats(struct tarn_kernel_stats *sum, const struct tarn_kernel_stats *more)
+{
+    sum->launches += more->launches;
+    sum->elements += more->elements;
+    sum->device_ns += more->device_ns;
 }
 
 static const char *expert_name(tarn_expert expert)
@@ -262,6 +243,7 @@ void tarn_engine_get_stats(tarn_engine *e, struct tarn_engine_stats *stats)
     }
     if (e->lookup != NULL)
         tarn_lookup_get_stats(e->lookup, &stats->lookup);
+    add_stats(&stats->lookup, &e->past_lookup);
     tarn_cache_unlock(e->cache);
     stats->rounds_on_device = e->rounds_on_device;
     stats->train_steps = tarn_trainer_steps(e->trainer);
@@ -270,6 +252,10 @@ void tarn_engine_get_stats(tarn_engine *e, struct tarn_engine_stats *stats)
     stats->train.elements = stats->train_steps * TARN_TRAIN_BATCH;
     if (e->score != NULL)
         tarn_score_get_stats(e->score, &stats->score);
+    add_stats(&stats->score, &e->past_score);
+    stats->on_device = e->device != NULL && e->on_device;
+    stats->device_losses = e->losses;
+    stats->device_returns = e->returns;
     pthread_mutex_unlock(&e->background_lock);
 }
 

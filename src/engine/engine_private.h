@@ -19,11 +19,24 @@
 
 struct tarn_engine {
     struct tarn_engine_params params;
-    tarn_device *device;
-    bool on_device; /**< it isn't the host: scores and lookups are worth offloading */
+    struct tarn_device_info info; /**< of the device that was chosen, there or not */
+    bool on_device;               /**< it isn't the host: scores and lookups are worth offloading */
+
+    pthread_mutex_t lookup_lock; /**< held while keys are looked up, and while the device changes */
+    tarn_lookup *lookup;         /**< NULL while the host does it */
+    uint64_t *hashes;            /**< of the batch that is looked up */
+
+    /* the device, guarded by `background_lock` */
+    tarn_device *device; /**< NULL while it is gone */
     tarn_queue *lookup_queue, *score_queue, *train_queue;
-    tarn_lookup *lookup;
-    uint64_t *hashes; /**< of the batch that is looked up */
+    tarn_status score_failure; /**< since the last look */
+    bool trains_on_device, leaving;
+    uint32_t tries;                    /**< to open it again, since it went */
+    uint64_t retry_at, entered_at;     /**< ns, or requests with TARN_BACKGROUND_STEPS */
+    uint64_t round_since, train_since; /**< ns: when what is in flight began */
+    uint64_t losses, returns;
+    struct tarn_kernel_stats past_lookup, past_score; /**< of devices that are gone */
+
     tarn_score *score;
     tarn_trainer *trainer;
     tarn_cache *cache;
@@ -45,10 +58,8 @@ struct tarn_engine {
     uint32_t calls;
 
     /* what was measured of the device */
-    struct tarn_calibration
-        calibration; /**< written before the engine is shared, or by `measure` */
-    bool asked_for;  /**< the device, by its name */
-    bool trains_on_device;
+    struct tarn_calibration calibration; /**< under `lookup_lock` */
+    bool asked_for;                      /**< the device, by its name */
     atomic_bool measured, stop_measuring;
     atomic_uint lookup_least, score_least;
     pthread_t measure;
@@ -62,14 +73,31 @@ struct tarn_engine {
     atomic_bool training;
 };
 
-/** Reads what was measured of the device at an earlier start; after the device was opened. */
+/** Reads what was measured of the device at an earlier start; once `info` is known. */
 void tarn_measure_init(struct tarn_engine *engine);
-/** What is known becomes what the engine does. */
+/** What is known becomes what the engine does. Under the lookups' lock once the engine is shared. */
 void tarn_measure_apply(struct tarn_engine *engine);
-/** Measures what is missing, in a thread of its own. */
+/** False if training was measured to be quicker on the host. Under that lock too. */
+bool tarn_measure_training_pays(const struct tarn_engine *engine);
+/**
+ * Measures what is missing, in a thread and on a device of its own: the engine's may be lost and come
+ * back meanwhile. After the device was entered, before the background starts.
+ */
 tarn_status tarn_measure_start(struct tarn_engine *engine);
 /** Ends that thread. */
 void tarn_measure_stop(struct tarn_engine *engine);
+
+/** Opens the device of params.device (or one that won its place), and only that. */
+tarn_status tarn_engine_open_device(struct tarn_engine *engine, struct tarn_error *error);
+/**
+ * Puts lookups, scores and training there; after the cache and the background. A kernel that is
+ * quarantined stays on the host; a device that fails is no error: the host does it all until later.
+ */
+tarn_status tarn_engine_enter_device(struct tarn_engine *engine, struct tarn_error *error);
+/** Closes a device that failed and opens it again when its time has come. Under the background's lock. */
+void tarn_engine_watch_device(struct tarn_engine *engine);
+/** Moves everything to the host and closes the device; nothing that hangs is waited for. */
+void tarn_engine_leave_device(struct tarn_engine *engine);
 
 /** Makes what the background needs; after the cache. */
 tarn_status tarn_background_init(struct tarn_engine *engine, struct tarn_error *error);

@@ -17,7 +17,7 @@ static bool wanted(const struct tarn_engine *e)
 {
     /* a replay gives the same results whatever was measured once */
     return e->on_device && e->params.background == TARN_BACKGROUND_THREAD &&
-           tarn_device_get_info(e->device)->type != TARN_DEVICE_VIRTUAL &&
+           e->info.type != TARN_DEVICE_VIRTUAL &&
            strcmp(tarn_option_get(TARN_OPTION_CALIBRATION), "off") != 0;
 }
 
@@ -25,16 +25,18 @@ void tarn_measure_init(struct tarn_engine *e)
 {
     const char *id = e->params.device;
     e->asked_for = id != NULL && strcmp(id, "auto") != 0;
-    e->trains_on_device = e->on_device;
     atomic_init(&e->lookup_least, TARN_LOOKUP_LEAST);
     atomic_init(&e->score_least, TARN_SCORE_LEAST);
-    if (!wanted(e))
-        return;
-    tarn_calibration_load(tarn_device_get_info(e->device), e->params.cache_dir, &e->calibration);
+    if (wanted(e))
+        tarn_calibration_load(&e->info, e->params.cache_dir, &e->calibration);
+}
+
+/* Asked when the device is entered: training stays where it began until the device goes. */
+bool tarn_measure_training_pays(const struct tarn_engine *e)
+{
     const struct tarn_calibration *c = &e->calibration;
-    /* training stays where it began: a trainer carries Adam's moments */
-    if (!e->asked_for && (c->parts & TARN_CALIBRATED_TRAIN) && c->train.least > TARN_TRAIN_STEPS)
-        e->trains_on_device = false;
+    return e->asked_for || !(c->parts & TARN_CALIBRATED_TRAIN) ||
+           c->train.least <= TARN_TRAIN_STEPS;
 }
 
 /* A device that was asked for by its name is used even if it never won. */
@@ -60,30 +62,39 @@ void tarn_measure_apply(struct tarn_engine *e)
 static void part_done(void *context, const struct tarn_calibration *calibration)
 {
     struct tarn_engine *e = context;
-    (void)calibration; /* it is the engine's own */
+    pthread_mutex_lock(&e->lookup_lock);
+    e->calibration = *calibration;
     tarn_measure_apply(e);
+    pthread_mutex_unlock(&e->lookup_lock);
 }
 
 static void *measure(void *context)
 {
     struct tarn_engine *e = context;
     struct tarn_error error = {0};
+    /* the engine's own is written in part_done() only, and by no one else */
+    struct tarn_calibration calibration = e->calibration;
+    tarn_device *device = NULL;
     /* On Linux a thread has a priority of its own: whoever serves requests comes first. */
     setpriority(PRIO_PROCESS, 0, 10);
-    tarn_status status = tarn_calibrate(e->device,
-                                        &(struct tarn_calibrate_params){
-                                            .parts = TARN_CALIBRATED_ENGINE,
-                                            .cache_dir = e->params.cache_dir,
-                                            .budget_ms = BUDGET_MS,
-                                            .stop = &e->stop_measuring,
-                                            .progress = part_done,
-                                            .context = e,
-                                        },
-                                        &e->calibration, &error);
+    tarn_status status = tarn_device_open(
+        &(struct tarn_device_params){.id = e->info.id, .cache_dir = e->params.cache_dir}, &device,
+        &error);
+    if (status == TARN_OK)
+        status = tarn_calibrate(device,
+                                &(struct tarn_calibrate_params){
+                                    .parts = TARN_CALIBRATED_ENGINE,
+                                    .cache_dir = e->params.cache_dir,
+                                    .budget_ms = BUDGET_MS,
+                                    .stop = &e->stop_measuring,
+                                    .progress = part_done,
+                                    .context = e,
+                                },
+                                &calibration, &error);
+    tarn_device_close(&device);
     if (status == TARN_OK)
         tarn_log(TARN_LOG_INFO, "engine: measured %s in %.0f ms: lookups from %u keys on",
-                 tarn_device_get_info(e->device)->id, (double)e->calibration.spent_ms,
-                 atomic_load(&e->lookup_least));
+                 e->info.id, (double)calibration.spent_ms, atomic_load(&e->lookup_least));
     else if (!atomic_load(&e->stop_measuring))
         tarn_log(TARN_LOG_WARNING, "engine: %s", error.message);
     return NULL;
@@ -91,7 +102,8 @@ static void *measure(void *context)
 
 tarn_status tarn_measure_start(struct tarn_engine *e)
 {
-    if (!wanted(e) || (e->calibration.parts & TARN_CALIBRATED_ENGINE) == TARN_CALIBRATED_ENGINE)
+    if (!wanted(e) || e->device == NULL ||
+        (e->calibration.parts & TARN_CALIBRATED_ENGINE) == TARN_CALIBRATED_ENGINE)
         return TARN_OK;
     if (pthread_create(&e->measure, NULL, measure, e) != 0)
         return TARN_NO_MEMORY;
@@ -110,10 +122,12 @@ void tarn_measure_stop(struct tarn_engine *e)
 
 void tarn_engine_get_crossovers(tarn_engine *e, struct tarn_engine_crossovers *crossovers)
 {
+    pthread_mutex_lock(&e->background_lock);
     *crossovers = (struct tarn_engine_crossovers){
         .measured = atomic_load(&e->measured),
-        .lookup_keys = e->on_device ? atomic_load(&e->lookup_least) : UINT32_MAX,
-        .score_candidates = e->on_device ? atomic_load(&e->score_least) : UINT32_MAX,
+        .lookup_keys = e->lookup != NULL ? atomic_load(&e->lookup_least) : UINT32_MAX,
+        .score_candidates = e->score != NULL ? atomic_load(&e->score_least) : UINT32_MAX,
         .training = e->trains_on_device,
     };
+    pthread_mutex_unlock(&e->background_lock);
 }

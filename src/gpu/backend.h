@@ -20,14 +20,19 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "program_cache.h"
+#include "quirks.h"
+
 struct tarn_gemm;
 
 struct tarn_device {
     struct tarn_device_info info; /**< set by the backend */
     const struct tarn_backend *backend;
     atomic_bool lost;
-    atomic_uint children;     /**< live queues, buffers, kernels and events */
-    pthread_mutex_t lock;     /**< guards `spare_events` */
+    atomic_bool abandoned; /**< something on it never ends: what it uses is leaked on purpose */
+    tarn_program_cache *programs; /**< may be NULL; backends keep compiled programs in it */
+    atomic_uint children;         /**< live queues, buffers, kernels and events */
+    pthread_mutex_t lock;         /**< guards `spare_events` */
     tarn_event *spare_events; /**< released events, so that a launch allocates nothing once warm */
     bool limited; /**< `info.limits` were set by the caller: below what is really there */
 };
@@ -159,6 +164,13 @@ tarn_status tarn_kernel_check_shape(const struct tarn_device *device,
 
 /** From now on every call on the device returns TARN_DEVICE_LOST. Any thread. */
 void tarn_device_mark_lost(tarn_device *device);
+
+/**
+ * For a device on which a launch doesn't end: it is lost, and nothing of it is waited for or freed any
+ * more, since the launch may still use all of it. Destroying its objects and closing it are allowed
+ * and leak what the backend holds. Any thread.
+ */
+void tarn_device_abandon(tarn_device *device, const char *why);
 
 /**
  * For backends that can only ask: waits a little before the next question about something begun at

@@ -182,7 +182,9 @@ tarn_status tarn_backend_open(const struct tarn_backend *backend, uint32_t index
         return status;
     opened->backend = backend;
     atomic_init(&opened->lost, false);
+    atomic_init(&opened->abandoned, false);
     atomic_init(&opened->children, 0);
+    opened->programs = NULL;
     opened->spare_events = NULL;
     opened->limited = false;
     if (backend->upload == NULL && !opened->info.unified_memory) {
@@ -256,6 +258,10 @@ static tarn_status open_best(tarn_device **device, struct tarn_error *error)
     for (size_t i = 0; i < count && status != TARN_OK; i++) {
         if (infos[i].type != TARN_DEVICE_GPU && infos[i].type != TARN_DEVICE_HOST)
             continue;
+        if (tarn_quirks_flags(infos[i].quirks) & TARN_QUIRK_PREFER_HOST) {
+            tarn_log(TARN_LOG_INFO, "gpu: %s is used only when asked for", infos[i].id);
+            continue;
+        }
         struct tarn_error reason = {0};
         status = open_by_id(infos[i].id, device, &reason);
         if (status != TARN_OK) {
@@ -281,6 +287,11 @@ tarn_status tarn_device_open(const struct tarn_device_params *params, tarn_devic
                        &(*device)->limited, error);
     if (status != TARN_OK)
         tarn_device_close(device);
+    /* without a cache everything works, only slower */
+    if (status == TARN_OK)
+        tarn_program_cache_create(
+            &(struct tarn_program_cache_params){.dir = params != NULL ? params->cache_dir : NULL},
+            &(*device)->programs);
     return status;
 }
 
@@ -290,6 +301,11 @@ void tarn_device_close(tarn_device **device)
         return;
     tarn_device *closed = *device;
     *device = NULL;
+    if (atomic_load(&closed->abandoned)) {
+        /* whoever hangs in there may come back one day and look at it: it stays */
+        tarn_log(TARN_LOG_INFO, "gpu: %s is left behind", closed->info.id);
+        return;
+    }
     unsigned children = atomic_load(&closed->children);
     if (children > 0) {
         /* A leak can be found and mended; a freed device under a live queue is a crash. */
@@ -302,8 +318,10 @@ void tarn_device_close(tarn_device **device)
         closed->spare_events = event->next;
         closed->backend->event_destroy(event);
     }
+    tarn_program_cache *programs = closed->programs;
     pthread_mutex_destroy(&closed->lock);
     closed->backend->close(closed);
+    tarn_program_cache_destroy(&programs);
 }
 
 const struct tarn_device_info *tarn_device_get_info(const tarn_device *device)

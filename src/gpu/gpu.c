@@ -25,6 +25,18 @@ void tarn_device_mark_lost(tarn_device *device)
         tarn_log(TARN_LOG_ERROR, "gpu: %s is lost: it takes no more work", device->info.id);
 }
 
+void tarn_device_abandon(tarn_device *device, const char *why)
+{
+    tarn_device_mark_lost(device);
+    if (!atomic_exchange(&device->abandoned, true))
+        tarn_log(TARN_LOG_ERROR, "gpu: %s: %s: its memory is left behind", device->info.id, why);
+}
+
+static bool is_abandoned(const tarn_device *device)
+{
+    return atomic_load_explicit(&device->abandoned, memory_order_acquire);
+}
+
 /* Every status that comes up from a backend passes through here. */
 static tarn_status settle(tarn_device *device, tarn_status status)
 {
@@ -106,7 +118,8 @@ void tarn_queue_destroy(tarn_queue **queue)
     tarn_device *device = destroyed->device;
     if (!tarn_device_is_lost(device))
         settle(device, device->backend->queue_finish(destroyed, TARN_FOREVER));
-    device->backend->queue_destroy(destroyed);
+    if (!is_abandoned(device))
+        device->backend->queue_destroy(destroyed);
     atomic_fetch_sub(&device->children, 1);
 }
 
@@ -163,7 +176,8 @@ void tarn_buffer_destroy(tarn_buffer **buffer)
     if (buffer == NULL || *buffer == NULL)
         return;
     tarn_device *device = (*buffer)->device;
-    device->backend->buffer_destroy(*buffer);
+    if (!is_abandoned(device))
+        device->backend->buffer_destroy(*buffer);
     atomic_fetch_sub(&device->children, 1);
     *buffer = NULL;
 }
@@ -318,7 +332,8 @@ void tarn_kernel_destroy(tarn_kernel **kernel)
     if (kernel == NULL || *kernel == NULL)
         return;
     tarn_device *device = (*kernel)->device;
-    device->backend->kernel_destroy(*kernel);
+    if (!is_abandoned(device))
+        device->backend->kernel_destroy(*kernel);
     atomic_fetch_sub(&device->children, 1);
     *kernel = NULL;
 }
@@ -355,7 +370,7 @@ static tarn_event *event_take(tarn_device *device)
 static void event_give(tarn_event *event)
 {
     tarn_device *device = event->device;
-    if (device->backend->event_reset != NULL)
+    if (device->backend->event_reset != NULL && !is_abandoned(device))
         device->backend->event_reset(event);
     pthread_mutex_lock(&device->lock);
     event->next = device->spare_events;

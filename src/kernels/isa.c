@@ -62,7 +62,7 @@ static bool usable(const char *name)
         return true;
 #elif defined(__arm__)
     if (strcmp(name, "neon") == 0)
-        return (getauxval(AT_HWCAP) & HWCAP_NEON) != 0 && (getauxval(AT_HWCAP) & HWCAP_VFPv4) != 0;
+        return (getauxval(AT_HWCAP) & HWCAP_NEON) != 0;
 #endif
     return false;
 }
@@ -89,6 +89,8 @@ const struct tarn_isa *tarn_isa_get(size_t n)
 
 const struct tarn_isa *tarn_isa_find(const char *name)
 {
+    if (strcmp(name, "baseline") == 0)
+        return &variants[0];
     for (size_t i = 0; i < VARIANTS; i++)
         if (strcmp(variants[i].name, name) == 0 && usable(name))
             return &variants[i];

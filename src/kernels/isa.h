@@ -36,12 +36,15 @@ struct tarn_isa {
 
 /** Number of variants that this CPU can run, at least 1. */
 size_t tarn_isa_count(void);
-/** Variant `i` of them, the slowest (baseline) first. */
+/**
+ * Variant `i` of them, the slowest first, which is what every CPU of the architecture can run:
+ * baseline, but on 64-bit ARM neon. NULL past the end.
+ */
 const struct tarn_isa *tarn_isa_get(size_t i);
 /** What the *_host functions use: the best, or what TARN_CPU asks for. Decided at the first call.
  */
 const struct tarn_isa *tarn_isa_current(void);
-/** The variant of that name if this CPU can run it, else NULL. */
+/** The variant of that name if this CPU can run it, else NULL. "baseline" is always the first. */
 const struct tarn_isa *tarn_isa_find(const char *name);
 
 #endif

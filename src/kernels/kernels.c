@@ -6,12 +6,19 @@
 #include "train.h"
 #include "wide.h"
 
+#if HAVE_OPENCL
 /* Written by tools/embed.py: text with a NUL behind it. */
 #define EMBEDDED(name) extern const unsigned char tarn_cl_##name##_gpu[], tarn_cl_##name##_cpu[];
 EMBEDDED(lookup)
 EMBEDDED(forward)
 EMBEDDED(train)
 EMBEDDED(wide)
+#define OPENCL(name)                                                                               \
+    .opencl_gpu = (const char *)tarn_cl_##name##_gpu,                                              \
+    .opencl_cpu = (const char *)tarn_cl_##name##_cpu
+#else
+#define OPENCL(name) .opencl_gpu = NULL
+#endif
 
 #if HAVE_VULKAN
 #include "kernels/forward.spv.h"
@@ -198,8 +205,7 @@ static void host_wide(const struct tarn_host_launch *launch)
 
 const struct tarn_kernel_source tarn_lookup_source = {
     .name = "lookup",
-    .opencl_gpu = (const char *)tarn_cl_lookup_gpu,
-    .opencl_cpu = (const char *)tarn_cl_lookup_cpu,
+    OPENCL(lookup),
     SPIRV(lookup),
     .gpu_local_size = GPU_LOCAL,
     .cpu_local_size = 1,
@@ -214,8 +220,7 @@ const struct tarn_kernel_source tarn_lookup_source = {
 
 const struct tarn_kernel_source tarn_forward_source = {
     .name = "forward",
-    .opencl_gpu = (const char *)tarn_cl_forward_gpu,
-    .opencl_cpu = (const char *)tarn_cl_forward_cpu,
+    OPENCL(forward),
     SPIRV(forward),
     .gpu_local_size = GPU_LOCAL,
     .cpu_local_size = 1,
@@ -231,8 +236,7 @@ const struct tarn_kernel_source tarn_forward_source = {
 
 const struct tarn_kernel_source tarn_train_source = {
     .name = "train",
-    .opencl_gpu = (const char *)tarn_cl_train_gpu,
-    .opencl_cpu = (const char *)tarn_cl_train_cpu,
+    OPENCL(train),
     SPIRV(train),
     .gpu_local_size = TRAIN_LOCAL,
     .cpu_local_size = 1,
@@ -248,8 +252,7 @@ const struct tarn_kernel_source tarn_train_source = {
 const struct tarn_kernel_source tarn_wide_source = {
     .name = "wide",
     SPIRV(wide),
-    .opencl_gpu = (const char *)tarn_cl_wide_gpu,
-    .opencl_cpu = (const char *)tarn_cl_wide_cpu,
+    OPENCL(wide),
     .gpu_local_size = WIDE_LOCAL,
     .cpu_local_size = 1,
     .gpu_group_elements = TARN_WIDE_SIDE * TARN_WIDE_SIDE,

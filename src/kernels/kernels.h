@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
  * @file
- * The table of kernels: each under one name as OpenCL C in two shapes (embedded in the library) and
- * as a host function. The backends take them as data. Static, immutable: any thread.
+ * The table of kernels: each under one name as OpenCL C in two shapes and as SPIR-V (all embedded
+ * in the library), and as a host function. The backends take them as data. Static, immutable: any
+ * thread.
  *
  * Buffers, in order, and the constants (layout.h):
  *   lookup:  buckets, hashes, slots; struct tarn_lookup_constants

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/rng.h"
+#include "gpu/backend.h"
 #include "isa.h"
 #include "kernels.h"
 #include "layout.h"
@@ -391,13 +392,12 @@ static tarn_kernel *build(tarn_device *device, const struct tarn_kernel_source *
     return kernel;
 }
 
-static tarn_status lookups(tarn_device *device, tarn_queue *queue, struct tarn_rng *rng,
-                           struct tarn_selftest *result)
+static tarn_status lookups(tarn_device *device, tarn_queue *queue, tarn_kernel *kernel,
+                           struct tarn_rng *rng, struct tarn_selftest *result)
 {
-    tarn_status status;
+    tarn_status status = TARN_OK;
     struct input in = {0};
-    tarn_kernel *kernel = build(device, &tarn_lookup_source, NULL, result, &status);
-    for (size_t i = 0; i < LOOKUPS && kernel != NULL; i++) {
+    for (size_t i = 0; i < LOOKUPS; i++) {
         if (!make_lookup(rng, lookup_sizes[i].keys, lookup_sizes[i].log2_buckets, &in)) {
             status = TARN_NO_MEMORY;
             break;
@@ -416,17 +416,16 @@ static tarn_status lookups(tarn_device *device, tarn_queue *queue, struct tarn_r
         free_input(&in);
     }
     free_input(&in);
-    tarn_kernel_destroy(&kernel);
-    return status == TARN_NO_MEMORY ? status : TARN_OK;
+    return status;
 }
 
-static tarn_status scores(tarn_device *device, tarn_queue *queue, struct tarn_rng *rng,
-                          const struct tarn_shape *shape, struct tarn_selftest *result)
+static tarn_status scores(tarn_device *device, tarn_queue *queue, tarn_kernel *kernel,
+                          struct tarn_rng *rng, const struct tarn_shape *shape,
+                          struct tarn_selftest *result)
 {
-    tarn_status status;
+    tarn_status status = TARN_OK;
     struct input in = {0};
-    tarn_kernel *kernel = build(device, &tarn_forward_source, shape, result, &status);
-    for (size_t i = 0; i < COUNTS && kernel != NULL; i++) {
+    for (size_t i = 0; i < COUNTS; i++) {
         if (!make_samples(rng, shape, sample_counts[i], &in)) {
             status = TARN_NO_MEMORY;
             break;
@@ -445,22 +444,17 @@ static tarn_status scores(tarn_device *device, tarn_queue *queue, struct tarn_rn
         free_input(&in);
     }
     free_input(&in);
-    tarn_kernel_destroy(&kernel);
-    return status == TARN_NO_MEMORY ? status : TARN_OK;
+    return status;
 }
 
-static tarn_status gradient_steps(tarn_device *device, tarn_queue *queue, struct tarn_rng *rng,
-                                  const struct tarn_shape *shape, struct tarn_selftest *result)
+static tarn_status gradient_steps(tarn_device *device, tarn_queue *queue, tarn_kernel *kernel,
+                                  struct tarn_rng *rng, const struct tarn_shape *shape,
+                                  struct tarn_selftest *result)
 {
-    tarn_status status;
     struct input in = {0};
     const char *id = tarn_device_get_info(device)->id;
-    tarn_kernel *kernel = build(device, &tarn_train_source, shape, result, &status);
-    if (kernel == NULL)
-        return status == TARN_NO_MEMORY ? status : TARN_OK;
     if (!make_training(rng, shape, &in)) {
         free_input(&in);
-        tarn_kernel_destroy(&kernel);
         return TARN_NO_MEMORY;
     }
     size_t size = in.weight_count * 4;
@@ -489,7 +483,6 @@ static tarn_status gradient_steps(tarn_device *device, tarn_queue *queue, struct
     worst = ran == TARN_OK ? difference(in.losses, in.wanted_losses, STEPS) : INFINITY;
     check(result, worst < TOLERANCE, "%s: train: losses: %s (off by %g)", id, why, worst);
     free_input(&in);
-    tarn_kernel_destroy(&kernel);
     return TARN_OK;
 }
 
@@ -513,6 +506,61 @@ static tarn_status wide_steps(tarn_device *device, tarn_queue *queue, struct tar
     return TARN_OK;
 }
 
+static tarn_status check_kernel(tarn_device *device, tarn_queue *queue, tarn_kernel *kernel,
+                                const char *name, const struct tarn_shape *shape,
+                                struct tarn_rng *rng, struct tarn_selftest *result)
+{
+    if (strcmp(name, tarn_lookup_source.name) == 0)
+        return lookups(device, queue, kernel, rng, result);
+    if (strcmp(name, tarn_forward_source.name) == 0)
+        return scores(device, queue, kernel, rng, shape, result);
+    return gradient_steps(device, queue, kernel, rng, shape, result);
+}
+
+bool tarn_selftest_knows(const char *name)
+{
+    return strcmp(name, tarn_lookup_source.name) == 0 ||
+           strcmp(name, tarn_forward_source.name) == 0 || strcmp(name, tarn_train_source.name) == 0;
+}
+
+tarn_status tarn_selftest_kernel(tarn_device *device, tarn_kernel *kernel, uint64_t seed,
+                                 struct tarn_selftest *result)
+{
+    const char *name = kernel->source->name;
+    struct tarn_shape shape = {0};
+    if (!tarn_selftest_knows(name))
+        return TARN_INVALID;
+    if (kernel->define_count == TARN_SHAPE_DEFINES)
+        shape = (struct tarn_shape){(uint32_t)kernel->defines[0], (uint32_t)kernel->defines[1],
+                                    (uint32_t)kernel->defines[2], (uint32_t)kernel->defines[3]};
+    if (strcmp(name, tarn_lookup_source.name) != 0 && !tarn_shape_is_valid(&shape))
+        return TARN_INVALID;
+    struct tarn_rng rng;
+    tarn_queue *queue = NULL;
+    tarn_rng_seed(&rng, seed);
+    tarn_status status = tarn_queue_create(
+        device, &(struct tarn_queue_params){.priority = TARN_PRIORITY_LOW}, &queue);
+    if (status == TARN_OK)
+        status = check_kernel(device, queue, kernel, name, &shape, &rng, result);
+    tarn_queue_destroy(&queue);
+    return status;
+}
+
+/* Builds and checks one; one that can't be built here is skipped or counts as failed. */
+static tarn_status check_source(tarn_device *device, tarn_queue *queue,
+                                const struct tarn_kernel_source *source,
+                                const struct tarn_shape *shape, struct tarn_rng *rng,
+                                struct tarn_selftest *result)
+{
+    tarn_status status;
+    tarn_kernel *kernel = build(device, source, shape, result, &status);
+    if (kernel == NULL)
+        return status == TARN_NO_MEMORY ? status : TARN_OK;
+    status = check_kernel(device, queue, kernel, source->name, shape, rng, result);
+    tarn_kernel_destroy(&kernel);
+    return status;
+}
+
 tarn_status tarn_selftest_device(tarn_device *device, uint64_t seed, struct tarn_selftest *result)
 {
     struct tarn_rng rng;
@@ -526,13 +574,13 @@ tarn_status tarn_selftest_device(tarn_device *device, uint64_t seed, struct tarn
         return TARN_OK;
     }
     if (status == TARN_OK)
-        status = lookups(device, queue, &rng, result);
+        status = check_source(device, queue, &tarn_lookup_source, NULL, &rng, result);
     if (status == TARN_OK)
         status = wide_steps(device, queue, &rng, result);
     for (size_t s = 0; s < SHAPES && status == TARN_OK; s++) {
-        status = scores(device, queue, &rng, &shapes[s], result);
+        status = check_source(device, queue, &tarn_forward_source, &shapes[s], &rng, result);
         if (status == TARN_OK)
-            status = gradient_steps(device, queue, &rng, &shapes[s], result);
+            status = check_source(device, queue, &tarn_train_source, &shapes[s], &rng, result);
     }
     tarn_queue_destroy(&queue);
     return status;

@@ -7,6 +7,7 @@
 #ifndef TARN_KERNELS_SELFTEST_H
 #define TARN_KERNELS_SELFTEST_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include <tarn/gpu.h>
@@ -30,5 +31,16 @@ tarn_status tarn_selftest_host(uint64_t seed, struct tarn_selftest *result);
  * `result`. A lost device counts as a failed check. One thread a device at a time.
  */
 tarn_status tarn_selftest_device(tarn_device *device, uint64_t seed, struct tarn_selftest *result);
+
+/** True if the checks below know what the kernel of this name computes. */
+bool tarn_selftest_knows(const char *name);
+
+/**
+ * One kernel of the table, built for whatever shape, against the host's function on a queue of its
+ * own. Adds to `result`. TARN_INVALID for a kernel that isn't known; TARN_NO_MEMORY, or the status of
+ * a device that gave no queue; TARN_OK even if checks failed. One thread a kernel.
+ */
+tarn_status tarn_selftest_kernel(tarn_device *device, tarn_kernel *kernel, uint64_t seed,
+                                 struct tarn_selftest *result);
 
 #endif

@@ -7,8 +7,12 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "gpu/backend.h"
+#include "kernels/canary.h"
 #include "kernels/kernels.h"
 #include "kernels/train.h"
+
+#define LONGEST_WAIT_US 10000000 /* a launch that takes longer hangs */
 
 enum { WEIGHTS, M, V, TILES, LABELS, LOSSES, SCRATCH, BUFFERS };
 
@@ -68,7 +72,7 @@ static tarn_status make_on_host(const tarn_trainer *t, void *memory[BUFFERS])
 static tarn_status make_on_device(tarn_trainer *t, struct tarn_error *error)
 {
     t->on_device = true;
-    tarn_status status = make_on_host(t, t->fallback);
+    tarn_status status = t->fallback[WEIGHTS] != NULL ? TARN_OK : make_on_host(t, t->fallback);
     for (int i = 0; i < BUFFERS && status == TARN_OK; i++) {
         status = tarn_buffer_create(
             t->device,
@@ -80,9 +84,9 @@ static tarn_status make_on_device(tarn_trainer *t, struct tarn_error *error)
     int32_t defines[TARN_MAX_DEFINES];
     tarn_shape_defines(&t->shape, defines);
     if (status == TARN_OK)
-        status = tarn_kernel_create(
+        status = tarn_canary_create(
             t->device,
-            &(struct tarn_kernel_params){.source = &tarn_train_source, .defines = defines},
+            &(struct tarn_kernel_params){.source = &tarn_train_source, .defines = defines}, NULL,
             &t->kernel, error);
     return status;
 }
@@ -224,13 +228,58 @@ static void move_to_host(tarn_trainer *t, tarn_status reason)
     tarn_log(TARN_LOG_WARNING, "net: training leaves the device (%s): going on on the host",
              tarn_status_message(reason));
     /* what may still run there uses the buffers; a lost device returns at once */
-    tarn_queue_finish(t->queue, TARN_FOREVER);
+    if (tarn_queue_finish(t->queue, LONGEST_WAIT_US) == TARN_TIMEOUT)
+        tarn_device_abandon(t->device, "a gradient step doesn't end");
     for (int i = TILES; i <= LABELS; i++)
         memcpy(t->fallback[i], t->memory[i], t->size[i]);
     memcpy(t->memory, t->fallback, sizeof t->memory);
     memset(t->fallback, 0, sizeof t->fallback);
     t->on_device = false;
     free_device_objects(t);
+}
+
+tarn_status tarn_trainer_enter(tarn_trainer *t, tarn_device *device, tarn_queue *queue,
+                               struct tarn_error *error)
+{
+    if (t->in_flight)
+        return TARN_BUSY;
+    if (t->on_device)
+        return TARN_INVALID;
+    t->device = device;
+    t->queue = queue;
+    memcpy(t->fallback, t->memory, sizeof t->fallback);
+    memset(t->memory, 0, sizeof t->memory);
+    tarn_status status = make_on_device(t, error);
+    for (int i = WEIGHTS; i <= V && status == TARN_OK; i++) {
+        memcpy(t->memory[i], t->fallback[i], t->size[i]);
+        status = tarn_buffer_upload(t->queue, t->buffer[i], 0, t->size[i]);
+    }
+    if (status != TARN_OK) {
+        free_device_objects(t);
+        memcpy(t->memory, t->fallback, sizeof t->memory);
+        memset(t->fallback, 0, sizeof t->fallback);
+        t->on_device = false;
+    }
+    return status;
+}
+
+void tarn_trainer_leave(tarn_trainer *t)
+{
+    if (!t->on_device)
+        return;
+    move_to_host(t, TARN_DEVICE_LOST);
+    if (t->in_flight)
+        run_on_host(t, t->flying_steps);
+}
+
+bool tarn_trainer_is_on_device(const tarn_trainer *t)
+{
+    return t->on_device;
+}
+
+bool tarn_trainer_in_flight(const tarn_trainer *t)
+{
+    return t->in_flight;
 }
 
 tarn_status tarn_trainer_submit(tarn_trainer *t, uint32_t steps)

@@ -8,6 +8,8 @@
 #ifndef TARN_NET_TRAINER_H
 #define TARN_NET_TRAINER_H
 
+#include <stdbool.h>
+
 #include <tarn/gpu.h>
 
 #include "net.h"
@@ -28,6 +30,17 @@ tarn_status tarn_trainer_create(const struct tarn_trainer_params *params, tarn_t
                                 struct tarn_error *error);
 /** Waits for what is in flight. */
 void tarn_trainer_destroy(tarn_trainer **trainer);
+
+/**
+ * Goes on on a device, from the state reached so far. Not while steps are in flight: TARN_BUSY. On
+ * failure it stays on the host, as nothing had been.
+ */
+tarn_status tarn_trainer_enter(tarn_trainer *trainer, tarn_device *device, tarn_queue *queue,
+                               struct tarn_error *error);
+/** Goes on on the host; steps in flight are done there again. Does nothing if it is there. */
+void tarn_trainer_leave(tarn_trainer *trainer);
+bool tarn_trainer_is_on_device(const tarn_trainer *trainer);
+bool tarn_trainer_in_flight(const tarn_trainer *trainer);
 
 /** Where sample `i` of the next launch goes (i < steps * batch): features in steps of `unit`. */
 void tarn_trainer_stage(tarn_trainer *trainer, uint32_t i, const int8_t *features, float unit,

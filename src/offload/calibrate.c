@@ -11,6 +11,8 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/rng.h"
+#include "gpu/backend.h"
+#include "kernels/canary.h"
 #include "kernels/kernels.h"
 #include "kernels/layout.h"
 #include "kernels/lookup.h"
@@ -25,6 +27,7 @@ enum {
     INDEX_BUCKETS = 1 << 17, /* 8 MiB: more than a core's own cache holds */
     BUFFERS = 7,
     SEED = 7,
+    LONGEST_WAIT_US = 30000000, /* a launch that takes longer hangs */
 };
 
 /* One part: a kernel and its host function, and what they work on. */
@@ -95,7 +98,11 @@ static tarn_status device_turn(struct part *p, uint32_t n)
         status = p->submit(p, n);
     if (status == TARN_OK && p->result_unit > 0)
         status = tarn_buffer_download(p->queue, p->buffer[p->result], 0, n * p->result_unit);
-    tarn_status finished = tarn_queue_finish(p->queue, TARN_FOREVER);
+    tarn_status finished = tarn_queue_finish(p->queue, LONGEST_WAIT_US);
+    if (finished == TARN_TIMEOUT) { /* it may use its buffers whenever it likes: all of it stays */
+        tarn_device_abandon(p->device, "a launch that is measured doesn't end");
+        finished = TARN_DEVICE_LOST;
+    }
     return status == TARN_OK ? finished : status;
 }
 
@@ -151,8 +158,8 @@ static tarn_status make_kernel(struct part *p, const int32_t *defines, struct ta
 {
     if (p->params->gpu_shape)
         p->source.opencl_cpu = NULL;
-    return tarn_kernel_create(
-        p->device, &(struct tarn_kernel_params){.source = &p->source, .defines = defines},
+    return tarn_canary_create(
+        p->device, &(struct tarn_kernel_params){.source = &p->source, .defines = defines}, NULL,
         &p->kernel, error);
 }
 
@@ -616,7 +623,7 @@ static size_t output_floats(void)
 
 static tarn_status run_part(tarn_device *device, const struct tarn_calibrate_params *params,
                             size_t n, uint64_t deadline_ns, struct tarn_calibration *c,
-                            struct tarn_error *error)
+                            bool *quarantined, struct tarn_error *error)
 {
     struct part part = {.device = device, .params = params, .deadline_ns = deadline_ns};
     struct tarn_calibration before = *c;
@@ -633,6 +640,7 @@ static tarn_status run_part(tarn_device *device, const struct tarn_calibrate_par
         return TARN_OK;
     float warm_ms = c->clblast_warm_ms;
     *c = before;
+    *quarantined = status == TARN_QUARANTINED;
     if (status == TARN_TIMEOUT || status == TARN_DEVICE_LOST || status == TARN_NO_MEMORY)
         return tarn_fail(error, status, "calibration: %s: %s", parts[n].name,
                          tarn_status_message(status));
@@ -650,16 +658,23 @@ tarn_status tarn_calibrate(tarn_device *device, const struct tarn_calibrate_para
 {
     uint64_t begin = tarn_clock_ns();
     uint64_t deadline = params->budget_ms != 0 ? begin + params->budget_ms * (uint64_t)1000000 : 0;
+    uint32_t for_now = 0;
     for (size_t n = 0; n < sizeof parts / sizeof parts[0]; n++) {
         if (!(params->parts & parts[n].part) || (c->parts & parts[n].part))
             continue;
         uint64_t started = tarn_clock_ns();
-        tarn_status status = run_part(device, params, n, deadline, c, error);
+        bool quarantined = false;
+        tarn_status status = run_part(device, params, n, deadline, c, &quarantined, error);
         if (status != TARN_OK)
             return status;
         c->parts |= parts[n].part;
         c->spent_ms += (float)(tarn_clock_ns() - started) * 1e-6f;
-        tarn_calibration_save(tarn_device_get_info(device), params->cache_dir, c);
+        /* a quarantine may be lifted, and is remembered elsewhere: such a part isn't kept */
+        if (quarantined)
+            for_now |= parts[n].part;
+        struct tarn_calibration kept = *c;
+        kept.parts &= ~for_now;
+        tarn_calibration_save(tarn_device_get_info(device), params->cache_dir, &kept);
         if (params->progress != NULL)
             params->progress(params->context, c);
     }

@@ -28,7 +28,8 @@ struct tarn_calibrate_params {
 
 /**
  * Does the parts that are asked for and still missing from `calibration`, and saves it after each. A
- * part that the device can't do counts as measured, with crossovers of TARN_NEVER. TARN_OK when
+ * part that the device can't do counts as measured, with crossovers of TARN_NEVER; one whose kernel is
+ * quarantined too, but only in `calibration`: the file leaves it to the next start. TARN_OK when
  * nothing is missing, TARN_TIMEOUT if the budget or `stop` ended it, else the device's failure.
  * Any thread; makes queues and kernels of its own on the device.
  */

@@ -192,14 +192,15 @@ static bool find_winner(const char *cache_dir, char id[32])
     return found;
 }
 
-tarn_status tarn_calibration_open(const struct tarn_device_params *params, const char *cache_dir,
-                                  tarn_device **device, struct tarn_error *error)
+tarn_status tarn_calibration_open(const struct tarn_device_params *params, tarn_device **device,
+                                  struct tarn_error *error)
 {
     char id[32];
     tarn_status status = tarn_device_open(params, device, error);
     if (status != TARN_OK || tarn_device_get_info(*device)->type != TARN_DEVICE_HOST ||
         (params->id != NULL && strcmp(params->id, "auto") != 0) ||
-        strcmp(tarn_option_get(TARN_OPTION_CALIBRATION), "off") == 0 || !find_winner(cache_dir, id))
+        strcmp(tarn_option_get(TARN_OPTION_CALIBRATION), "off") == 0 ||
+        !find_winner(params->cache_dir, id))
         return status;
     tarn_device *winner;
     struct tarn_device_params chosen = *params;

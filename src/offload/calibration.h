@@ -75,9 +75,9 @@ bool tarn_calibration_wins(const struct tarn_calibration *calibration);
 
 /**
  * Opens a device as tarn_device_open() does, but where "auto" comes to the host, a CPU-type device
- * that has won its place by measurement takes it.
+ * that has won its place by measurement takes it. The figures are those in params->cache_dir.
  */
-tarn_status tarn_calibration_open(const struct tarn_device_params *params, const char *cache_dir,
-                                  tarn_device **device, struct tarn_error *error);
+tarn_status tarn_calibration_open(const struct tarn_device_params *params, tarn_device **device,
+                                  struct tarn_error *error);
 
 #endif

@@ -6,13 +6,17 @@
 
 #include "base/log.h"
 #include "base/memory.h"
+#include "gpu/backend.h"
+#include "kernels/canary.h"
 #include "kernels/kernels.h"
 #include "kernels/layout.h"
 #include "kernels/lookup.h"
 #include "offload/limits.h"
 
-#define HOST_CHUNK  256 /* keys looked up under one hold of the lock */
-#define MOST_TABLES 4   /* index tables alive at once: two while it grows, and retired ones */
+#define HOST_CHUNK 256 /* keys looked up under one hold of the lock */
+/* A kernel that takes longer hangs. A wait with a limit costs a few µs more than one without. */
+#define LONGEST_WAIT_US 10000000
+#define MOST_TABLES     4 /* index tables alive at once: two while it grows, and retired ones */
 
 struct table_memory {
     tarn_buffer *buffer;
@@ -31,7 +35,7 @@ struct tarn_lookup {
     struct tarn_memory_source source;
     struct table_memory table[MOST_TABLES]; /**< under the cache's lock */
     bool reading;                           /**< a launch reads one of them */
-    bool failed;                            /**< the device let us down: the host does it */
+    atomic_bool failed;                     /**< the device let us down: the host does it */
     struct tarn_kernel_stats stats;         /**< under the cache's lock */
 };
 
@@ -86,8 +90,9 @@ tarn_status tarn_lookup_create(tarn_device *device, tarn_queue *queue, uint32_t 
     l->source_of_kernel = tarn_lookup_source;
     if (local_size != 0)
         l->source_of_kernel.gpu_local_size = l->source_of_kernel.gpu_group_elements = local_size;
-    tarn_status status = tarn_kernel_create(
-        device, &(struct tarn_kernel_params){.source = &l->source_of_kernel}, &l->kernel, error);
+    tarn_status status =
+        tarn_canary_create(device, &(struct tarn_kernel_params){.source = &l->source_of_kernel},
+                           NULL, &l->kernel, error);
     if (status == TARN_OK)
         status = tarn_buffer_create(
             device, &(struct tarn_buffer_params){.size = batch * sizeof(uint64_t)}, &l->hashes);
@@ -194,7 +199,9 @@ static tarn_status run_on_device(tarn_lookup *l, const uint64_t *hashes, uint32_
                               &event);
     if (status == TARN_OK)
         status = tarn_buffer_download(l->queue, l->slots, 0, count * sizeof *slots);
-    tarn_status finished = tarn_queue_finish(l->queue, TARN_FOREVER);
+    tarn_status finished = tarn_queue_finish(l->queue, LONGEST_WAIT_US);
+    if (finished == TARN_TIMEOUT) /* it may write there whenever it likes: all of it stays */
+        tarn_device_abandon(l->device, "a lookup doesn't end");
     status = status == TARN_OK ? finished : status;
     uint64_t device_ns = 0;
     if (status == TARN_OK) {
@@ -226,12 +233,12 @@ void tarn_lookup_run(tarn_lookup *l, const uint64_t *hashes, size_t count, uint3
     uint32_t least = atomic_load_explicit(&l->least, memory_order_relaxed);
     while (count > 0) {
         uint32_t n = count < l->batch ? (uint32_t)count : l->batch;
-        bool on_device = n >= least && !l->failed;
+        bool on_device = n >= least && !atomic_load(&l->failed);
         if (on_device) {
             tarn_status status = run_on_device(l, hashes, n, slots);
             on_device = status == TARN_OK;
             if (!on_device && status != TARN_BUSY) {
-                l->failed = true;
+                atomic_store(&l->failed, true);
                 tarn_log(TARN_LOG_WARNING, "offload: lookups leave the device (%s)",
                          tarn_status_message(status));
             }
@@ -247,6 +254,11 @@ void tarn_lookup_run(tarn_lookup *l, const uint64_t *hashes, size_t count, uint3
 void tarn_lookup_set_least(tarn_lookup *l, uint32_t keys)
 {
     atomic_store_explicit(&l->least, keys, memory_order_relaxed);
+}
+
+bool tarn_lookup_has_failed(const tarn_lookup *l)
+{
+    return atomic_load(&l->failed);
 }
 
 void tarn_lookup_get_stats(const tarn_lookup *l, struct tarn_kernel_stats *stats)

@@ -32,6 +32,9 @@ tarn_status tarn_lookup_attach(tarn_lookup *lookup, tarn_cache *cache);
 /** Candidate slots of `count` hashes (any number). One thread at a time. */
 void tarn_lookup_run(tarn_lookup *lookup, const uint64_t *hashes, size_t count, uint32_t *slots);
 
+/** True once the device let it down: all is done on the host since. Any thread. */
+bool tarn_lookup_has_failed(const tarn_lookup *lookup);
+
 /** Work on the device so far. Under the cache's lock. */
 void tarn_lookup_get_stats(const tarn_lookup *lookup, struct tarn_kernel_stats *stats);
 

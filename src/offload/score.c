@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "kernels/canary.h"
 #include "kernels/kernels.h"
 #include "kernels/layout.h"
 
@@ -39,9 +40,9 @@ tarn_status tarn_score_create(tarn_device *device, tarn_queue *queue,
     };
     int32_t defines[TARN_MAX_DEFINES];
     tarn_shape_defines(shape, defines);
-    tarn_status status = tarn_kernel_create(
-        device, &(struct tarn_kernel_params){.source = &s->source, .defines = defines}, &s->kernel,
-        error);
+    tarn_status status = tarn_canary_create(
+        device, &(struct tarn_kernel_params){.source = &s->source, .defines = defines}, NULL,
+        &s->kernel, error);
     for (int i = 0; i < BUFFERS && status == TARN_OK; i++)
         status = tarn_buffer_create(device, &(struct tarn_buffer_params){.size = size[i]},
                                     &s->buffer[i]);

@@ -170,9 +170,13 @@ static bool make_list(char *folder, const char *module)
 {
     if (mkdtemp(folder) == NULL)
         return false;
+    setenv("OCL_ICD_VENDORS", folder, 1);
     if (module != NULL) {
         char path[256];
         snprintf(path, sizeof path, "%s/fake.icd", folder);
+        /* emulated on a 64-bit kernel, a 32-bit loader can't read folders (EOVERFLOW): name the file */
+        if (sizeof(void *) == 4)
+            setenv("OCL_ICD_VENDORS", path, 1);
         FILE *file = fopen(path, "w");
         if (file == NULL)
             return false;
@@ -180,7 +184,6 @@ static bool make_list(char *folder, const char *module)
         if (fclose(file) != 0)
             return false;
     }
-    setenv("OCL_ICD_VENDORS", folder, 1);
     unsetenv("OCL_ICD_FILENAMES");
     return true;
 }

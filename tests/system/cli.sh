@@ -88,6 +88,14 @@ run devices --device virtual:toaster
 expect 77 'virtual:toaster' 'a simulation that is not there'
 TARN_HOST_LIMITS=videocore run devices --device host --json
 json 'limits of a board' "[x['limits']['group_size'] for x in d['devices'] if x['selected']] == [256]"
+for board in mali videocore jetson; do
+    run selftest --device "virtual:$board" --json
+    expect 0 '' "selftest of virtual:$board"
+    json "all of virtual:$board" "d['checks'] > 20 and d['failed'] == 0 and d['skipped'] == 0"
+    TARN_HOST_LIMITS=$board run selftest --device host --json
+    expect 0 '' "selftest of a host with the limits of $board"
+    json "all of a host as $board" "d['checks'] > 20 and d['failed'] == 0 and d['skipped'] == 0"
+done
 TARN_HOST_LIMITS=toaster run devices --device host
 expect 1 'TARN_HOST_LIMITS' 'limits of no board'
 run devices --device opencl:99

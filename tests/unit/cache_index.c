@@ -370,7 +370,48 @@ static void memory_comes_from_the_source_or_not(void)
     source.refuse = true;
     CHECK(tarn_index_create(100, &memory, hash_of, &keys, &index) == TARN_NO_MEMORY);
     CHECK(index == NULL);
-    CHECK(tarn_index_create((size_t)1 << 40, NULL, hash_of, &keys, &index) == TARN_INVALID);
+    CHECK(tarn_index_create(SIZE_MAX / 2, NULL, hash_of, &keys, &index) == TARN_INVALID);
+    free(keys.hash);
+}
+
+/* Back and forth between two memories while it grows: nothing is lost, nothing is left behind. */
+static void it_moves_to_another_memory(void)
+{
+    struct source sources[2] = {{0}, {0}};
+    const struct tarn_memory_source memory[2] = {{&sources[0], source_allocate, source_release},
+                                                 {&sources[1], source_allocate, source_release}};
+    struct keys keys;
+    tarn_index *index;
+    int growing = 0;
+    random_hashes(&keys, 20000, 10);
+    REQUIRE(tarn_index_create(100, &memory[0], hash_of, &keys, &index) == TARN_OK);
+    CHECK(tarn_index_track(index) == TARN_OK);
+    for (uint32_t added = 0; added < 20000; added++) {
+        REQUIRE(tarn_index_insert(index, keys.hash[added], added) == TARN_OK);
+        bool grows = tarn_index_get_view(index).growing;
+        if (added % 97 != 0 && !(grows && added % 7 == 0))
+            continue;
+        growing += grows;
+        uint64_t version = tarn_index_get_view(index).version;
+        int to = (int)(added % 3);
+        REQUIRE(tarn_index_migrate(index, to < 2 ? &memory[to] : NULL) == TARN_OK);
+        CHECK(tarn_index_get_view(index).version != version);
+        CHECK((sources[0].held > 0) == (to == 0) && (sources[1].held > 0) == (to == 1));
+        for (uint32_t i = 0; i <= added; i += 1 + added / 200)
+            CHECK_NUMBER(find(index, &keys, keys.hash[i]), i);
+    }
+    CHECK(growing > 10);
+    /* no memory there: it stays where it is and works */
+    REQUIRE(tarn_index_migrate(index, &memory[0]) == TARN_OK);
+    sources[1].refuse = true;
+    const void *before = tarn_index_get_view(index).buckets;
+    CHECK(tarn_index_migrate(index, &memory[1]) == TARN_NO_MEMORY);
+    CHECK(tarn_index_get_view(index).buckets == before);
+    CHECK_NUMBER(sources[1].held, 0);
+    for (uint32_t i = 0; i < 20000; i += 3)
+        CHECK(tarn_index_remove(index, keys.hash[i], i));
+    tarn_index_destroy(&index);
+    CHECK(sources[0].held == 0 && sources[1].held == 0);
     free(keys.hash);
 }
 
@@ -378,4 +419,5 @@ CHECK_MAIN(CASE(layout_is_the_kernels), CASE(fills_to_95_percent),
            CASE(expected_entries_need_no_growth), CASE(growth_is_bounded_and_loses_nothing),
            CASE(agrees_with_a_reference), CASE(forged_collisions_are_refused_in_the_end),
            CASE(the_stash_flows_back), CASE(equal_tags_are_told_apart),
-           CASE(a_mirror_follows_by_dirty_ranges), CASE(memory_comes_from_the_source_or_not))
+           CASE(a_mirror_follows_by_dirty_ranges), CASE(memory_comes_from_the_source_or_not),
+           CASE(it_moves_to_another_memory))

@@ -25,13 +25,13 @@ static void in_directory(void)
         exit(1);
 }
 
-/* The only file there, or false. */
+/* The only calibration there, or false; beside it are compiled programs and what kernels did. */
 static bool file_of(char path[512])
 {
     DIR *dir = opendir(directory);
     bool found = false;
     for (struct dirent *entry; dir != NULL && (entry = readdir(dir)) != NULL;)
-        if (entry->d_name[0] != '.') {
+        if (strncmp(entry->d_name, "calibration-", 12) == 0) {
             snprintf(path, 512, "%s/%s", directory, entry->d_name);
             CHECK(!found); /* nothing temporary is left behind */
             found = true;
@@ -44,8 +44,14 @@ static bool file_of(char path[512])
 static void remove_directory(void)
 {
     char path[512];
-    if (file_of(path))
-        unlink(path);
+    DIR *dir = opendir(directory);
+    for (struct dirent *entry; dir != NULL && (entry = readdir(dir)) != NULL;)
+        if (entry->d_name[0] != '.') {
+            snprintf(path, sizeof path, "%s/%s", directory, entry->d_name);
+            CHECK(unlink(path) == 0);
+        }
+    if (dir != NULL)
+        closedir(dir);
     CHECK(rmdir(directory) == 0);
 }
 
@@ -317,6 +323,28 @@ static void auto_takes_a_cpu_device_only_if_it_has_won(void)
     remove_directory();
 }
 
+static void a_quarantined_kernel_is_measured_when_it_is_back(void)
+{
+    struct tarn_error error = {0};
+    struct tarn_calibration c = {0}, kept;
+    tarn_device *device = some_device();
+    if (device == NULL)
+        SKIP("no OpenCL device");
+    in_directory();
+    const struct tarn_calibrate_params params = {
+        .parts = TARN_CALIBRATED_DISPATCH | TARN_CALIBRATED_LOOKUP, .cache_dir = directory};
+    setenv("TARN_QUARANTINE", "*/lookup", 1);
+    CHECK(tarn_calibrate(device, &params, &c, &error) == TARN_OK);
+    unsetenv("TARN_QUARANTINE");
+    CHECK(c.lookup.least == TARN_NEVER && (c.parts & TARN_CALIBRATED_LOOKUP));
+    CHECK(tarn_calibration_load(tarn_device_get_info(device), directory, &kept) == TARN_OK);
+    CHECK_NUMBER(kept.parts, 0);
+    CHECK(tarn_calibrate(device, &params, &kept, &error) == TARN_OK);
+    CHECK(kept.dispatch_us > 0 && kept.lookup.device_ns > 0);
+    tarn_device_close(&device);
+    remove_directory();
+}
+
 static void the_engine_measures_in_the_background(void)
 {
     struct tarn_engine_crossovers found;
@@ -363,4 +391,5 @@ CHECK_MAIN(CASE(the_crossover_is_where_the_device_stays_better),
            CASE(the_path_is_the_quickest_measured_one), CASE(the_file_keeps_every_field),
            CASE(any_damage_is_no_calibration), CASE(measuring_goes_on_where_it_stopped),
            CASE(work_groups_are_chosen_on_gpus), CASE(auto_takes_a_cpu_device_only_if_it_has_won),
+           CASE(a_quarantined_kernel_is_measured_when_it_is_back),
            CASE(the_engine_measures_in_the_background))

@@ -189,14 +189,35 @@ static bool has_version_2(const struct found_device *found)
  * Fine-grained shared virtual memory is what a persistent host pointer needs: anything coarser
  * would need a map and an unmap around each use, which costs more than a small copy.
  */
-static bool has_shared_memory(const struct found_device *found)
+static bool has_shared_memory(const struct found_device *found, uint32_t quirks)
 {
     cl_device_svm_capabilities capabilities = 0;
+    if (tarn_quirks_flags(quirks) & TARN_QUIRK_NO_SHARED_MEMORY)
+        return false;
     if (strcmp(tarn_option_get(TARN_OPTION_UNIFIED), "off") == 0 || !has_version_2(found) ||
         clGetDeviceInfo(found->id, CL_DEVICE_SVM_CAPABILITIES, sizeof capabilities, &capabilities,
                         NULL) != CL_SUCCESS)
         return false;
     return (capabilities & CL_DEVICE_SVM_FINE_GRAIN_BUFFER) != 0;
+}
+
+static uint32_t quirks_of(const struct found_device *found)
+{
+    char suffix[32], version[256];
+    cl_bool unified = CL_FALSE;
+    platform_text(found->platform, CL_PLATFORM_ICD_SUFFIX_KHR, suffix, sizeof suffix);
+    device_text(found->id, CL_DRIVER_VERSION, version, sizeof version);
+    if (clGetDeviceInfo(found->id, CL_DEVICE_HOST_UNIFIED_MEMORY, sizeof unified, &unified, NULL) !=
+        CL_SUCCESS)
+        unified = CL_FALSE;
+    tarn_driver driver = tarn_driver_by_icd(suffix);
+    return tarn_quirks_find(&(struct tarn_device_identity){
+        .api = TARN_API_OPENCL,
+        .driver = driver,
+        .vendor = device_u32(found->id, CL_DEVICE_VENDOR_ID),
+        .version = tarn_driver_version(driver, version),
+        .integrated = unified == CL_TRUE,
+    });
 }
 
 static void describe(const struct found_device *found, uint32_t index,
@@ -210,7 +231,9 @@ static void describe(const struct found_device *found, uint32_t index,
     device_text(found->id, CL_DRIVER_VERSION, driver, sizeof driver);
     snprintf(info->driver, sizeof info->driver, "%s %s", version, driver);
     info->type = is_cpu(found->type) ? TARN_DEVICE_CPU : TARN_DEVICE_GPU;
-    info->unified_memory = has_shared_memory(found);
+    info->quirks = quirks_of(found);
+    info->watchdog_ms = tarn_quirks_watchdog_ms(info->quirks);
+    info->unified_memory = has_shared_memory(found, info->quirks);
     info->queue_priority = has_version_2(found) && has_extension(found->id, "cl_khr_priority_hints")
                                ? TARN_QUEUE_PRIORITY_HINT
                                : TARN_QUEUE_PRIORITY_NONE;
@@ -265,6 +288,12 @@ tarn_status tarn_opencl_open(uint32_t index, tarn_device **device, struct tarn_e
         return tarn_fail(error, TARN_NO_MEMORY, "opencl:%u: out of memory", (unsigned)index);
     describe(chosen, index, &opened->base.info);
     opened->id = chosen->id;
+    char platform_version_text[300], driver_version[300];
+    platform_text(chosen->platform, CL_PLATFORM_VERSION, platform_version_text,
+                  sizeof platform_version_text);
+    device_text(chosen->id, CL_DRIVER_VERSION, driver_version, sizeof driver_version);
+    snprintf(opened->version, sizeof opened->version, "%s|%s", platform_version_text,
+             driver_version);
     opened->version_2 = has_version_2(chosen);
     opened->priority_hints = opened->base.info.queue_priority == TARN_QUEUE_PRIORITY_HINT;
     opened->throttle_hints =

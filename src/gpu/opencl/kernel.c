@@ -69,6 +69,132 @@ static void make_options(const struct tarn_kernel *kernel, char *options, size_t
         options[0] = '\0';
 }
 
+static tarn_status fail(struct opencl_kernel *kernel, const char *call, cl_int code,
+                        struct tarn_error *error)
+{
+    struct opencl_device *device = (struct opencl_device *)kernel->base.device;
+    tarn_fail(error, tarn_opencl_status(code), "kernel %s on %s: %s: %s", kernel->base.source->name,
+              device->base.info.id, call, tarn_opencl_name(code));
+    return tarn_opencl_check(device, code, call);
+}
+
+/* Makes the first instance of a built program and sees that it can run as its table says. */
+static tarn_status inspect(struct opencl_kernel *kernel, struct tarn_error *error)
+{
+    const struct opencl_device *device = (struct opencl_device *)kernel->base.device;
+    const struct tarn_kernel_source *source = kernel->base.source;
+    cl_int code;
+    kernel->spare = instance_create(kernel->program, source->name, &code);
+    if (kernel->spare == NULL)
+        return fail(kernel, "clCreateKernel", code, error);
+    size_t most = 0;
+    code = clGetKernelWorkGroupInfo(kernel->spare->kernel, device->id, CL_KERNEL_WORK_GROUP_SIZE,
+                                    sizeof most, &most, NULL);
+    if (code != CL_SUCCESS)
+        return fail(kernel, "clGetKernelWorkGroupInfo", code, error);
+    if (kernel->base.local_size > most)
+        return tarn_fail(
+            error, TARN_UNSUPPORTED, "kernel %s wants groups of %u, %s can run it with at most %zu",
+            source->name, (unsigned)kernel->base.local_size, device->base.info.id, most);
+    cl_uint arguments = 0, wanted = source->buffer_count + (source->constants_size > 0);
+    code = clGetKernelInfo(kernel->spare->kernel, CL_KERNEL_NUM_ARGS, sizeof arguments, &arguments,
+                           NULL);
+    if (code != CL_SUCCESS)
+        return fail(kernel, "clGetKernelInfo", code, error);
+    if (arguments != wanted)
+        return tarn_fail(error, TARN_COMPILE, "kernel %s takes %u arguments, its table says %u",
+                         source->name, (unsigned)arguments, (unsigned)wanted);
+    return TARN_OK;
+}
+
+static void forget_program(struct opencl_kernel *kernel)
+{
+    if (kernel->spare != NULL) {
+        clReleaseKernel(kernel->spare->kernel);
+        free(kernel->spare);
+        kernel->spare = NULL;
+    }
+    if (kernel->program != NULL)
+        clReleaseProgram(kernel->program);
+    kernel->program = NULL;
+}
+
+/* From the binary of an earlier run. A driver that refuses it is no error: it is compiled anew. */
+static tarn_status load(struct opencl_kernel *kernel, const struct tarn_program_key *key,
+                        struct tarn_error *error)
+{
+    struct opencl_device *device = (struct opencl_device *)kernel->base.device;
+    void *data;
+    size_t size;
+    if (!tarn_program_cache_get(device->base.programs, key, &data, &size))
+        return TARN_NOT_FOUND;
+    cl_int code, state = CL_SUCCESS;
+    const unsigned char *binary = data;
+    const char *call = "clCreateProgramWithBinary";
+    kernel->program =
+        clCreateProgramWithBinary(device->context, 1, &device->id, &size, &binary, &state, &code);
+    if (kernel->program != NULL && code == CL_SUCCESS && state == CL_SUCCESS) {
+        call = "clBuildProgram";
+        code = clBuildProgram(kernel->program, 1, &device->id, key->options, NULL, NULL);
+    } else if (code == CL_SUCCESS) {
+        code = state != CL_SUCCESS ? state : CL_INVALID_BINARY;
+    }
+    free(data);
+    tarn_status status = TARN_NOT_FOUND;
+    if (code == CL_SUCCESS) {
+        call = "the kernel in it";
+        status = inspect(kernel, error);
+    }
+    if (status != TARN_OK) {
+        tarn_log(TARN_LOG_INFO, "gpu: %s: the kept binary of %s is refused (%s: %s): compiling",
+                 device->base.info.id, kernel->base.source->name, call, tarn_opencl_name(code));
+        forget_program(kernel);
+        tarn_program_cache_drop(device->base.programs, key);
+    }
+    return status;
+}
+
+static tarn_status compile(struct opencl_kernel *kernel, const char *text, const char *options,
+                           struct tarn_error *error)
+{
+    struct opencl_device *device = (struct opencl_device *)kernel->base.device;
+    const char *name = kernel->base.source->name;
+    cl_int code;
+    kernel->program = clCreateProgramWithSource(device->context, 1, &text, NULL, &code);
+    if (kernel->program == NULL)
+        return fail(kernel, "clCreateProgramWithSource", code, error);
+    code = clBuildProgram(kernel->program, 1, &device->id, options, NULL, NULL);
+    if (code == CL_BUILD_PROGRAM_FAILURE || code == CL_INVALID_BUILD_OPTIONS) {
+        char log[240];
+        uint32_t flags = tarn_quirks_flags(device->base.info.quirks);
+        build_log(kernel->program, device->id, log, sizeof log);
+        return tarn_fail(
+            error, TARN_COMPILE, "kernel %s on %s: %s%s", name, device->base.info.id, log,
+            flags & TARN_QUIRK_NEEDS_FOLDER ? " (can the driver write to its own cache folder?)"
+                                            : "");
+    }
+    if (code != CL_SUCCESS)
+        return fail(kernel, "clBuildProgram", code, error);
+    return inspect(kernel, error);
+}
+
+/* Keeps the binary for the next start, if the driver gives it. */
+static void store(struct opencl_kernel *kernel, const struct tarn_program_key *key)
+{
+    struct opencl_device *device = (struct opencl_device *)kernel->base.device;
+    size_t size = 0;
+    if (device->base.programs == NULL ||
+        clGetProgramInfo(kernel->program, CL_PROGRAM_BINARY_SIZES, sizeof size, &size, NULL) !=
+            CL_SUCCESS ||
+        size == 0)
+        return;
+    unsigned char *binary = malloc(size);
+    if (binary != NULL && clGetProgramInfo(kernel->program, CL_PROGRAM_BINARIES, sizeof binary,
+                                           &binary, NULL) == CL_SUCCESS)
+        tarn_program_cache_put(device->base.programs, key, binary, size);
+    free(binary);
+}
+
 tarn_status tarn_opencl_kernel_build(tarn_kernel *base, struct tarn_error *error)
 {
     struct opencl_kernel *kernel = (struct opencl_kernel *)base;
@@ -94,51 +220,28 @@ tarn_status tarn_opencl_kernel_build(tarn_kernel *base, struct tarn_error *error
         return tarn_fail(error, TARN_NO_MEMORY, "kernel %s: out of memory", source->name);
     kernel->has_lock = true;
 
+    struct tarn_program_key key = {
+        .backend = "opencl",
+        .device = device->base.info.name,
+        .driver = device->version,
+        .source = text,
+        .source_size = strlen(text),
+        .options = options,
+    };
     uint64_t started = tarn_clock_ns();
-    cl_int code;
-    const char *call = "clCreateProgramWithSource";
-    kernel->program = clCreateProgramWithSource(device->context, 1, &text, NULL, &code);
-    if (kernel->program == NULL)
-        goto fail;
-    call = "clBuildProgram";
-    code = clBuildProgram(kernel->program, 1, &device->id, options, NULL, NULL);
-    if (code == CL_BUILD_PROGRAM_FAILURE || code == CL_INVALID_BUILD_OPTIONS) {
-        char log[300];
-        build_log(kernel->program, device->id, log, sizeof log);
-        return tarn_fail(error, TARN_COMPILE, "kernel %s on %s: %s", source->name, id, log);
+    bool keep = (tarn_quirks_flags(device->base.info.quirks) & TARN_QUIRK_NO_BINARIES) == 0;
+    const char *how = "loaded";
+    tarn_status status = keep ? load(kernel, &key, error) : TARN_NOT_FOUND;
+    if (status != TARN_OK) {
+        how = "compiled";
+        status = compile(kernel, text, options, error);
+        if (status == TARN_OK && keep)
+            store(kernel, &key);
     }
-    if (code != CL_SUCCESS)
-        goto fail;
-    call = "clCreateKernel";
-    kernel->spare = instance_create(kernel->program, source->name, &code);
-    if (kernel->spare == NULL)
-        goto fail;
-    size_t most = 0;
-    call = "clGetKernelWorkGroupInfo";
-    code = clGetKernelWorkGroupInfo(kernel->spare->kernel, device->id, CL_KERNEL_WORK_GROUP_SIZE,
-                                    sizeof most, &most, NULL);
-    if (code != CL_SUCCESS)
-        goto fail;
-    if (base->local_size > most)
-        return tarn_fail(error, TARN_UNSUPPORTED,
-                         "kernel %s wants groups of %u, %s can run it with at most %zu",
-                         source->name, (unsigned)base->local_size, id, most);
-    cl_uint arguments = 0, wanted = source->buffer_count + (source->constants_size > 0);
-    call = "clGetKernelInfo";
-    code = clGetKernelInfo(kernel->spare->kernel, CL_KERNEL_NUM_ARGS, sizeof arguments, &arguments,
-                           NULL);
-    if (code != CL_SUCCESS)
-        goto fail;
-    if (arguments != wanted)
-        return tarn_fail(error, TARN_COMPILE, "kernel %s takes %u arguments, its table says %u",
-                         source->name, (unsigned)arguments, (unsigned)wanted);
-    tarn_log(TARN_LOG_DEBUG, "gpu: %s: built %s (%s shape) in %.1f ms", id, source->name,
-             cpu_shape ? "CPU" : "GPU", (double)(tarn_clock_ns() - started) * 1e-6);
-    return TARN_OK;
-fail:
-    tarn_fail(error, tarn_opencl_status(code), "kernel %s on %s: %s: %s", source->name, id, call,
-              tarn_opencl_name(code));
-    return tarn_opencl_check(device, code, call);
+    if (status == TARN_OK)
+        tarn_log(TARN_LOG_DEBUG, "gpu: %s: %s %s (%s shape) in %.1f ms", id, how, source->name,
+                 cpu_shape ? "CPU" : "GPU", (double)(tarn_clock_ns() - started) * 1e-6);
+    return status;
 }
 
 void tarn_opencl_kernel_destroy(tarn_kernel *base)

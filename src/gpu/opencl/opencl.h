@@ -13,6 +13,7 @@
 struct opencl_device {
     struct tarn_device base;
     cl_device_id id;
+    char version[600]; /* of platform and driver, whole: compiled programs depend on it */
     cl_context context;
     cl_command_queue service; /* zero-fills of new buffers */
     bool version_2;           /* the entry points of OpenCL 2.0 are there */

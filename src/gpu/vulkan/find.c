@@ -291,7 +291,19 @@ void tarn_vulkan_describe(const struct vulkan_found *found, uint32_t index,
                  VK_API_VERSION_PATCH(properties->driverVersion));
     bool cpu = properties->deviceType == VK_PHYSICAL_DEVICE_TYPE_CPU;
     info->type = cpu ? TARN_DEVICE_CPU : TARN_DEVICE_GPU;
-    info->unified_memory = found->unified;
+    info->quirks = tarn_quirks_find(&(struct tarn_device_identity){
+        .api = TARN_API_VULKAN,
+        .driver = tarn_driver_by_vulkan((uint32_t)driver.driverID),
+        .vendor = properties->vendorID,
+        .device = properties->deviceID,
+        .version = tarn_driver_number(VK_API_VERSION_MAJOR(properties->driverVersion),
+                                      VK_API_VERSION_MINOR(properties->driverVersion),
+                                      VK_API_VERSION_PATCH(properties->driverVersion)),
+        .integrated = properties->deviceType == VK_PHYSICAL_DEVICE_TYPE_INTEGRATED_GPU,
+    });
+    info->watchdog_ms = tarn_quirks_watchdog_ms(info->quirks);
+    info->unified_memory =
+        found->unified && (tarn_quirks_flags(info->quirks) & TARN_QUIRK_NO_SHARED_MEMORY) == 0;
     info->queue_priority = found->global_priority != NULL ? TARN_QUEUE_PRIORITY_GLOBAL
                            : found->lane_count > 1        ? TARN_QUEUE_PRIORITY_HINT
                                                           : TARN_QUEUE_PRIORITY_NONE;

@@ -43,7 +43,7 @@ static VkResult create_layout(struct vulkan_kernel *kernel, const struct vulkan_
 
 /* Constants 0 to n - 1 are the defines; the local size and the limit on turns have their own. */
 static VkResult create_pipeline(struct vulkan_kernel *kernel, const struct vulkan_device *device,
-                                VkShaderModule module)
+                                VkPipelineCache cache, VkShaderModule module)
 {
     VkSpecializationMapEntry entries[TARN_MAX_DEFINES + 2];
     uint32_t values[TARN_MAX_DEFINES + 2], count = kernel->base.define_count;
@@ -62,7 +62,7 @@ static VkResult create_pipeline(struct vulkan_kernel *kernel, const struct vulka
         .pData = values,
     };
     return vkCreateComputePipelines(
-        device->device, device->cache, 1,
+        device->device, cache, 1,
         &(VkComputePipelineCreateInfo){
             .sType = VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO,
             .flags = VK_PIPELINE_CREATE_DISPATCH_BASE,
@@ -75,6 +75,74 @@ static VkResult create_pipeline(struct vulkan_kernel *kernel, const struct vulka
             .basePipelineIndex = -1,
         },
         NULL, &kernel->pipeline);
+}
+
+/* What a kept pipeline depends on: the driver says by its UUID which of its caches it takes. */
+struct pipeline_key {
+    struct tarn_program_key key;
+    char uuid[2 * VK_UUID_SIZE + 1], constants[16 * (TARN_MAX_DEFINES + 2)];
+};
+
+static void make_key(const struct vulkan_kernel *kernel, const struct vulkan_device *device,
+                     struct pipeline_key *made)
+{
+    VkPhysicalDeviceProperties properties;
+    size_t used = 0;
+    vkGetPhysicalDeviceProperties(device->physical, &properties);
+    for (uint32_t i = 0; i < VK_UUID_SIZE; i++)
+        snprintf(made->uuid + 2 * i, 3, "%02x", properties.pipelineCacheUUID[i]);
+    used += (size_t)snprintf(made->constants, sizeof made->constants, "%u %u",
+                             (unsigned)kernel->base.local_size, (unsigned)device->turn_limit);
+    for (uint32_t i = 0; i < kernel->base.define_count; i++)
+        used += (size_t)snprintf(made->constants + used, sizeof made->constants - used, " %d",
+                                 (int)kernel->base.defines[i]);
+    made->key = (struct tarn_program_key){
+        .backend = "vulkan",
+        .device = device->base.info.name,
+        .driver = made->uuid,
+        .source = kernel->base.source->spirv,
+        .source_size = kernel->base.source->spirv_size,
+        .options = made->constants,
+    };
+}
+
+/* A cache for one pipeline, filled by an earlier run where there was one. */
+static VkPipelineCache open_cache(const struct vulkan_device *device, struct pipeline_key *made,
+                                  bool *kept)
+{
+    VkPipelineCache cache = VK_NULL_HANDLE;
+    void *data;
+    size_t size;
+    *kept = tarn_program_cache_get(device->base.programs, &made->key, &data, &size);
+    VkResult result =
+        vkCreatePipelineCache(device->device,
+                              &(VkPipelineCacheCreateInfo){
+                                  .sType = VK_STRUCTURE_TYPE_PIPELINE_CACHE_CREATE_INFO,
+                                  .initialDataSize = *kept ? size : 0,
+                                  .pInitialData = *kept ? data : NULL,
+                              },
+                              NULL, &cache);
+    free(data);
+    return result == VK_SUCCESS ? cache : VK_NULL_HANDLE;
+}
+
+/* Gives what the driver put into it to the next run, unless it came from there. */
+static void close_cache(const struct vulkan_device *device, struct pipeline_key *made,
+                        VkPipelineCache cache, bool keep)
+{
+    enum { HEADER = 32 }; /* a cache with nothing in it */
+    size_t size = 0;
+    if (cache == VK_NULL_HANDLE)
+        return;
+    if (keep && vkGetPipelineCacheData(device->device, cache, &size, NULL) == VK_SUCCESS &&
+        size > HEADER) {
+        void *data = malloc(size);
+        if (data != NULL &&
+            vkGetPipelineCacheData(device->device, cache, &size, data) == VK_SUCCESS)
+            tarn_program_cache_put(device->base.programs, &made->key, data, size);
+        free(data);
+    }
+    vkDestroyPipelineCache(device->device, cache, NULL);
 }
 
 tarn_status tarn_vulkan_kernel_build(tarn_kernel *base, struct tarn_error *error)
@@ -120,7 +188,19 @@ tarn_status tarn_vulkan_kernel_build(tarn_kernel *base, struct tarn_error *error
     }
     if (result == VK_SUCCESS) {
         call = "vkCreateComputePipelines";
-        result = create_pipeline(kernel, device, module);
+        struct pipeline_key key;
+        bool kept = false,
+             keep = device->base.programs != NULL &&
+                    (tarn_quirks_flags(device->base.info.quirks) & TARN_QUIRK_NO_BINARIES) == 0;
+        VkPipelineCache cache = VK_NULL_HANDLE;
+        if (keep) {
+            make_key(kernel, device, &key);
+            cache = open_cache(device, &key, &kept);
+        }
+        result = create_pipeline(kernel, device, cache != VK_NULL_HANDLE ? cache : device->cache,
+                                 module);
+        if (keep)
+            close_cache(device, &key, cache, result == VK_SUCCESS && !kept);
         if (result != VK_SUCCESS)
             kernel->pipeline = VK_NULL_HANDLE;
     }
