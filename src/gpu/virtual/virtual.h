@@ -12,6 +12,7 @@
 #include "profile.h"
 
 #include <stdalign.h>
+#include <stddef.h>
 
 struct virtual_queue {
     struct tarn_queue base;
@@ -43,7 +44,7 @@ struct virtual_command {
     int32_t defines[TARN_MAX_DEFINES];
     void *buffers[TARN_MAX_BUFFERS];
     uint64_t buffer_bytes; /**< of all of them, once each */
-    alignas(16) unsigned char constants[TARN_MAX_CONSTANTS_SIZE];
+    alignas(max_align_t) unsigned char constants[TARN_MAX_CONSTANTS_SIZE];
     uint32_t groups;
     uint32_t tile, tiles; /**< the next to run, and how many; a launch without tiles is one */
     bool tiled, begun;    /**< begun: its fixed part is over */
