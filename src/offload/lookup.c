@@ -39,19 +39,25 @@ struct tarn_lookup {
     struct tarn_kernel_stats stats;         /**< under the cache's lock */
 };
 
+/* An index that the device can't hold lives on the host, and is looked up there. */
 static void *allocate(void *context, size_t size)
 {
     tarn_lookup *l = context;
     for (int i = 0; i < MOST_TABLES; i++) {
         if (l->table[i].buffer != NULL)
             continue;
-        if (tarn_buffer_create(l->device, &(struct tarn_buffer_params){.size = size},
-                               &l->table[i].buffer) != TARN_OK)
-            return NULL;
-        l->table[i].retired = false;
-        return tarn_buffer_data(l->table[i].buffer);
+        tarn_status status = tarn_buffer_create(
+            l->device, &(struct tarn_buffer_params){.size = size}, &l->table[i].buffer);
+        if (status == TARN_OK) {
+            l->table[i].retired = false;
+            return tarn_buffer_data(l->table[i].buffer);
+        }
+        tarn_log(TARN_LOG_WARNING,
+                 "offload: the device can't hold an index of %zu bytes (%s): the host looks up",
+                 size, tarn_status_message(status));
+        break;
     }
-    return NULL;
+    return tarn_alloc_lines(size);
 }
 
 static struct table_memory *find_table(tarn_lookup *l, const void *memory)
@@ -69,8 +75,8 @@ static void release(void *context, void *memory, size_t size)
     struct table_memory *table = find_table(l, memory);
     (void)size;
     if (table == NULL)
-        return;
-    if (l->reading)
+        tarn_free_lines(memory);
+    else if (l->reading)
         table->retired = true;
     else
         tarn_buffer_destroy(&table->buffer);
@@ -184,6 +190,8 @@ static tarn_status run_on_device(tarn_lookup *l, const uint64_t *hashes, uint32_
         constants.mask = view.bucket_count - 1;
     }
     tarn_cache_unlock(l->cache);
+    if (table == NULL)
+        return status; /* the index isn't on the device */
 
     if (status == TARN_OK)
         status = tarn_buffer_upload(l->queue, l->hashes, 0, count * sizeof *hashes);
@@ -237,7 +245,7 @@ void tarn_lookup_run(tarn_lookup *l, const uint64_t *hashes, size_t count, uint3
         if (on_device) {
             tarn_status status = run_on_device(l, hashes, n, slots);
             on_device = status == TARN_OK;
-            if (!on_device && status != TARN_BUSY) {
+            if (!on_device && status != TARN_BUSY && status != TARN_NOT_FOUND) {
                 atomic_store(&l->failed, true);
                 tarn_log(TARN_LOG_WARNING, "offload: lookups leave the device (%s)",
                          tarn_status_message(status));
