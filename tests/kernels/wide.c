@@ -209,6 +209,8 @@ static void each_step(void (*run)(void *, const struct tarn_wide_constants *, st
     struct state first = some_state(&rng), work = some_state(&rng), wanted = some_state(&rng);
     free(work.a);
     free(wanted.a);
+    free(work.labels);
+    free(wanted.labels);
     work.a = wanted.a = first.a;
     for (uint32_t op = 0; op < OPS; op++)
         for (int round = 0; round < ROUNDS; round++) {
