@@ -223,10 +223,8 @@ static tarn_status launch(tarn_trainer *t, uint32_t steps)
 }
 
 /* The host's state is as after the last launch that went well: nothing can fail any more here. */
-static void move_to_host(tarn_trainer *t, tarn_status reason)
+static void move_to_host(tarn_trainer *t)
 {
-    tarn_log(TARN_LOG_WARNING, "net: training leaves the device (%s): going on on the host",
-             tarn_status_message(reason));
     /* what may still run there uses the buffers; a lost device returns at once */
     if (tarn_queue_finish(t->queue, LONGEST_WAIT_US) == TARN_TIMEOUT)
         tarn_device_abandon(t->device, "a gradient step doesn't end");
@@ -267,9 +265,16 @@ void tarn_trainer_leave(tarn_trainer *t)
 {
     if (!t->on_device)
         return;
-    move_to_host(t, TARN_DEVICE_LOST);
+    move_to_host(t);
     if (t->in_flight)
         run_on_host(t, t->flying_steps);
+}
+
+static void fail_over(tarn_trainer *t, tarn_status reason)
+{
+    tarn_log(TARN_LOG_WARNING, "net: training leaves the device (%s): going on on the host",
+             tarn_status_message(reason));
+    move_to_host(t);
 }
 
 bool tarn_trainer_is_on_device(const tarn_trainer *t)
@@ -297,7 +302,7 @@ tarn_status tarn_trainer_submit(tarn_trainer *t, uint32_t steps)
             t->in_flight = true;
             return TARN_OK;
         }
-        move_to_host(t, status);
+        fail_over(t, status);
     }
     run_on_host(t, steps);
     t->in_flight = true;
@@ -320,7 +325,7 @@ tarn_status tarn_trainer_wait(tarn_trainer *t, uint64_t timeout_us)
         status = tarn_queue_finish(t->queue, TARN_FOREVER); /* the downloads behind the launch */
     if (status != TARN_OK) {
         /* the same steps again, from where the launch began */
-        move_to_host(t, status);
+        fail_over(t, status);
         run_on_host(t, t->flying_steps);
         return TARN_OK;
     }
