@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/options.h"
 #include "trace/gen.h"
 #include "trace/trace.h"
 
@@ -161,7 +162,7 @@ static int tarn_bench_run(struct tarn_cli *cli, int argc, char **argv)
                                      .seed = cli->seed};
     struct tarn_progress progress;
     struct tarn_error error;
-    const char *base = getenv("TMPDIR");
+    const char *base = tarn_option_get(TARN_OPTION_TMPDIR);
     char folder[256];
     (void)argv;
     if (argc != 0)
@@ -169,7 +170,7 @@ static int tarn_bench_run(struct tarn_cli *cli, int argc, char **argv)
     int code = tarn_cli_integer(cli, "requests", 1000, 100000000, &params.requests);
     if (code != TARN_EXIT_OK)
         return code;
-    snprintf(folder, sizeof folder, "%s/tarn-bench-XXXXXX", base != NULL ? base : "/tmp");
+    snprintf(folder, sizeof folder, "%s/tarn-bench-XXXXXX", base);
     if (mkdtemp(folder) == NULL) {
         tarn_fail(&error, TARN_IO, "%s: can't be made", folder);
         return tarn_cli_fail(cli, &error);

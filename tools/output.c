@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/options.h"
 
 /* ---- sizes ---- */
 
@@ -240,12 +241,12 @@ void tarn_table_destroy(tarn_table **table)
 void tarn_progress_start(struct tarn_progress *progress, const struct tarn_cli *cli,
                          const char *label)
 {
-    const char *terminal = getenv("TERM");
+    const char *terminal = tarn_option_get(TARN_OPTION_TERM);
     *progress = (struct tarn_progress){
         .cli = cli,
         .label = label,
         .start_ns = tarn_clock_ns(),
-        .enabled = !cli->quiet && !cli->json && isatty(STDERR_FILENO) && terminal != NULL &&
+        .enabled = !cli->quiet && !cli->json && isatty(STDERR_FILENO) && terminal[0] != '\0' &&
                    strcmp(terminal, "dumb") != 0,
     };
 }
