@@ -4,31 +4,11 @@
  * TARN_NO_MEMORY, and the cache goes on working as if the call had not been made.
  */
 #include "../check.h"
+#include "failing_heap.h"
 
 #include "base/memory.h"
 #include "cache/cache.h"
 #include "cache/ghost.h"
-
-static long asked, fails_at, held;
-
-static bool fail_one(size_t size)
-{
-    if (size == 0) {
-        held--;
-        return true;
-    }
-    if (++asked == fails_at)
-        return false;
-    held++;
-    return true;
-}
-
-static void begin(long at)
-{
-    asked = held = 0;
-    fails_at = at;
-    tarn_memory_set_hook(fail_one);
-}
 
 /* What was put last under each key that was put with success; 0: nothing. */
 #define KEYS 2600

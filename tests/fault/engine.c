@@ -4,31 +4,11 @@
  * what can't be had is gone without.
  */
 #include "../check.h"
+#include "failing_heap.h"
 
 #include <tarn/engine.h>
 
 #include "base/memory.h"
-
-static long asked, fails_at, held;
-
-static bool fail_one(size_t size)
-{
-    if (size == 0) {
-        held--;
-        return true;
-    }
-    if (++asked == fails_at)
-        return false;
-    held++;
-    return true;
-}
-
-static void begin(long at)
-{
-    asked = held = 0;
-    fails_at = at;
-    tarn_memory_set_hook(fail_one);
-}
 
 static struct tarn_engine_params params_for(bool bytes, bool no_shadows)
 {

@@ -6,31 +6,11 @@
 #include <math.h>
 
 #include "../check.h"
+#include "failing_heap.h"
 #include "../unit/sim_trace.h"
 #include "base/memory.h"
 #include "plot/plot.h"
 #include "sim/replay.h"
-
-static long asked, fails_at, held;
-
-static bool fail_one(size_t size)
-{
-    if (size == 0) {
-        held--;
-        return true;
-    }
-    if (++asked == fails_at)
-        return false;
-    held++;
-    return true;
-}
-
-static void begin(long at)
-{
-    asked = held = 0;
-    fails_at = at;
-    tarn_memory_set_hook(fail_one);
-}
 
 static void each_allocation_of_a_replay_fails(void)
 {
