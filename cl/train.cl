@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Gradient steps: forward, backward, Adam, several of them in one launch; src/kernels/train.h says
- * what is computed. One work-group does it all. The shape is TARN_INPUTS, TARN_HIDDEN1,
+ * what is computed. One work-group does it all, a step after the other; of the first and the last,
+ * the range of tiles may leave out some (layout.h). The shape is TARN_INPUTS, TARN_HIDDEN1,
  * TARN_HIDDEN2, TARN_OUTPUTS.
  */
 #define W2      (TARN_HIDDEN1 * (TARN_INPUTS + 1))
@@ -30,7 +31,8 @@ struct adam adam_at(struct tarn_train_constants c, uint step)
 /*
  * Pairs of (neuron, sample) over the work-items in the passes, weights over them for the gradients;
  * activations and their derivatives lie in `scratch`, [neuron][sample], so that neighbours read
- * neighbours. Local memory: only what is summed up.
+ * neighbours. Local memory: only what is summed up. `batch`: the samples of the step that are done at
+ * once, all that the range has; gradients are summed in the same order in any ranges.
  */
 #define ITEMS ((uint)TARN_LOCAL_SIZE)
 
@@ -64,15 +66,18 @@ void layer_back(__global const float *weights, uint inputs, uint neurons, __glob
     barrier(CLK_GLOBAL_MEM_FENCE);
 }
 
-/* Gradients of one layer's weights and biases. True if all of this item's are finite. */
+/*
+ * Gradients of one layer's weights and biases, on top of what is there if `more`. True if all of
+ * this item's are finite.
+ */
 int layer_gradient(uint inputs, uint neurons, __global const float *in, int tiled,
-                   __global const float *d, uint batch, __global float *gradient)
+                   __global const float *d, uint batch, int more, __global float *gradient)
 {
     int finite = 1;
     for (uint p = (uint)get_local_id(0); p < neurons * (inputs + 1u); p += ITEMS) {
         uint n = p < neurons * inputs ? p / inputs : p - neurons * inputs, i = p % inputs;
         __global const float *dn = d + n * batch;
-        float sum = 0.0f;
+        float sum = more ? gradient[p] : 0.0f;
         if (p >= neurons * inputs) {
             for (uint s = 0u; s < batch; s++)
                 sum += dn[s];
@@ -96,14 +101,21 @@ train(__global float *restrict weights, __global float *restrict m, __global flo
       struct tarn_train_constants constants)
 {
     __local float sums[ITEMS];
-    uint item = (uint)get_local_id(0), batch = constants.batch;
+    uint item = (uint)get_local_id(0), batch = constants.batch, step_tiles = batch / TARN_LANES;
+    uint tile = constants.first_tile, end = tile + constants.tile_count;
+    if (constants.tile_count == 0u)
+        end = constants.steps * step_tiles;
     __global float *a1 = scratch, *a2 = a1 + TARN_HIDDEN1 * batch, *d1 = a2 + TARN_HIDDEN2 * batch;
     __global float *d2 = d1 + TARN_HIDDEN1 * batch, *d3 = d2 + TARN_HIDDEN2 * batch;
-    __global float *gradient = d3 + TARN_OUTPUTS * batch;
+    __global float *gradient = d3 + TARN_OUTPUTS * batch; /* and the loss behind it */
     float scale = 1.0f / (float)batch;
-    for (uint step = 0u; step < constants.steps; step++) {
-        __global const float *in = tiles + (size_t)step * batch * TARN_INPUTS;
-        __global const uint *label = labels + (size_t)step * batch;
+    while (tile < end) {
+        uint step = tile / step_tiles, stop = min((step + 1u) * step_tiles, end);
+        int more = tile % step_tiles != 0u, ends = stop % step_tiles == 0u;
+        __global const float *in = tiles + (size_t)tile * TARN_LANES * TARN_INPUTS;
+        __global const uint *label = labels + (size_t)tile * TARN_LANES;
+        batch = (stop - tile) * TARN_LANES;
+        tile = stop;
         layer_forward(weights, TARN_INPUTS, TARN_HIDDEN1, in, 1, batch, 1, a1);
         layer_forward(weights + W2, TARN_HIDDEN1, TARN_HIDDEN2, a1, 0, batch, 1, a2);
         layer_forward(weights + W3, TARN_HIDDEN2, TARN_OUTPUTS, a2, 0, batch, 0, d3);
@@ -123,13 +135,20 @@ train(__global float *restrict weights, __global float *restrict m, __global flo
                 sums[item] += sums[item + half_count];
             barrier(CLK_LOCAL_MEM_FENCE);
         }
-        loss = sums[0] * scale;
-        barrier(CLK_LOCAL_MEM_FENCE);
+        loss = sums[0];
+        if (more)
+            loss += gradient[WEIGHTS];
+        barrier(CLK_LOCAL_MEM_FENCE | CLK_GLOBAL_MEM_FENCE);
         layer_back(weights + W3, TARN_HIDDEN2, TARN_OUTPUTS, d3, a2, batch, d2);
         layer_back(weights + W2, TARN_HIDDEN1, TARN_HIDDEN2, d2, a1, batch, d1);
-        int finite = layer_gradient(TARN_INPUTS, TARN_HIDDEN1, in, 1, d1, batch, gradient);
-        finite &= layer_gradient(TARN_HIDDEN1, TARN_HIDDEN2, a1, 0, d2, batch, gradient + W2);
-        finite &= layer_gradient(TARN_HIDDEN2, TARN_OUTPUTS, a2, 0, d3, batch, gradient + W3);
+        int finite = layer_gradient(TARN_INPUTS, TARN_HIDDEN1, in, 1, d1, batch, more, gradient);
+        finite &= layer_gradient(TARN_HIDDEN1, TARN_HIDDEN2, a1, 0, d2, batch, more, gradient + W2);
+        finite &= layer_gradient(TARN_HIDDEN2, TARN_OUTPUTS, a2, 0, d3, batch, more, gradient + W3);
+        if (!ends) { /* the same for all items */
+            if (item == 0u)
+                gradient[WEIGHTS] = loss;
+            break;
+        }
         sums[item] = finite ? 0.0f : 1.0f;
         barrier(CLK_LOCAL_MEM_FENCE | CLK_GLOBAL_MEM_FENCE);
         for (uint half_count = ITEMS / 2u; half_count > 0u; half_count /= 2u) {
@@ -139,7 +158,7 @@ train(__global float *restrict weights, __global float *restrict m, __global flo
         }
         int good = sums[0] == 0.0f;
         if (item == 0u)
-            losses[step] = good ? loss : as_float(0x7fc00000u);
+            losses[step] = good ? loss * scale : as_float(0x7fc00000u);
         struct adam a = adam_at(constants, step);
         for (uint p = item; good && p < WEIGHTS; p += ITEMS) {
             float g = gradient[p];
@@ -217,6 +236,28 @@ TARN_INLINE void layer_gradient(const float *in, const int in_row, const int in_
             bias_gradient[c] += d[s * vectors + c];
 }
 
+/* A part of a step's sums out of or into the scratch buffer; where the next lies there. */
+TARN_INLINE __global float *carry(float16 *sums, const int count, __global float *scratch, int in)
+{
+    for (int i = 0; i < count; i++) {
+        if (in)
+            sums[i] = vload16(i, scratch);
+        else
+            vstore16(sums[i], i, scratch);
+    }
+    return scratch + 16 * count;
+}
+#define CARRY(in)                                                                                  \
+    {                                                                                              \
+        __global float *at = carry(g1, TARN_INPUTS * V1, scratch, in);                             \
+        at = carry(g2, TARN_HIDDEN1 * V2, at, in);                                                 \
+        at = carry(g3, TARN_HIDDEN2, at, in);                                                      \
+        at = carry(gb1, V1, at, in);                                                               \
+        at = carry(gb2, V2, at, in);                                                               \
+        at = carry(gb3, 1, at, in);                                                                \
+        carry(&loss, 1, at, in);                                                                   \
+    }
+
 /* Logits into gradients; the samples' losses are summed lane by lane. */
 TARN_INLINE float16 loss_of(float16 *z, __global const uint *labels, float scale)
 {
@@ -262,12 +303,17 @@ train(__global float *restrict weights, __global float *restrict m, __global flo
     float16 gb1[V1], gb2[V2], gb3[1];
     float16 a1[16 * V1], a2[16 * V2], d1[16 * V1], d2[16 * V2], d3[16];
     float16 packed[(WEIGHTS + 15) / 16];
+    uint step_tiles = constants.batch / TARN_LANES, tile = constants.first_tile;
+    uint end =
+        constants.tile_count > 0u ? tile + constants.tile_count : constants.steps * step_tiles;
     float *w = TARN_FLAT(float, weights);
-    const float *in = TARN_FLAT(const float, tiles);
+    const float *in = TARN_FLAT(const float, tiles) + (size_t)tile * TARN_INPUTS * TARN_LANES;
     float scale = 1.0f / (float)constants.batch;
+    labels += (size_t)tile * TARN_LANES;
     for (int i = 0; i < 16; i++)
         floats(packed)[(WEIGHTS - 1) / 16 * 16 + i] = 0.0f;
-    for (uint step = 0u; step < constants.steps; step++) {
+    while (tile < end) {
+        uint step = tile / step_tiles, stop = min((step + 1u) * step_tiles, end);
         repack(w, TARN_INPUTS, TARN_HIDDEN1, across1, V1, back2, 0, bias1);
         repack(w + W2, TARN_HIDDEN1, TARN_HIDDEN2, across2, V2, back2, V1, bias2);
         repack(w + W3, TARN_HIDDEN2, TARN_OUTPUTS, across3, 1, back3, V2, bias3);
@@ -283,7 +329,9 @@ train(__global float *restrict weights, __global float *restrict m, __global flo
             gb2[i] = (float16)(0.0f);
         gb3[0] = (float16)(0.0f);
         float16 loss = (float16)(0.0f);
-        for (uint s = 0u; s < constants.batch; s += TARN_LANES) {
+        if (tile % step_tiles != 0u)
+            CARRY(1)
+        for (; tile < stop; tile++) {
             layer_forward(in, 1, TARN_LANES, TARN_INPUTS, across1, V1, bias1, a1);
             for (int i = 0; i < 16 * V1; i++)
                 a1[i] = tarn_leak(a1[i]);
@@ -299,6 +347,10 @@ train(__global float *restrict weights, __global float *restrict m, __global flo
             layer_gradient((const float *)a2, 16 * V2, 1, TARN_HIDDEN2, d3, 1, g3, gb3);
             in += TARN_INPUTS * TARN_LANES;
             labels += TARN_LANES;
+        }
+        if (tile % step_tiles != 0u) {
+            CARRY(0)
+            break;
         }
         gather(g1, gb1, TARN_INPUTS, TARN_HIDDEN1, V1, floats(packed));
         gather(g2, gb2, TARN_HIDDEN1, TARN_HIDDEN2, V2, floats(packed) + W2);

@@ -30,6 +30,9 @@ const uint HIDDEN2 = uint(TARN_HIDDEN2), OUTPUTS = uint(TARN_OUTPUTS);
 
 shared float sums[gl_WorkGroupSize.x];
 
+/* Samples of the step that are done at once: all that the range of tiles has of it. */
+uint batch;
+
 void all_wait()
 {
     memoryBarrierBuffer();
@@ -71,7 +74,6 @@ uint tile_place(uint from, uint s)
 /* One layer of the forward pass for all samples; its input is tiles or [neuron][sample]. */
 void layer_forward(uint w, uint inputs, uint neurons, uint from, bool tiled, bool leaky, uint to)
 {
-    uint batch = constants.batch;
     [[dont_unroll]] for (uint task = gl_LocalInvocationID.x; task < neurons * batch;
                          task += ITEMS) {
         uint n = task / batch, s = task % batch, row = w + n * inputs;
@@ -93,7 +95,6 @@ void layer_forward(uint w, uint inputs, uint neurons, uint from, bool tiled, boo
 
 void layer_back(uint w, uint inputs, uint neurons, uint d, uint a, uint before)
 {
-    uint batch = constants.batch;
     [[dont_unroll]] for (uint task = gl_LocalInvocationID.x; task < inputs * batch; task += ITEMS) {
         uint i = task / batch, s = task % batch;
         float sum = 0.0;
@@ -110,17 +111,20 @@ bool is_finite(float x)
     return (floatBitsToUint(x) & 0x7f800000u) != 0x7f800000u;
 }
 
-/* Gradients of one layer's weights and biases. True if all of this invocation's are finite. */
-bool layer_gradient(uint inputs, uint neurons, uint from, bool tiled, uint d, uint gradient)
+/*
+ * Gradients of one layer's weights and biases, on top of what is there if `more`. True if all of this
+ * invocation's are finite.
+ */
+bool layer_gradient(uint inputs, uint neurons, uint from, bool tiled, uint d, bool more,
+                    uint gradient)
 {
-    uint batch = constants.batch;
     bool finite = true;
     [[dont_unroll]] for (uint p = gl_LocalInvocationID.x; p < neurons * (inputs + 1u);
                          p += ITEMS) {
         bool bias = p >= neurons * inputs;
         uint n = bias ? p - neurons * inputs : p / inputs, i = p % inputs;
         uint dn = d + n * batch;
-        float sum = 0.0;
+        float sum = more ? scratch[gradient + p] : 0.0;
         if (bias) {
 #define TERM(s) scratch[dn + (s)]
             ADD_UP(sum, batch, TERM)
@@ -149,16 +153,15 @@ uint turns(uint sums_of, uint count)
     return (count + ITEMS - 1u) / ITEMS * (2u + sums_of / 16u) + 1u;
 }
 
-bool too_many_turns()
+bool too_many_turns(uint steps)
 {
-    uint batch = constants.batch;
     uint step_turns = turns(INPUTS, HIDDEN1 * batch) + turns(HIDDEN1, HIDDEN2 * batch) +
                       turns(HIDDEN2, OUTPUTS * batch) + turns(0u, OUTPUTS * batch) +
                       turns(OUTPUTS, HIDDEN2 * batch) + turns(HIDDEN2, HIDDEN1 * batch) +
                       turns(batch, HIDDEN1 * (INPUTS + 1u)) +
                       turns(batch, HIDDEN2 * (HIDDEN1 + 1u)) +
                       turns(batch, OUTPUTS * (HIDDEN2 + 1u)) + turns(0u, uint(WEIGHTS)) + 32u;
-    return TURN_LIMIT != 0u && constants.steps > TURN_LIMIT / step_turns;
+    return TURN_LIMIT != 0u && steps > TURN_LIMIT / step_turns;
 }
 
 /* The sum over the group, the same in every invocation. */
@@ -213,19 +216,32 @@ float unbias(float beta, float done)
 
 void main()
 {
-    uint item = gl_LocalInvocationID.x, batch = constants.batch;
+    uint item = gl_LocalInvocationID.x;
+    batch = constants.batch;
     uint a1 = 0u, a2 = a1 + HIDDEN1 * batch, d1 = a2 + HIDDEN2 * batch, d2 = d1 + HIDDEN1 * batch;
     uint d3 = d2 + HIDDEN2 * batch, gradient = d3 + OUTPUTS * batch;
     uint w2 = uint(W2), w3 = uint(W3);
     float scale = 1.0 / float(batch);
-    if (too_many_turns()) { /* as for gradients that aren't finite: nothing changes */
-        [[dont_unroll]] for (uint i = item; i < constants.steps; i += ITEMS)
+    uint step_tiles = batch / TARN_LANES, tile = constants.first_tile;
+    uint end =
+        constants.tile_count > 0u ? tile + constants.tile_count : constants.steps * step_tiles;
+    if (tile >= end)
+        return;
+    if (too_many_turns((end - 1u) / step_tiles - tile / step_tiles + 1u)) {
+        /* as for gradients that aren't finite: nothing changes, here and where the next range goes on */
+        [[dont_unroll]] for (uint i = tile / step_tiles + item; i < end / step_tiles; i += ITEMS)
             losses[i] = uintBitsToFloat(0x7fc00000u);
+        if (item == 0u)
+            scratch[gradient] = uintBitsToFloat(0x7fc00000u);
         return;
     }
-    [[dont_unroll]] for (uint step_number = 0u; step_number < constants.steps; step_number++) {
-        uint tile = step_number * batch * INPUTS, label = step_number * batch;
-        layer_forward(0u, INPUTS, HIDDEN1, tile, true, true, a1);
+    [[dont_unroll]] while (tile < end) {
+        uint step_number = tile / step_tiles, stop = min((step_number + 1u) * step_tiles, end);
+        bool more = tile % step_tiles != 0u;
+        uint from = tile * TARN_LANES * INPUTS, label = tile * TARN_LANES;
+        batch = (stop - tile) * TARN_LANES;
+        tile = stop;
+        layer_forward(0u, INPUTS, HIDDEN1, from, true, true, a1);
         layer_forward(w2, HIDDEN1, HIDDEN2, a1, false, true, a2);
         layer_forward(w3, HIDDEN2, OUTPUTS, a2, false, false, d3);
         float loss = 0.0;
@@ -237,15 +253,21 @@ void main()
             loss += inside ? (x > 0.0 ? x : 0.0) - y * x + log_one_plus(e) : 0.0;
             scratch[d3 + task] = inside ? ((x > 0.0 ? small : e * small) - y) * scale : 0.0;
         }
-        loss = group_sum(loss) * scale;
+        loss = group_sum(loss) + (more ? scratch[gradient + uint(WEIGHTS)] : 0.0);
         layer_back(w3, HIDDEN2, OUTPUTS, d3, a2, d2);
         layer_back(w2, HIDDEN1, HIDDEN2, d2, a1, d1);
-        bool finite = layer_gradient(INPUTS, HIDDEN1, tile, true, d1, gradient);
-        finite = layer_gradient(HIDDEN1, HIDDEN2, a1, false, d2, gradient + w2) && finite;
-        finite = layer_gradient(HIDDEN2, OUTPUTS, a2, false, d3, gradient + w3) && finite;
+        bool finite = layer_gradient(INPUTS, HIDDEN1, from, true, d1, more, gradient);
+        finite = layer_gradient(HIDDEN1, HIDDEN2, a1, false, d2, more, gradient + w2) && finite;
+        finite = layer_gradient(HIDDEN2, OUTPUTS, a2, false, d3, more, gradient + w3) && finite;
+        if (stop % step_tiles != 0u) { /* the same for all */
+            all_wait(); /* all have read the loss that was there */
+            if (item == 0u)
+                scratch[gradient + uint(WEIGHTS)] = loss;
+            break;
+        }
         bool good = group_sum(finite ? 0.0 : 1.0) == 0.0;
         if (item == 0u)
-            losses[step_number] = good ? loss : uintBitsToFloat(0x7fc00000u);
+            losses[step_number] = good ? loss * scale : uintBitsToFloat(0x7fc00000u);
         float done = float(constants.first_step + step_number + 1u);
         float unbias1 = unbias(constants.beta1, done), unbias2 = unbias(constants.beta2, done);
         [[dont_unroll]] for (uint p = item; good && p < uint(WEIGHTS); p += ITEMS) {

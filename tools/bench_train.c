@@ -87,7 +87,7 @@ static void on_host(struct work *w, const struct tarn_train_constants *constants
 {
     tarn_train_host(&w->shape, &(struct tarn_train_state){w->host[0], w->host[1], w->host[2]},
                     constants, tarn_buffer_data(w->buffers[3]), tarn_buffer_data(w->buffers[4]),
-                    w->host[3]);
+                    w->host[3], NULL);
 }
 
 static int measure(struct tarn_bench *bench, struct work *w, tarn_kernel *kernel, uint32_t steps,

@@ -217,8 +217,18 @@ struct tarn_host_launch {
     const void *constants;
     const int32_t *defines; /**< the kernel's compile-time constants, in order */
     uint32_t first_group, group_count;
-    /** Of a source that has tiles: run [first_tile, first_tile + tile_count); else both are 0. */
+    /**
+     * Of a source that has tiles: run [first_tile, first_tile + tile_count), to the end if
+     * `tile_count` is 0; else both are 0.
+     */
     uint32_t first_tile, tile_count;
+    /**
+     * NULL, or struct tarn_launch's `stop` with its ticket, which the function looks at before each
+     * tile (tarn_ticket_is_over()); where it stopped goes to `*next_tile`.
+     */
+    const uint32_t *stop;
+    uint32_t ticket;
+    uint32_t *next_tile;
 };
 typedef void (*tarn_host_kernel)(const struct tarn_host_launch *launch);
 
@@ -228,9 +238,14 @@ struct tarn_kernel_cost {
     uint64_t bytes;      /**< moved to and from memory */
 };
 /**
- * How many tiles a launch has: parts that run one after the other, such that a launch that is left
- * behind one of them and another that goes on from there leave the same bits as one that is not
- * left. Pure: reads the launch's constants and defines.
+ * How many tiles a launch has: parts that run one after the other, such that launches of any ranges
+ * of them, one behind the other, leave what one launch of all leaves: the same bits where a host
+ * function runs (hosts and simulated devices), and up to the order of sums elsewhere. What they have
+ * to hand on lies in the kernel's buffers. Pure: reads the launch's constants and defines.
+ *
+ * The constants of such a source begin with two uint32_t, the first tile and how many (0: to the
+ * end), which a submit fills in, whatever the caller left there: from them its variants for devices
+ * know their range.
  */
 typedef uint32_t (*tarn_kernel_tiles_function)(const struct tarn_host_launch *launch);
 /**
@@ -267,7 +282,7 @@ struct tarn_kernel_source {
     uint32_t gpu_local_memory; /**< bytes of local memory a group of the GPU shape takes */
     uint32_t features;         /**< TARN_FEATURE_ bits that no variant can do without */
     tarn_kernel_cost_function cost;   /**< NULL: one pass over all its buffers */
-    tarn_kernel_tiles_function tiles; /**< NULL: a launch can't be left */
+    tarn_kernel_tiles_function tiles; /**< NULL: a launch can't be divided */
 };
 
 struct tarn_kernel_params {
@@ -296,16 +311,40 @@ struct tarn_launch {
     tarn_buffer *const *buffers; /**< as many as the kernel's source says */
     const void *constants;       /**< source->constants_size bytes, copied */
     uint32_t groups;             /**< work-groups, > 0 */
-    uint32_t first_tile; /**< where to go on: what an earlier launch left in its `stop` buffer */
     /**
-     * NULL, or a buffer of two uint32_t that the host sees. While the first isn't 0 the launch is
-     * left at the next boundary of two tiles (perhaps before its first); the host writes it at any
-     * time (atomically, if the launch is under way). The second is set to the next tile to be done:
-     * the kernel's number of tiles if it came to its end. Both this and first_tile are
-     * TARN_UNSUPPORTED where the kernel has no tiles or the device no `stop_flag`.
+     * The range of tiles to run, on any device: at most `tile_count` of them from `first_tile` on, 0:
+     * to the end. Ranges of one piece of work are launched in order. TARN_UNSUPPORTED where the
+     * kernel has no tiles.
+     */
+    uint32_t first_tile, tile_count;
+    /**
+     * NULL, or a buffer of two uint32_t that the host sees: the newest ticket that is asked to leave,
+     * and the next tile to be done. The launch is left at the next boundary of two tiles (perhaps
+     * before its first) once the first word has come to its `ticket` (tarn_ticket_is_over()); the
+     * host writes it at any time, atomically. When the launch ends it sets the second: the kernel's
+     * number of tiles if all are done. TARN_UNSUPPORTED where the kernel has no tiles or the device
+     * no `stop_flag`.
      */
     tarn_buffer *stop;
+    /**
+     * Of a launch with `stop`, from 1 on, and rising: one write stops all launches up to a ticket
+     * and none behind it, and nothing has to be reset. They wrap; the first word of `stop` must be
+     * within 2^31 of them.
+     */
+    uint32_t ticket;
+    /**
+     * With `stop`: begin at the tile that its second word names when the launch starts, instead of
+     * `first_tile`, so that a launch can be put behind one of which nobody knows yet where it will
+     * be left. Does nothing if no tile is left.
+     */
+    bool resume;
 };
+
+/** Whether a launch with this ticket is asked to leave by what the first word of `stop` holds. */
+static inline bool tarn_ticket_is_over(uint32_t word, uint32_t ticket)
+{
+    return word - ticket < UINT32_C(0x80000000);
+}
 
 /**
  * Puts a launch behind what the queue holds. `event` may be NULL. The buffers must live until the
@@ -323,6 +362,7 @@ TARN_API tarn_status tarn_event_wait(tarn_event *event, uint64_t timeout_us);
 struct tarn_event_times {
     uint64_t start_ns, end_ns; /**< the device's clock, or the host's monotonic one */
     bool from_device;
+    uint32_t tiles; /**< that a launch with `stop` ran; else 0 */
 };
 /** When the launch ran. TARN_BUSY before it is done, TARN_UNSUPPORTED if the driver can't tell. */
 TARN_API tarn_status tarn_event_get_times(tarn_event *event, struct tarn_event_times *times);

@@ -9,6 +9,10 @@
  * FIRST member, and frees them in the matching destroy function. The common part is filled in by
  * the caller, after a create function returns, except where a field says that the backend sets it.
  *
+ * Tiles: a launch's `first_tile` and `tile_count` reach a backend cut to what there is, and in the
+ * constants as the kernel's variants read them; of a launch to `resume`, `tile_count` only, and as
+ * the caller gave it.
+ *
  * Statuses: a backend returns TARN_DEVICE_LOST when its device is gone for good; the caller makes
  * it sticky. It logs what its driver said, the callers above don't repeat it.
  */
@@ -161,6 +165,17 @@ tarn_status tarn_backend_open(const struct tarn_backend *backend, uint32_t index
 tarn_status tarn_kernel_check_shape(const struct tarn_device *device,
                                     const struct tarn_kernel_source *source,
                                     struct tarn_error *error);
+
+/** How many tiles the kernel's work has in this launch; the kernel has tiles. */
+uint32_t tarn_launch_tiles(const struct tarn_launch *launch);
+
+/** Behind the last tile of a launch that begins at `first` of `tiles` and may run `count`, 0: all. */
+static inline uint32_t tarn_tiles_end(uint32_t first, uint32_t count, uint32_t tiles)
+{
+    if (first > tiles)
+        return first;
+    return count == 0 || count > tiles - first ? tiles : first + count;
+}
 
 /** From now on every call on the device returns TARN_DEVICE_LOST. Any thread. */
 void tarn_device_mark_lost(tarn_device *device);

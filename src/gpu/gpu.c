@@ -6,6 +6,8 @@
 #include "backend.h"
 
 #include <sched.h>
+#include <stdalign.h>
+#include <stddef.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <time.h>
@@ -250,6 +252,8 @@ static const char *fault_of_source(const struct tarn_kernel_source *source, uint
         return "it has no buffers or too many";
     if (source->constants_size > TARN_MAX_CONSTANTS_SIZE)
         return "its constants are too large";
+    if (source->tiles != NULL && source->constants_size < 2 * sizeof(uint32_t))
+        return "its constants have no room for a range of tiles";
     if ((source->opencl_gpu != NULL || source->spirv != NULL) &&
         !is_power_of_two(source->gpu_local_size))
         return "its local size for GPUs is no power of two";
@@ -379,6 +383,31 @@ static void event_give(tarn_event *event)
     atomic_fetch_sub(&device->children, 1);
 }
 
+uint32_t tarn_launch_tiles(const struct tarn_launch *launch)
+{
+    return launch->kernel->source->tiles(&(struct tarn_host_launch){
+        .constants = launch->constants,
+        .defines = launch->kernel->defines,
+        .group_count = launch->groups,
+    });
+}
+
+static tarn_status check_tiles(const tarn_device *device, const struct tarn_launch *launch)
+{
+    const char *name = launch->kernel->source->name;
+    const tarn_buffer *stop = launch->stop;
+    bool whole = launch->first_tile == 0 && launch->tile_count == 0;
+    if (stop == NULL && (launch->resume || launch->ticket != 0))
+        return refuse(device, name, "a ticket, or work to resume, without a stop buffer");
+    if (stop != NULL && (stop->device != device || stop->device_only || stop->size < 8))
+        return refuse(device, name, "its stop buffer can't be used");
+    if (stop != NULL && launch->ticket == 0)
+        return refuse(device, name, "tickets begin at 1");
+    if (launch->kernel->source->tiles == NULL)
+        return whole && stop == NULL ? TARN_OK : TARN_UNSUPPORTED;
+    return stop == NULL || device->info.stop_flag ? TARN_OK : TARN_UNSUPPORTED;
+}
+
 static tarn_status check_launch(const tarn_queue *queue, const struct tarn_launch *launch)
 {
     if (queue == NULL || launch == NULL || launch->kernel == NULL)
@@ -401,18 +430,24 @@ static tarn_status check_launch(const tarn_queue *queue, const struct tarn_launc
         if (launch->buffers[i]->device != device)
             return refuse(device, source->name, "one of its buffers is of another device");
     }
-    if (launch->stop == NULL && launch->first_tile == 0)
-        return TARN_OK;
-    if (launch->stop != NULL &&
-        (launch->stop->device != device || launch->stop->device_only || launch->stop->size < 8))
-        return refuse(device, source->name, "its stop buffer can't be used");
-    if (source->tiles == NULL || !device->info.stop_flag)
-        return TARN_UNSUPPORTED;
-    struct tarn_host_launch asked = {.constants = launch->constants,
-                                     .defines = launch->kernel->defines,
-                                     .group_count = launch->groups};
-    if (launch->first_tile > source->tiles(&asked))
-        return refuse(device, source->name, "its first tile is behind its last");
+    return check_tiles(device, launch);
+}
+
+/* What the backend gets: the range is cut to what there is, and stands in the constants too. */
+static tarn_status put_range(struct tarn_launch *launch, unsigned char *constants)
+{
+    const struct tarn_kernel_source *source = launch->kernel->source;
+    uint32_t tiles = tarn_launch_tiles(launch);
+    if (!launch->resume) {
+        if (launch->first_tile > tiles)
+            return refuse(launch->kernel->device, source->name,
+                          "its first tile is behind its last");
+        launch->tile_count =
+            tarn_tiles_end(launch->first_tile, launch->tile_count, tiles) - launch->first_tile;
+    }
+    memcpy(constants, launch->constants, source->constants_size);
+    memcpy(constants, (uint32_t[]){launch->first_tile, launch->tile_count}, 2 * sizeof(uint32_t));
+    launch->constants = constants;
     return TARN_OK;
 }
 
@@ -429,6 +464,15 @@ tarn_status tarn_queue_submit(tarn_queue *queue, const struct tarn_launch *launc
         return TARN_DEVICE_LOST;
     if (atomic_load_explicit(&queue->stopped, memory_order_acquire))
         return TARN_BUSY;
+    struct tarn_launch ranged;
+    alignas(max_align_t) unsigned char constants[TARN_MAX_CONSTANTS_SIZE];
+    if (launch->kernel->source->tiles != NULL) {
+        ranged = *launch;
+        status = put_range(&ranged, constants);
+        if (status != TARN_OK)
+            return status;
+        launch = &ranged;
+    }
     tarn_event *taken = NULL;
     if (event != NULL) {
         taken = event_take(device);

@@ -191,22 +191,23 @@ static void host_kernel_destroy(tarn_kernel *kernel)
     free(kernel);
 }
 
-/* Tile by tile, so that another thread can stop it. */
-static void run_tiles(const struct tarn_kernel_source *source, struct tarn_host_launch *host,
-                      const struct tarn_launch *launch)
+/* So that another thread can stop it. Returns how many tiles were run. */
+static uint32_t run_stoppable(struct tarn_host_launch *host, const struct tarn_launch *launch)
 {
-    uint32_t tiles = source->tiles(host), *stop = NULL;
-    if (launch->stop != NULL)
-        stop = ((struct host_buffer *)launch->stop)->bytes;
-    host->tile_count = 1;
-    host->first_tile = launch->first_tile;
-    for (; host->first_tile < tiles; host->first_tile++) {
-        if (stop != NULL && __atomic_load_n(&stop[0], __ATOMIC_ACQUIRE) != 0)
-            break;
-        source->host(host);
-    }
-    if (stop != NULL)
-        __atomic_store_n(&stop[1], host->first_tile, __ATOMIC_RELEASE);
+    uint32_t *stop = ((struct host_buffer *)launch->stop)->bytes;
+    uint32_t tiles = tarn_launch_tiles(launch), first = launch->first_tile;
+    if (launch->resume)
+        first = __atomic_load_n(&stop[1], __ATOMIC_ACQUIRE);
+    uint32_t next = first, end = tarn_tiles_end(first, launch->tile_count, tiles);
+    host->first_tile = first;
+    host->tile_count = end - first;
+    host->stop = stop;
+    host->ticket = launch->ticket;
+    host->next_tile = &next;
+    if (first < end)
+        launch->kernel->source->host(host);
+    __atomic_store_n(&stop[1], next, __ATOMIC_RELEASE);
+    return next - first;
 }
 
 static tarn_status host_submit(tarn_queue *queue, const struct tarn_launch *launch,
@@ -221,25 +222,29 @@ static tarn_status host_submit(tarn_queue *queue, const struct tarn_launch *laun
         .constants = launch->constants,
         .defines = launch->kernel->defines,
         .group_count = launch->groups,
+        .first_tile = launch->first_tile,
+        .tile_count = launch->tile_count,
     };
     struct host_event *timed = (struct host_event *)event;
     if (timed != NULL)
         timed->times.start_ns = tarn_clock_ns();
-    const struct tarn_kernel_source *source = launch->kernel->source;
-    if (source->tiles != NULL && (launch->stop != NULL || launch->first_tile > 0))
-        run_tiles(source, &host, launch);
+    uint32_t tiles = 0;
+    if (launch->stop != NULL)
+        tiles = run_stoppable(&host, launch);
     else
-        source->host(&host);
-    if (timed != NULL)
+        launch->kernel->source->host(&host);
+    if (timed != NULL) {
         timed->times.end_ns = tarn_clock_ns();
+        timed->times.tiles = tiles;
+    }
     return TARN_OK;
 }
 
 static tarn_status host_mark(tarn_queue *queue, tarn_event *event)
 {
     (void)queue;
-    struct host_event *marked = (struct host_event *)event;
-    marked->times.start_ns = marked->times.end_ns = tarn_clock_ns();
+    uint64_t now = tarn_clock_ns();
+    ((struct host_event *)event)->times = (struct tarn_event_times){now, now};
     return TARN_OK;
 }
 

@@ -21,9 +21,9 @@
                             float *);                                                              \
     void tarn_logits_##isa(const struct tarn_shape *, const float *, const float *, size_t,        \
                            float *);                                                               \
-    void tarn_train_##isa(const struct tarn_shape *, const struct tarn_train_state *,              \
-                          const struct tarn_train_constants *, const float *, const uint32_t *,    \
-                          float *);                                                                \
+    uint32_t tarn_train_##isa(const struct tarn_shape *, const struct tarn_train_state *,          \
+                              const struct tarn_train_constants *, const float *,                  \
+                              const uint32_t *, float *, const struct tarn_train_part *);          \
     void tarn_wide_##isa(const struct tarn_wide_constants *, const struct tarn_wide_arrays *,      \
                          uint32_t, uint32_t);                                                      \
     void tarn_exp_##isa(const float *, size_t, float *);                                           \
@@ -133,11 +133,11 @@ void tarn_logits_host(const struct tarn_shape *shape, const float *weights, cons
     tarn_isa_current()->logits(shape, weights, tiles, count, logits);
 }
 
-void tarn_train_host(const struct tarn_shape *shape, const struct tarn_train_state *state,
-                     const struct tarn_train_constants *constants, const float *tiles,
-                     const uint32_t *labels, float *losses)
+uint32_t tarn_train_host(const struct tarn_shape *shape, const struct tarn_train_state *state,
+                         const struct tarn_train_constants *constants, const float *tiles,
+                         const uint32_t *labels, float *losses, const struct tarn_train_part *part)
 {
-    tarn_isa_current()->train(shape, state, constants, tiles, labels, losses);
+    return tarn_isa_current()->train(shape, state, constants, tiles, labels, losses, part);
 }
 
 void tarn_wide_host(const struct tarn_wide_constants *constants,
@@ -188,8 +188,18 @@ size_t tarn_shape_tile_floats(const struct tarn_shape *s, size_t count)
     return (count + TARN_LANES - 1) / TARN_LANES * TARN_LANES * s->inputs;
 }
 
+static size_t whole_rows(uint32_t n)
+{
+    return ((size_t)n + TARN_LANES - 1) / TARN_LANES * TARN_LANES;
+}
+
+/* GPU shapes: a batch's activations, and the gradients and loss. Others: these two in whole rows. */
 size_t tarn_train_scratch_floats(const struct tarn_shape *s, uint32_t batch)
 {
-    return (size_t)batch * (2 * s->hidden1 + 2 * s->hidden2 + s->outputs + 1) +
-           tarn_shape_weights(s);
+    size_t gpu =
+        (size_t)batch * (2 * s->hidden1 + 2 * s->hidden2 + s->outputs + 1) + tarn_shape_weights(s);
+    size_t cpu = (s->inputs + 1) * whole_rows(s->hidden1) +
+                 (s->hidden1 + 1) * whole_rows(s->hidden2) +
+                 (s->hidden2 + 1) * whole_rows(s->outputs) + TARN_LANES;
+    return gpu > cpu ? gpu : cpu;
 }

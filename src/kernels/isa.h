@@ -24,9 +24,9 @@ struct tarn_isa {
                     size_t count, float *scores);
     void (*logits)(const struct tarn_shape *shape, const float *weights, const float *tiles,
                    size_t count, float *logits);
-    void (*train)(const struct tarn_shape *shape, const struct tarn_train_state *state,
-                  const struct tarn_train_constants *constants, const float *tiles,
-                  const uint32_t *labels, float *losses);
+    uint32_t (*train)(const struct tarn_shape *shape, const struct tarn_train_state *state,
+                      const struct tarn_train_constants *constants, const float *tiles,
+                      const uint32_t *labels, float *losses, const struct tarn_train_part *part);
     void (*wide)(const struct tarn_wide_constants *constants, const struct tarn_wide_arrays *arrays,
                  uint32_t first, uint32_t count);
     /** exp and log2 as the kernels compute them, for tests; `count` is a multiple of 16. */

@@ -89,15 +89,10 @@ static void host_forward(const struct tarn_host_launch *launch)
                       (float *)launch->buffers[2] + r.first);
 }
 
-/* A tile is a gradient step: all that lives from one to the next is weights, m and v. */
 static uint32_t train_tiles(const struct tarn_host_launch *launch)
 {
-    return ((const struct tarn_train_constants *)launch->constants)->steps;
-}
-
-static uint32_t steps_of(const struct tarn_host_launch *launch)
-{
-    return launch->tile_count > 0 ? launch->tile_count : train_tiles(launch);
+    const struct tarn_train_constants *c = launch->constants;
+    return c->steps * tarn_train_step_tiles(c);
 }
 
 static void host_train(const struct tarn_host_launch *launch)
@@ -106,14 +101,15 @@ static void host_train(const struct tarn_host_launch *launch)
     if (launch->first_group > 0)
         return;
     struct tarn_train_constants c = *(const struct tarn_train_constants *)launch->constants;
-    size_t first = launch->first_tile, samples = first * c.batch;
-    c.steps = steps_of(launch);
-    c.first_step += launch->first_tile;
-    tarn_train_host(
+    c.first_tile = launch->first_tile;
+    c.tile_count = launch->tile_count;
+    uint32_t next = tarn_train_host(
         &shape,
         &(struct tarn_train_state){launch->buffers[0], launch->buffers[1], launch->buffers[2]}, &c,
-        (const float *)launch->buffers[3] + samples * shape.inputs,
-        (const uint32_t *)launch->buffers[4] + samples, (float *)launch->buffers[5] + first);
+        launch->buffers[3], launch->buffers[4], launch->buffers[5],
+        &(struct tarn_train_part){launch->buffers[6], launch->stop, launch->ticket});
+    if (launch->next_tile != NULL)
+        *launch->next_tile = next;
 }
 
 /*
@@ -157,17 +153,21 @@ static void cost_forward(const struct tarn_host_launch *launch, struct tarn_kern
 /*
  * A step multiplies three times, forward, for the gradients and back (all layers: the first needs
  * no way back, but its zeros are filled), and moves a sample's features, label and activations (out
- * and in again, twice each) and weights, m, v and gradients (in and out).
+ * and in again, twice each) and weights, m, v and gradients (in and out). The weights' part goes to
+ * the tile that ends the step.
  */
 static void cost_train(const struct tarn_host_launch *launch, struct tarn_kernel_cost *cost)
 {
     const struct tarn_train_constants *c = launch->constants;
     struct tarn_shape shape = shape_of(launch);
-    uint64_t weights = tarn_shape_weights(&shape), steps = steps_of(launch);
+    uint32_t first = launch->first_tile, step_tiles = tarn_train_step_tiles(c);
+    uint32_t end = launch->tile_count > 0 ? first + launch->tile_count : train_tiles(launch);
+    uint64_t samples = (uint64_t)(end - first) * TARN_LANES;
+    uint64_t weights = tarn_shape_weights(&shape), steps = end / step_tiles - first / step_tiles;
     uint64_t units = (uint64_t)shape.hidden1 + shape.hidden2 + shape.outputs;
     uint64_t a_sample = 6 * multiplies_of(&shape) + (uint64_t)shape.outputs * HAZARD_OPERATIONS;
-    cost->operations = steps * (c->batch * a_sample + weights * ADAM_OPERATIONS);
-    cost->bytes = steps * (c->batch * (shape.inputs + 1 + 4 * units) * 4 + weights * 8 * 4);
+    cost->operations = samples * a_sample + steps * weights * ADAM_OPERATIONS;
+    cost->bytes = samples * (shape.inputs + 1 + 4 * units) * 4 + steps * weights * 8 * 4;
 }
 
 static void cost_wide(const struct tarn_host_launch *launch, struct tarn_kernel_cost *cost)

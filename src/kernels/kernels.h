@@ -11,7 +11,7 @@
  *   train:   weights, m, v, tiles, labels, losses, scratch; struct tarn_train_constants
  *   wide:    a, b, c, d; struct tarn_wide_constants
  * What is computed: lookup.h, forward.h, train.h, wide.h. `scratch` holds tarn_train_scratch_floats()
- * floats that mean nothing between launches. forward and train are compiled for one shape of
+ * floats, which mean nothing but to a range of tiles that goes on inside a step. forward and train are compiled for one shape of
  * network (tarn_shape_defines()). Launches: tarn_kernel_groups() groups for so many keys or
  * samples; train is always one group, wide takes tarn_wide_groups().
  */

@@ -51,10 +51,16 @@ struct tarn_forward_constants {
     TARN_U32 count; /* samples */
 };
 
+/*
+ * A tile of training is TARN_LANES samples of a step; the last of a step does Adam's part too. A
+ * range that ends inside a step leaves its sums in the scratch buffer to the range that goes on.
+ */
 struct tarn_train_constants {
-    TARN_U32 steps;      /* gradient steps of this launch */
+    TARN_U32 first_tile; /* the range that is run ... */
+    TARN_U32 tile_count; /* ... and how many, all of them there; 0: to the end */
+    TARN_U32 steps;      /* gradient steps of the whole work */
     TARN_U32 batch;      /* samples a step, a multiple of TARN_LANES */
-    TARN_U32 first_step; /* Adam steps done before this launch */
+    TARN_U32 first_step; /* Adam steps done before this work */
     float rate;          /* learning rate */
     float beta1, beta2, epsilon;
 };

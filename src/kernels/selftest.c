@@ -254,7 +254,7 @@ static void check_gradients(struct tarn_rng *rng, const struct tarn_isa *isa, st
     struct tarn_train_constants one = training;
     one.steps = 1;
     isa->train(&in->shape, &(struct tarn_train_state){in->state[0], in->state[1], in->state[2]},
-               &one, in->tiles, in->labels, in->losses);
+               &one, in->tiles, in->labels, in->losses, NULL);
     double worst = 0, size = 0;
     bool adam = true;
     for (int i = 0; i < 40; i++) {
@@ -332,9 +332,24 @@ struct argument {
     void *out;      /* NULL: not wanted */
 };
 
+/* As one launch for each range of tiles between `cuts` (rising, ended by a 0), in order. */
+static tarn_status submit_parts(tarn_queue *queue, struct tarn_launch *launch, const uint32_t *cuts)
+{
+    tarn_status status = TARN_OK;
+    for (bool last = false; !last && status == TARN_OK; cuts++) {
+        last = *cuts == 0;
+        launch->tile_count = last ? 0 : *cuts - launch->first_tile;
+        status = tarn_queue_submit(queue, launch, NULL);
+        launch->first_tile = *cuts;
+    }
+    return status;
+}
+
+static const uint32_t whole[] = {0};
+
 static tarn_status launch(tarn_device *device, tarn_queue *queue, tarn_kernel *kernel,
                           const struct argument *arguments, size_t count, const void *constants,
-                          uint32_t elements)
+                          uint32_t elements, const uint32_t *cuts)
 {
     tarn_buffer *buffers[TARN_MAX_BUFFERS] = {0};
     tarn_status status = TARN_OK;
@@ -351,13 +366,12 @@ static tarn_status launch(tarn_device *device, tarn_queue *queue, tarn_kernel *k
         status = tarn_buffer_upload(queue, buffers[i], 0, size);
     }
     if (status == TARN_OK)
-        status =
-            tarn_queue_submit(queue,
+        status = submit_parts(queue,
                               &(struct tarn_launch){.kernel = kernel,
                                                     .buffers = buffers,
                                                     .constants = constants,
                                                     .groups = tarn_kernel_groups(kernel, elements)},
-                              NULL);
+                              cuts);
     for (size_t i = 0; i < count && status == TARN_OK; i++)
         if (arguments[i].out != NULL)
             status = tarn_buffer_download(queue, buffers[i], 0, arguments[i].size);
@@ -406,9 +420,9 @@ static tarn_status lookups(tarn_device *device, tarn_queue *queue, tarn_kernel *
                                              {(size_t)in.count * 8, in.hashes, NULL},
                                              {(size_t)in.count * 4, NULL, in.slots}};
         tarn_lookup_host(in.buckets, in.mask, in.hashes, in.count, in.wanted_slots);
-        tarn_status ran =
-            launch(device, queue, kernel, arguments, 3,
-                   &(struct tarn_lookup_constants){.count = in.count, .mask = in.mask}, in.count);
+        tarn_status ran = launch(
+            device, queue, kernel, arguments, 3,
+            &(struct tarn_lookup_constants){.count = in.count, .mask = in.mask}, in.count, whole);
         check(result,
               ran == TARN_OK && memcmp(in.slots, in.wanted_slots, (size_t)in.count * 4) == 0,
               "%s: lookup of %u keys: %s", tarn_device_get_info(device)->id, (unsigned)in.count,
@@ -434,8 +448,9 @@ static tarn_status scores(tarn_device *device, tarn_queue *queue, tarn_kernel *k
                                              {in.tile_floats * 4, in.tiles, NULL},
                                              {(size_t)in.count * 4, NULL, in.scores}};
         tarn_forward_host(shape, in.weights, in.tiles, in.count, in.wanted_scores);
-        tarn_status ran = launch(device, queue, kernel, arguments, 3,
-                                 &(struct tarn_forward_constants){.count = in.count}, in.count);
+        tarn_status ran =
+            launch(device, queue, kernel, arguments, 3,
+                   &(struct tarn_forward_constants){.count = in.count}, in.count, whole);
         double worst =
             ran == TARN_OK ? difference(in.scores, in.wanted_scores, in.count) : INFINITY;
         check(result, worst < TOLERANCE, "%s: forward of %u samples: %s (off by %g)",
@@ -445,6 +460,23 @@ static tarn_status scores(tarn_device *device, tarn_queue *queue, tarn_kernel *k
     }
     free_input(&in);
     return status;
+}
+
+static void check_training(struct tarn_selftest *result, const char *id, const char *what,
+                           const struct input *in, tarn_status ran)
+{
+    const char *why = ran == TARN_OK ? "wrong" : tarn_status_message(ran);
+    /* a weight moves by up to `rate` a step: a twentieth of that is as far as rounding gets */
+    double limit = (double)training.rate * STEPS / 20;
+    double worst =
+        ran == TARN_OK ? difference(in->state[0], in->wanted_state[0], in->weight_count) : INFINITY;
+    check(result, worst < limit, "%s: %s: weights: %s (off by %g)", id, what, why, worst);
+    for (int i = 1; i < 3 && ran == TARN_OK; i++) {
+        worst = difference(in->state[i], in->wanted_state[i], in->weight_count);
+        check(result, worst < TOLERANCE, "%s: %s: moments: off by %g", id, what, worst);
+    }
+    worst = ran == TARN_OK ? difference(in->losses, in->wanted_losses, STEPS) : INFINITY;
+    check(result, worst < TOLERANCE, "%s: %s: losses: %s (off by %g)", id, what, why, worst);
 }
 
 static tarn_status gradient_steps(tarn_device *device, tarn_queue *queue, tarn_kernel *kernel,
@@ -468,20 +500,16 @@ static tarn_status gradient_steps(tarn_device *device, tarn_queue *queue, tarn_k
     tarn_train_host(
         shape,
         &(struct tarn_train_state){in.wanted_state[0], in.wanted_state[1], in.wanted_state[2]},
-        &training, in.tiles, in.labels, in.wanted_losses);
-    tarn_status ran = launch(device, queue, kernel, arguments, 7, &training, 1);
-    const char *why = ran == TARN_OK ? "wrong" : tarn_status_message(ran);
-    /* a weight moves by up to `rate` a step: a twentieth of that is as far as rounding gets */
-    double limit = (double)training.rate * STEPS / 20;
-    double worst =
-        ran == TARN_OK ? difference(in.state[0], in.wanted_state[0], in.weight_count) : INFINITY;
-    check(result, worst < limit, "%s: train: weights: %s (off by %g)", id, why, worst);
-    for (int i = 1; i < 3 && ran == TARN_OK; i++) {
-        worst = difference(in.state[i], in.wanted_state[i], in.weight_count);
-        check(result, worst < TOLERANCE, "%s: train: moments: off by %g", id, worst);
-    }
-    worst = ran == TARN_OK ? difference(in.losses, in.wanted_losses, STEPS) : INFINITY;
-    check(result, worst < TOLERANCE, "%s: train: losses: %s (off by %g)", id, why, worst);
+        &training, in.tiles, in.labels, in.wanted_losses, NULL);
+    tarn_status ran = launch(device, queue, kernel, arguments, 7, &training, 1, whole);
+    check_training(result, id, "train", &in, ran);
+    uint32_t cuts[] = {1 + tarn_rng_below(rng, 2), 3 + tarn_rng_below(rng, 2),
+                       5 + tarn_rng_below(rng, 4), 0};
+    memcpy(in.state[0], in.weights, size);
+    memset(in.state[1], 0, size);
+    memset(in.state[2], 0, size);
+    ran = launch(device, queue, kernel, arguments, 7, &training, 1, cuts);
+    check_training(result, id, "train in parts", &in, ran);
     free_input(&in);
     return TARN_OK;
 }

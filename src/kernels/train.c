@@ -11,9 +11,11 @@
 
 #include <math.h>
 
-void TARN_VARIANT(tarn_train)(const struct tarn_shape *shape, const struct tarn_train_state *state,
-                              const struct tarn_train_constants *constants, const float *tiles,
-                              const uint32_t *labels, float *losses);
+uint32_t TARN_VARIANT(tarn_train)(const struct tarn_shape *shape,
+                                  const struct tarn_train_state *state,
+                                  const struct tarn_train_constants *constants, const float *tiles,
+                                  const uint32_t *labels, float *losses,
+                                  const struct tarn_train_part *part);
 
 enum { WIDTH = TARN_MAX_WIDTH, BINS = TARN_MAX_BINS };
 
@@ -162,6 +164,33 @@ static bool gather(const struct layer *l)
     return bad == 0;
 }
 
+/* A step's sums, between its part and the scratch buffer's, which has whole rows too. */
+static void carry(struct layer layers[3], vec *loss, float *scratch, bool in)
+{
+    for (int i = 0; i < 3; i++) {
+        const struct layer *l = &layers[i];
+        float *parts[] = {l->gradient, l->bias_gradient};
+        size_t sizes[] = {l->inputs * l->padded, l->padded};
+        for (int p = 0; p < 2; p++) {
+            if (in)
+                memcpy(parts[p], scratch, sizes[p] * sizeof(float));
+            else
+                memcpy(scratch, parts[p], sizes[p] * sizeof(float));
+            scratch += sizes[p];
+        }
+    }
+    if (in)
+        memcpy(loss, scratch, sizeof *loss);
+    else
+        memcpy(scratch, loss, sizeof *loss);
+}
+
+static bool is_over(const struct tarn_train_part *part)
+{
+    return part != NULL && part->stop != NULL &&
+           tarn_ticket_is_over(__atomic_load_n(part->stop, __ATOMIC_ACQUIRE), part->ticket);
+}
+
 struct adam {
     float rate, beta1, beta2, epsilon;
     float unbias1, unbias2; /* 1 / (1 - beta^t) */
@@ -179,9 +208,37 @@ static void adam(const struct adam *a, const float *restrict gradient, size_t co
     }
 }
 
-void TARN_VARIANT(tarn_train)(const struct tarn_shape *shape, const struct tarn_train_state *state,
-                              const struct tarn_train_constants *constants, const float *tiles,
-                              const uint32_t *labels, float *losses)
+/* By what gather() left. */
+static void update(const struct tarn_train_state *state,
+                   const struct tarn_train_constants *constants, uint32_t step,
+                   const struct layer layers[3])
+{
+    double done = (double)constants->first_step + step + 1;
+    struct adam a = {
+        constants->rate,
+        constants->beta1,
+        constants->beta2,
+        constants->epsilon,
+        (float)(-1.0 / expm1(done * log((double)constants->beta1))),
+        (float)(-1.0 / expm1(done * log((double)constants->beta2))),
+    };
+    size_t offset = 0;
+    for (int i = 0; i < 3; i++) {
+        size_t weights = layers[i].inputs * layers[i].neurons, biases = layers[i].neurons;
+        adam(&a, layers[i].across, weights, state->weights + offset, state->m + offset,
+             state->v + offset);
+        offset += weights;
+        adam(&a, layers[i].bias_gradient, biases, state->weights + offset, state->m + offset,
+             state->v + offset);
+        offset += biases;
+    }
+}
+
+uint32_t TARN_VARIANT(tarn_train)(const struct tarn_shape *shape,
+                                  const struct tarn_train_state *state,
+                                  const struct tarn_train_constants *constants, const float *tiles,
+                                  const uint32_t *labels, float *losses,
+                                  const struct tarn_train_part *part)
 {
     struct scratch t;
     size_t sizes[4] = {shape->inputs, shape->hidden1, shape->hidden2, shape->outputs};
@@ -205,11 +262,20 @@ void TARN_VARIANT(tarn_train)(const struct tarn_shape *shape, const struct tarn_
         offset += weights + sizes[i + 1];
     }
     float scale = 1.0f / (float)constants->batch;
-    for (uint32_t step = 0; step < constants->steps; step++) {
+    uint32_t step_tiles = tarn_train_step_tiles(constants), tile = constants->first_tile;
+    uint32_t end =
+        constants->tile_count > 0 ? tile + constants->tile_count : constants->steps * step_tiles;
+    tiles += (size_t)tile * shape->inputs * TARN_LANES;
+    labels += (size_t)tile * TARN_LANES;
+    while (tile < end && !is_over(part)) {
+        uint32_t step = tile / step_tiles, step_end = (step + 1) * step_tiles;
+        uint32_t stop = step_end < end ? step_end : end;
         for (int i = 0; i < 3; i++)
             repack(&layers[i], back[i]);
         vec loss = all(0.0f);
-        for (uint32_t s = 0; s < constants->batch; s += TARN_LANES) {
+        if (tile % step_tiles != 0)
+            carry(layers, &loss, part->scratch, true);
+        do {
             layer_forward(&layers[0], tiles, 1, TARN_LANES, t.a1);
             leak(t.a1, TARN_LANES * layers[0].padded);
             layer_forward(&layers[1], t.a1, layers[0].padded, 1, t.a2);
@@ -223,6 +289,10 @@ void TARN_VARIANT(tarn_train)(const struct tarn_shape *shape, const struct tarn_
             layer_gradient(&layers[2], t.a2, layers[1].padded, 1, t.d3);
             tiles += (size_t)shape->inputs * TARN_LANES;
             labels += TARN_LANES;
+        } while (++tile < stop && !is_over(part));
+        if (tile < step_end) {
+            carry(layers, &loss, part->scratch, false);
+            break;
         }
         bool finite = true;
         for (int i = 0; i < 3; i++)
@@ -231,26 +301,8 @@ void TARN_VARIANT(tarn_train)(const struct tarn_shape *shape, const struct tarn_
         for (int l = 0; l < LANES; l++)
             total += loss[l];
         losses[step] = finite ? total * scale : NAN;
-        if (!finite)
-            continue;
-        double done = (double)constants->first_step + step + 1;
-        struct adam a = {
-            constants->rate,
-            constants->beta1,
-            constants->beta2,
-            constants->epsilon,
-            (float)(-1.0 / expm1(done * log((double)constants->beta1))),
-            (float)(-1.0 / expm1(done * log((double)constants->beta2))),
-        };
-        offset = 0;
-        for (int i = 0; i < 3; i++) {
-            size_t weights = sizes[i] * sizes[i + 1], biases = sizes[i + 1];
-            adam(&a, layers[i].across, weights, state->weights + offset, state->m + offset,
-                 state->v + offset);
-            offset += weights;
-            adam(&a, layers[i].bias_gradient, biases, state->weights + offset, state->m + offset,
-                 state->v + offset);
-            offset += biases;
-        }
+        if (finite)
+            update(state, constants, step, layers);
     }
+    return tile;
 }

@@ -191,7 +191,7 @@ static void run_on_host(tarn_trainer *t, uint32_t steps)
     struct tarn_train_constants constants = constants_for(t, steps);
     struct tarn_train_state state = {t->memory[WEIGHTS], t->memory[M], t->memory[V]};
     tarn_train_host(&t->shape, &state, &constants, t->memory[TILES], t->memory[LABELS],
-                    t->memory[LOSSES]);
+                    t->memory[LOSSES], NULL);
     t->device_ns += tarn_clock_ns() - begin;
     t->launches++;
     take_losses(t, steps);

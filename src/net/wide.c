@@ -462,9 +462,10 @@ static tarn_status train_fused(tarn_wide *w, uint32_t steps, uint32_t batch)
     };
     w->steps += steps;
     if (w->path == TARN_PATH_HOST) {
-        tarn_train_host(
-            &w->shape, &(struct tarn_train_state){w->memory[WEIGHTS], w->memory[M], w->memory[V]},
-            &constants, w->memory[INPUT], (const uint32_t *)w->memory[LABELS], w->memory[OUTPUT]);
+        tarn_train_host(&w->shape,
+                        &(struct tarn_train_state){w->memory[WEIGHTS], w->memory[M], w->memory[V]},
+                        &constants, w->memory[INPUT], (const uint32_t *)w->memory[LABELS],
+                        w->memory[OUTPUT], NULL);
         return TARN_OK;
     }
     tarn_buffer *const buffers[] = {w->buffer[WEIGHTS], w->buffer[M],      w->buffer[V],

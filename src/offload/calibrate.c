@@ -392,7 +392,7 @@ static void host_train(struct part *p, uint32_t n)
         &tarn_net_reference,
         &(struct tarn_train_state){p->output, p->output + weights, p->output + 2 * weights},
         &constants, tarn_buffer_data(p->buffer[TILES]), tarn_buffer_data(p->buffer[LABELS]),
-        p->output + 3 * weights);
+        p->output + 3 * weights, NULL);
 }
 
 static tarn_status measure_train(struct part *p, struct tarn_calibration *c,

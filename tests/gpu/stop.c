@@ -8,7 +8,7 @@
 #include "kernels/kernels.h"
 #include "kernels/train.h"
 
-enum { STEPS = 12, BATCH = 32, BUFFERS = 7 };
+enum { STEPS = 12, BATCH = 32, ALL = STEPS * BATCH / TARN_LANES, BUFFERS = 7 };
 
 static const struct tarn_shape shape = {28, 32, 32, 11};
 static const struct tarn_train_constants constants = {.steps = STEPS,
@@ -72,24 +72,45 @@ static void training_close(struct training *t)
     bench_close(&t->bench);
 }
 
-static tarn_status train_steps(struct training *t, uint32_t first, uint32_t steps, bool stoppable,
-                               tarn_event **event)
+/* The launch of all its work; a test changes what it wants otherwise. */
+static struct tarn_launch all_of(struct training *t)
 {
-    struct tarn_train_constants c = constants;
-    c.steps = steps;
-    return tarn_queue_submit(t->bench.queue,
-                             &(struct tarn_launch){.kernel = t->kernel,
-                                                   .buffers = t->buffers,
-                                                   .constants = &c,
-                                                   .groups = 1,
-                                                   .first_tile = first,
-                                                   .stop = stoppable ? t->stop : NULL},
-                             event);
+    return (struct tarn_launch){
+        .kernel = t->kernel, .buffers = t->buffers, .constants = &constants, .groups = 1};
 }
 
-static tarn_status train(struct training *t, uint32_t first, bool stoppable, tarn_event **event)
+static tarn_status train_range(struct training *t, uint32_t first, uint32_t count)
 {
-    return train_steps(t, first, STEPS, stoppable, event);
+    struct tarn_launch launch = all_of(t);
+    launch.first_tile = first;
+    launch.tile_count = count;
+    return tarn_queue_submit(t->bench.queue, &launch, NULL);
+}
+
+/* `count` tiles at most from where the launch before it leaves. */
+static tarn_status train_slice(struct training *t, uint32_t count, uint32_t ticket,
+                               tarn_event **event)
+{
+    struct tarn_launch launch = all_of(t);
+    launch.tile_count = count;
+    launch.stop = t->stop;
+    launch.ticket = ticket;
+    launch.resume = true;
+    return tarn_queue_submit(t->bench.queue, &launch, event);
+}
+
+static void finish(struct training *t)
+{
+    CHECK(tarn_queue_finish(t->bench.queue, TARN_FOREVER) == TARN_OK);
+}
+
+static uint32_t tiles_of(tarn_event **event)
+{
+    struct tarn_event_times times = {0};
+    CHECK(tarn_event_wait(*event, TARN_FOREVER) == TARN_OK);
+    CHECK(tarn_event_get_times(*event, &times) == TARN_OK);
+    tarn_event_release(event);
+    return times.tiles;
 }
 
 static void check_same(struct training *a, struct training *b)
@@ -102,20 +123,26 @@ static void check_same(struct training *a, struct training *b)
     CHECK(((float *)tarn_buffer_data(a->buffers[5]))[STEPS - 1] > 0.0f);
 }
 
-/* What a step takes on this board: bytes or operations, each rounded up. */
-static uint64_t step_ns(const struct training *t)
+/* What tiles [first, end) take on this board, one by one: bytes or operations, each rounded up. */
+static uint64_t tiles_ns(const struct training *t, uint32_t first, uint32_t end)
 {
     struct tarn_virtual_model m;
-    struct tarn_kernel_cost cost = {0};
     int32_t defines[TARN_SHAPE_DEFINES];
+    uint64_t ns = 0;
     tarn_shape_defines(&shape, defines);
     CHECK(tarn_virtual_get_model(t->bench.device, &m) == TARN_OK);
-    tarn_train_source.cost(
-        &(struct tarn_host_launch){.constants = &constants, .defines = defines, .tile_count = 1},
-        &cost);
-    uint64_t moved = (cost.bytes * 1000 + m.bytes_per_us - 1) / m.bytes_per_us;
-    uint64_t computed = (cost.operations * 1000 + m.operations_per_us - 1) / m.operations_per_us;
-    return moved > computed ? moved : computed;
+    for (; first < end; first++) {
+        struct tarn_kernel_cost cost = {0};
+        tarn_train_source.cost(
+            &(struct tarn_host_launch){
+                .constants = &constants, .defines = defines, .first_tile = first, .tile_count = 1},
+            &cost);
+        uint64_t moved = (cost.bytes * 1000 + m.bytes_per_us - 1) / m.bytes_per_us;
+        uint64_t computed =
+            (cost.operations * 1000 + m.operations_per_us - 1) / m.operations_per_us;
+        ns += moved > computed ? moved : computed;
+    }
+    return ns;
 }
 
 static void a_slice_leaves_at_the_next_boundary(void)
@@ -127,27 +154,27 @@ static void a_slice_leaves_at_the_next_boundary(void)
         REQUIRE(training_open(&whole, ids[board]) && training_open(&cut, ids[board]));
         tarn_device *device = cut.bench.device;
         CHECK(tarn_virtual_get_model(device, &m) == TARN_OK);
-        uint64_t step = step_ns(&cut), start = m.submit_ns, fixed = m.launch_ns;
+        uint64_t start = m.submit_ns, fixed = m.launch_ns;
         tarn_event *event = NULL;
-        CHECK(train(&whole, 0, false, NULL) == TARN_OK);
-        CHECK(tarn_queue_finish(whole.bench.queue, TARN_FOREVER) == TARN_OK);
-        /* the flag is set in the middle of step 4: it leaves with 5 done */
-        CHECK(train(&cut, 0, true, &event) == TARN_OK);
-        CHECK(tarn_virtual_advance(device, start + fixed + 4 * step + step / 2) == TARN_OK);
+        CHECK(train_range(&whole, 0, 0) == TARN_OK);
+        finish(&whole);
+        /* asked in the middle of tile 4, which is inside a step: it leaves with 5 done */
+        CHECK(train_slice(&cut, 0, 1, &event) == TARN_OK);
+        CHECK(tarn_virtual_advance(device, start + fixed + tiles_ns(&cut, 0, 4) + 100) == TARN_OK);
         cut.flag[0] = 1;
-        CHECK_TIMES(&event, start, start + fixed + 5 * step);
+        CHECK_TIMES(&event, start, start + fixed + tiles_ns(&cut, 0, 5));
         CHECK_NUMBER(cut.flag[1], 5);
-        CHECK_NUMBER(((float *)tarn_buffer_data(cut.buffers[5]))[5], 0);
-        /* set before it starts: it takes the fixed part and does nothing */
+        CHECK_NUMBER(((float *)tarn_buffer_data(cut.buffers[5]))[2], 0);
+        /* asked before it starts: it takes the fixed part and does nothing */
         uint64_t now = tarn_virtual_now(device);
-        CHECK(train(&cut, 5, true, &event) == TARN_OK);
+        CHECK(train_slice(&cut, 0, 1, &event) == TARN_OK);
         CHECK_TIMES(&event, now + start, now + start + fixed);
         CHECK_NUMBER(cut.flag[1], 5);
-        cut.flag[0] = 0;
+        /* a younger ticket isn't asked */
         now = tarn_virtual_now(device);
-        CHECK(train(&cut, 5, true, &event) == TARN_OK);
-        CHECK_TIMES(&event, now + start, now + start + fixed + 7 * step);
-        CHECK_NUMBER(cut.flag[1], STEPS);
+        CHECK(train_slice(&cut, 0, 2, &event) == TARN_OK);
+        CHECK_TIMES(&event, now + start, now + start + fixed + tiles_ns(&cut, 5, ALL));
+        CHECK_NUMBER(cut.flag[1], ALL);
         check_same(&whole, &cut);
         struct tarn_virtual_stats stats;
         CHECK(tarn_virtual_get_stats(device, &stats) == TARN_OK);
@@ -157,42 +184,86 @@ static void a_slice_leaves_at_the_next_boundary(void)
     }
 }
 
-/* In slices of any cut, on the host too, and without a flag. */
-static void resumed_work_has_the_same_bits(void)
+/* Three of one work wait behind each other when the first two are asked to leave. */
+static void slices_can_be_queued(void)
 {
     struct training whole, cut;
-    REQUIRE(training_open(&whole, "host"));
-    CHECK(train(&whole, 0, false, NULL) == TARN_OK);
-    REQUIRE(training_open(&cut, "host"));
-    cut.flag[0] = 1;
-    CHECK(train(&cut, 0, true, NULL) == TARN_OK);
-    CHECK_NUMBER(cut.flag[1], 0);
-    cut.flag[0] = 0;
-    CHECK(train(&cut, 0, true, NULL) == TARN_OK);
-    CHECK_NUMBER(cut.flag[1], STEPS);
-    check_same(&whole, &cut);
+    tarn_event *events[4] = {0};
+    REQUIRE(training_open(&whole, "virtual:mali") && training_open(&cut, "virtual:mali"));
+    CHECK(train_range(&whole, 0, 0) == TARN_OK);
+    finish(&whole);
+    for (uint32_t i = 0; i < 3; i++)
+        CHECK(train_slice(&cut, 8, 7 + i, &events[i]) == TARN_OK);
+    CHECK(tarn_virtual_advance(cut.bench.device, US(122) + tiles_ns(&cut, 0, 3) - 1) == TARN_OK);
+    __atomic_store_n(&cut.flag[0], 8, __ATOMIC_RELEASE);
+    finish(&cut);
+    CHECK_NUMBER(tiles_of(&events[0]), 3);
+    CHECK_NUMBER(tiles_of(&events[1]), 0);
+    CHECK_NUMBER(tiles_of(&events[2]), 8);
+    CHECK_NUMBER(cut.flag[1], 11);
+    /* where it goes on is what the word says when it starts, not when it is submitted */
+    CHECK(train_slice(&cut, 0, 10, &events[0]) == TARN_OK);
+    CHECK(train_slice(&cut, 0, 11, &events[1]) == TARN_OK);
+    cut.flag[1] = ALL - 2;
+    finish(&cut);
+    CHECK_NUMBER(tiles_of(&events[0]), 2);
+    CHECK_NUMBER(tiles_of(&events[1]), 0); /* nothing is left */
+    CHECK_NUMBER(cut.flag[1], ALL);
+    cut.flag[1] = 11; /* what was left out */
+    CHECK(train_slice(&cut, ALL - 2 - 11, 12, NULL) == TARN_OK);
+    finish(&cut);
+    CHECK_NUMBER(cut.flag[1], ALL - 2);
     training_close(&cut);
-    for (int stoppable = 0; stoppable < 2; stoppable++) {
-        REQUIRE(training_open(&cut, "host"));
-        CHECK(train_steps(&cut, 0, 5, false, NULL) == TARN_OK);
-        CHECK(train(&cut, 5, stoppable != 0, NULL) == TARN_OK);
-        CHECK_NUMBER(cut.flag[1], stoppable ? STEPS : 0);
+    training_close(&whole);
+}
+
+/* In ranges of any cut, without a flag and in slices with one. */
+static void divided_work_has_the_same_bits(void)
+{
+    static const char *const ids[] = {"host", "virtual:mali", "virtual:videocore"};
+    struct tarn_rng rng;
+    tarn_rng_seed(&rng, 9);
+    for (int round = 0; round < 12; round++) {
+        struct training whole, cut;
+        const char *id = ids[round % 3];
+        REQUIRE(training_open(&whole, id) && training_open(&cut, id));
+        CHECK(train_range(&whole, 0, 0) == TARN_OK);
+        finish(&whole);
+        uint32_t most = 1 + tarn_rng_below(&rng, round < 6 ? 3 : 10), ticket = 0;
+        bool flagged = tarn_device_get_info(cut.bench.device)->stop_flag && round % 2 != 0;
+        for (uint32_t tile = 0; tile < ALL;) {
+            uint32_t count = 1 + tarn_rng_below(&rng, most);
+            if (flagged) /* now and then asked before it starts */
+                __atomic_store_n(&cut.flag[0], ticket + (tarn_rng_below(&rng, 4) == 0),
+                                 __ATOMIC_RELEASE);
+            CHECK((flagged ? train_slice(&cut, count, ++ticket, NULL)
+                           : train_range(&cut, tile, count)) == TARN_OK);
+            finish(&cut);
+            tile = flagged ? cut.flag[1] : tile + count;
+        }
+        CHECK_NUMBER(cut.flag[1], flagged ? ALL : 0);
         check_same(&whole, &cut);
         training_close(&cut);
+        training_close(&whole);
     }
-    training_close(&whole);
+}
+
+/* One that takes longer than the flag stays down: it is left again and again. */
+static void a_flag_may_go_up_every_so_often(void)
+{
+    struct training whole, cut;
+    uint32_t ticket = 0;
     REQUIRE(training_open(&whole, "virtual:mali") && training_open(&cut, "virtual:mali"));
-    CHECK(train(&whole, 0, false, NULL) == TARN_OK);
-    CHECK(tarn_queue_finish(whole.bench.queue, TARN_FOREVER) == TARN_OK);
-    int slices = 0;
-    do { /* a flag that goes up every so often */
-        cut.flag[0] = 0;
-        CHECK(train(&cut, cut.flag[1], true, NULL) == TARN_OK);
-        CHECK(tarn_virtual_advance(cut.bench.device, US(122) + step_ns(&cut) * 3 / 2) == TARN_OK);
-        cut.flag[0] = 1;
-        CHECK(tarn_queue_finish(cut.bench.queue, TARN_FOREVER) == TARN_OK);
-    } while (cut.flag[1] < STEPS && ++slices < 100);
-    CHECK_NUMBER(slices, 5); /* six slices of two steps */
+    CHECK(train_range(&whole, 0, 0) == TARN_OK);
+    finish(&whole);
+    do {
+        CHECK(train_slice(&cut, 0, ++ticket, NULL) == TARN_OK);
+        CHECK(tarn_virtual_advance(cut.bench.device, US(122) + tiles_ns(&cut, 0, 4) + 1) ==
+              TARN_OK);
+        cut.flag[0] = ticket;
+        finish(&cut);
+    } while (cut.flag[1] < ALL && ticket < 100);
+    CHECK_NUMBER(ticket, 5); /* five tiles each, of 24 */
     check_same(&whole, &cut);
     training_close(&cut);
     training_close(&whole);
@@ -200,6 +271,8 @@ static void resumed_work_has_the_same_bits(void)
 
 struct stopper {
     struct training *training;
+    uint32_t ticket;
+    int pause;
     atomic_bool go;
 };
 
@@ -208,7 +281,9 @@ static void *stop_soon(void *argument)
     struct stopper *s = argument;
     while (!atomic_load(&s->go))
         continue;
-    __atomic_store_n(&s->training->flag[0], 1, __ATOMIC_RELEASE);
+    for (int i = 0; i < s->pause; i++)
+        atomic_load(&s->go);
+    __atomic_store_n(&s->training->flag[0], s->ticket, __ATOMIC_RELEASE);
     return NULL;
 }
 
@@ -216,26 +291,43 @@ static void *stop_soon(void *argument)
 static void a_thread_can_stop_the_host(void)
 {
     struct training whole, cut;
+    struct tarn_rng rng;
+    tarn_rng_seed(&rng, 5);
     REQUIRE(training_open(&whole, "host") && training_open(&cut, "host"));
-    CHECK(train(&whole, 0, false, NULL) == TARN_OK);
+    CHECK(train_range(&whole, 0, 0) == TARN_OK);
     uint32_t done = 0;
-    for (int slices = 0; done < STEPS && slices < 1000; slices++) {
-        struct stopper stopper = {.training = &cut};
+    for (uint32_t slice = 1; done < ALL && slice < 1000; slice++) {
+        struct stopper stopper = {&cut, slice, (int)tarn_rng_below(&rng, 20000), false};
+        tarn_event *event = NULL;
         pthread_t thread;
-        cut.flag[0] = 0;
         REQUIRE(pthread_create(&thread, NULL, stop_soon, &stopper) == 0);
         atomic_store(&stopper.go, true);
-        CHECK(train(&cut, done, true, NULL) == TARN_OK);
+        CHECK(train_slice(&cut, 0, slice, &event) == TARN_OK);
         pthread_join(thread, NULL);
-        CHECK(cut.flag[1] >= done);
+        CHECK_NUMBER(cut.flag[1], done + tiles_of(&event));
         done = cut.flag[1];
     }
-    if (done == STEPS)
+    if (done == ALL)
         check_same(&whole, &cut);
     else
         printf("# never got to the end\n");
     training_close(&cut);
     training_close(&whole);
+}
+
+static void tickets_wrap(void)
+{
+    CHECK(!tarn_ticket_is_over(0, 1) && tarn_ticket_is_over(1, 1) && tarn_ticket_is_over(2, 1));
+    CHECK(tarn_ticket_is_over(3, UINT32_MAX) && !tarn_ticket_is_over(UINT32_MAX, 3));
+    CHECK(!tarn_ticket_is_over(0, 0x80000000) && tarn_ticket_is_over(1, 0x80000002));
+    struct training t;
+    REQUIRE(training_open(&t, "host"));
+    t.flag[0] = UINT32_MAX;
+    CHECK(train_slice(&t, 1, UINT32_MAX, NULL) == TARN_OK);
+    CHECK_NUMBER(t.flag[1], 0);
+    CHECK(train_slice(&t, 1, 1, NULL) == TARN_OK);
+    CHECK_NUMBER(t.flag[1], 1);
+    training_close(&t);
 }
 
 static void a_flag_may_go_unseen(void)
@@ -246,48 +338,63 @@ static void a_flag_may_go_unseen(void)
     CHECK(tarn_virtual_set_faults(t.bench.device,
                                   &(struct tarn_virtual_faults){.flag_unseen = true}) == TARN_OK);
     t.flag[0] = 1;
-    CHECK(train(&t, 0, true, &event) == TARN_OK);
-    CHECK_TIMES(&event, US(120), US(122) + STEPS * step_ns(&t));
-    CHECK_NUMBER(t.flag[1], STEPS);
+    CHECK(train_slice(&t, 0, 1, &event) == TARN_OK);
+    CHECK_TIMES(&event, US(120), US(122) + tiles_ns(&t, 0, ALL));
+    CHECK_NUMBER(t.flag[1], ALL);
     training_close(&t);
+}
+
+static tarn_status with_stop(struct training *t, tarn_buffer *stop, uint32_t first, uint32_t ticket)
+{
+    struct tarn_launch launch = all_of(t);
+    launch.first_tile = first;
+    launch.stop = stop;
+    launch.ticket = ticket;
+    return tarn_queue_submit(t->bench.queue, &launch, NULL);
 }
 
 static void it_is_refused_where_it_cannot_work(void)
 {
     struct training t;
     REQUIRE(training_open(&t, "virtual:videocore"));
-    CHECK(train(&t, 0, true, NULL) == TARN_UNSUPPORTED);
-    CHECK(train(&t, 1, false, NULL) == TARN_UNSUPPORTED);
-    CHECK(train(&t, 0, false, NULL) == TARN_OK);
+    CHECK(train_slice(&t, 0, 1, NULL) == TARN_UNSUPPORTED); /* it has no flag */
+    CHECK(train_range(&t, 1, 0) == TARN_OK);
+    CHECK(train_range(&t, ALL, 3) == TARN_OK); /* nothing is left to do */
+    CHECK(train_range(&t, ALL + 1, 0) == TARN_INVALID);
+    finish(&t);
     training_close(&t);
     REQUIRE(training_open(&t, "virtual:mali"));
-    CHECK(train(&t, STEPS + 1, true, NULL) == TARN_INVALID);
-    CHECK(train(&t, STEPS, true, NULL) == TARN_OK); /* nothing is left to do */
-    CHECK(tarn_queue_finish(t.bench.queue, TARN_FOREVER) == TARN_OK);
-    CHECK_NUMBER(t.flag[1], STEPS);
-    tarn_buffer *stop = t.stop, *tiny = NULL, *hidden = NULL;
+    CHECK(with_stop(&t, t.stop, ALL + 1, 1) == TARN_INVALID);
+    CHECK(with_stop(&t, t.stop, 0, 0) == TARN_INVALID); /* no ticket */
+    CHECK(with_stop(&t, NULL, 0, 1) == TARN_INVALID);
+    struct tarn_launch resuming = all_of(&t);
+    resuming.resume = true;
+    CHECK(tarn_queue_submit(t.bench.queue, &resuming, NULL) == TARN_INVALID);
+    CHECK(with_stop(&t, t.stop, ALL, 1) == TARN_OK); /* nothing is left to do */
+    finish(&t);
+    CHECK_NUMBER(t.flag[1], ALL);
+    tarn_buffer *tiny = NULL, *hidden = NULL;
     tarn_buffer_create(t.bench.device, &(struct tarn_buffer_params){.size = 4}, &tiny);
     tarn_buffer_create(t.bench.device, &(struct tarn_buffer_params){.size = 8, .device_only = true},
                        &hidden);
-    t.stop = tiny;
-    CHECK(train(&t, 0, true, NULL) == TARN_INVALID);
-    t.stop = hidden;
-    CHECK(train(&t, 0, true, NULL) == TARN_INVALID);
-    t.stop = stop;
+    CHECK(with_stop(&t, tiny, 0, 1) == TARN_INVALID);
+    CHECK(with_stop(&t, hidden, 0, 1) == TARN_INVALID);
     tarn_kernel *append = make_kernel(&t.bench, &append_source, NULL);
-    CHECK(tarn_queue_submit(t.bench.queue,
-                            &(struct tarn_launch){.kernel = append,
-                                                  .buffers = t.buffers,
-                                                  .constants = &(uint32_t){1},
-                                                  .groups = 1,
-                                                  .stop = t.stop},
-                            NULL) == TARN_UNSUPPORTED); /* it has no tiles */
+    struct tarn_launch without = {
+        .kernel = append, .buffers = t.buffers, .constants = &(uint32_t){1}, .groups = 1};
+    without.tile_count = 1; /* it has no tiles */
+    CHECK(tarn_queue_submit(t.bench.queue, &without, NULL) == TARN_UNSUPPORTED);
+    without.tile_count = 0;
+    without.stop = t.stop;
+    without.ticket = 1;
+    CHECK(tarn_queue_submit(t.bench.queue, &without, NULL) == TARN_UNSUPPORTED);
     tarn_kernel_destroy(&append);
     tarn_buffer_destroy(&tiny);
     tarn_buffer_destroy(&hidden);
     training_close(&t);
 }
 
-CHECK_MAIN(CASE(a_slice_leaves_at_the_next_boundary), CASE(resumed_work_has_the_same_bits),
-           CASE(a_thread_can_stop_the_host), CASE(a_flag_may_go_unseen),
+CHECK_MAIN(CASE(a_slice_leaves_at_the_next_boundary), CASE(slices_can_be_queued),
+           CASE(divided_work_has_the_same_bits), CASE(a_flag_may_go_up_every_so_often),
+           CASE(a_thread_can_stop_the_host), CASE(tickets_wrap), CASE(a_flag_may_go_unseen),
            CASE(it_is_refused_where_it_cannot_work))

@@ -121,7 +121,9 @@ struct target {
     tarn_device *device;
     tarn_queue *queue;
     tarn_kernel *kernel;
-    char name[64]; /* "opencl:0 (GPU shape)" */
+    char name[64];  /* "opencl:0 (GPU shape)" */
+    bool gpu_shape; /* not a CPU's, and no host function */
+    bool real_gpu;
 };
 
 /**
@@ -150,6 +152,9 @@ static inline bool open_target(size_t number, const struct tarn_kernel_source *s
             if (number-- > 0)
                 continue;
             gpu_shape = *source;
+            target->real_gpu = infos[i].type == TARN_DEVICE_GPU;
+            target->gpu_shape =
+                target->real_gpu || (infos[i].type == TARN_DEVICE_CPU && (forced || !two));
             if (forced)
                 gpu_shape.opencl_cpu = NULL;
             snprintf(target->name, sizeof target->name, "%s%s", infos[i].id,
@@ -188,8 +193,9 @@ struct argument {
     void *out;      /* NULL: not wanted */
 };
 
-static inline bool launch(struct target *t, const struct argument *arguments, size_t count,
-                          const void *constants, uint32_t elements)
+/** As one launch for each range of tiles between `cuts` (rising, ended by a 0), in order. */
+static inline bool launch_in_parts(struct target *t, const struct argument *arguments, size_t count,
+                                   const void *constants, uint32_t elements, const uint32_t *cuts)
 {
     tarn_buffer *buffers[TARN_MAX_BUFFERS] = {0};
     tarn_status status = TARN_OK;
@@ -204,11 +210,16 @@ static inline bool launch(struct target *t, const struct argument *arguments, si
             memset(tarn_buffer_data(buffers[i]), 0x77, size);
         status = tarn_buffer_upload(t->queue, buffers[i], 0, size);
     }
-    if (status == TARN_OK)
-        status = tarn_queue_submit(t->queue,
-                                   &(struct tarn_launch){t->kernel, buffers, constants,
-                                                         tarn_kernel_groups(t->kernel, elements)},
-                                   NULL);
+    struct tarn_launch part = {.kernel = t->kernel,
+                               .buffers = buffers,
+                               .constants = constants,
+                               .groups = tarn_kernel_groups(t->kernel, elements)};
+    for (bool last = false; !last && status == TARN_OK; cuts++) {
+        last = *cuts == 0;
+        part.tile_count = last ? 0 : *cuts - part.first_tile;
+        status = tarn_queue_submit(t->queue, &part, NULL);
+        part.first_tile = *cuts;
+    }
     for (size_t i = 0; i < count && status == TARN_OK; i++)
         if (arguments[i].out != NULL)
             status = tarn_buffer_download(t->queue, buffers[i], 0, arguments[i].size);
@@ -222,6 +233,12 @@ static inline bool launch(struct target *t, const struct argument *arguments, si
     if (status != TARN_OK)
         printf("# %s: %s\n", t->name, tarn_status_message(status));
     return status == TARN_OK;
+}
+
+static inline bool launch(struct target *t, const struct argument *arguments, size_t count,
+                          const void *constants, uint32_t elements)
+{
+    return launch_in_parts(t, arguments, count, constants, elements, (const uint32_t[]){0});
 }
 
 /** Middle of `count` numbers; reorders them. */

@@ -151,7 +151,7 @@ static void host_functions_allocate_nothing(void)
                                                        .beta1 = 0.9f,
                                                        .beta2 = 0.999f,
                                                        .epsilon = 1e-7f},
-                        in, labels, &loss);
+                        in, labels, &loss, NULL);
     }
     CHECK_NUMBER(atomic_load(&wrapped_allocations) - before, 0);
     CHECK(slot == 0 && loss > 0);

@@ -158,7 +158,7 @@ static void variants_agree_with_plain_code(void)
         for (size_t n = 0; n < tarn_isa_count(); n++) {
             reset(&r, 9);
             tarn_isa_get(n)->train(&r.shape, &(struct tarn_train_state){r.w, r.m, r.v},
-                                   &r.constants, r.tiles, r.labels, r.losses);
+                                   &r.constants, r.tiles, r.labels, r.losses, NULL);
             same_weights(&r, w, losses);
         }
         free(w);
@@ -183,7 +183,7 @@ static void the_loss_falls(void)
         for (uint32_t step = 0; step < 200; step++) {
             r.constants.first_step = step;
             tarn_isa_get(n)->train(&r.shape, &(struct tarn_train_state){r.w, r.m, r.v},
-                                   &r.constants, r.tiles, r.labels, r.losses);
+                                   &r.constants, r.tiles, r.labels, r.losses, NULL);
             first = step == 0 ? r.losses[0] : first;
         }
         CHECK(r.losses[0] < first / 2);
@@ -202,7 +202,7 @@ static void a_bad_gradient_changes_nothing(void)
     for (size_t n = 0; n < tarn_isa_count(); n++) {
         reset(&r, 1);
         tarn_isa_get(n)->train(&r.shape, &(struct tarn_train_state){r.w, r.m, r.v}, &r.constants,
-                               r.tiles, r.labels, r.losses);
+                               r.tiles, r.labels, r.losses, NULL);
         CHECK(isnan(r.losses[0]));
         CHECK(memcmp(r.w, r.start, r.weights * 4) == 0);
         for (size_t i = 0; i < r.weights; i++)
@@ -211,7 +211,90 @@ static void a_bad_gradient_changes_nothing(void)
     free_run(&r);
 }
 
-static void train_on(struct target *target, struct run *r)
+enum { MOST_CUTS = 40 };
+
+/* Random ends of ranges of tiles, a 0 behind them. */
+static void some_cuts(struct tarn_rng *rng, const struct run *r, uint32_t cuts[MOST_CUTS + 1])
+{
+    uint32_t all = (uint32_t)r->samples / TARN_LANES, most = between(rng, 1, 12), count = 0;
+    for (uint32_t at = between(rng, 1, most); at < all && count < MOST_CUTS;
+         at += between(rng, 1, most))
+        cuts[count++] = at;
+    cuts[count] = 0;
+}
+
+struct result {
+    float *w, *m, *v, *losses;
+};
+
+static struct result take_result(const struct run *r)
+{
+    size_t size = r->weights * 4;
+    struct result taken = {some(size), some(size), some(size), some(r->constants.steps * 4)};
+    memcpy(taken.w, r->w, size);
+    memcpy(taken.m, r->m, size);
+    memcpy(taken.v, r->v, size);
+    memcpy(taken.losses, r->losses, r->constants.steps * 4);
+    return taken;
+}
+
+static bool same_state(const struct run *r, const struct result *other)
+{
+    size_t size = r->weights * 4;
+    return memcmp(r->w, other->w, size) == 0 && memcmp(r->m, other->m, size) == 0 &&
+           memcmp(r->v, other->v, size) == 0;
+}
+
+static bool same_bits(const struct run *r, const struct result *other)
+{
+    return same_state(r, other) && memcmp(r->losses, other->losses, r->constants.steps * 4) == 0;
+}
+
+static void free_result(struct result *result)
+{
+    free(result->w);
+    free(result->m);
+    free(result->v);
+    free(result->losses);
+}
+
+/* Whatever the instruction set and wherever the work is cut. */
+static void any_ranges_give_the_same_bits(void)
+{
+    struct tarn_rng rng;
+    tarn_rng_seed(&rng, 41);
+    for (int round = 0; round < 24; round++) {
+        struct run r = some_run(&rng, round % 8);
+        struct tarn_train_part part = {
+            .scratch = some(tarn_train_scratch_floats(&r.shape, r.constants.batch) * 4)};
+        if (round >= 16) /* in the middle, for what was summed up by then */
+            r.tiles[tarn_rng_below(&rng, r.shape.inputs) * TARN_LANES] = INFINITY;
+        for (size_t n = 0; n < tarn_isa_count(); n++) {
+            const struct tarn_isa *isa = tarn_isa_get(n);
+            struct tarn_train_state state = {r.w, r.m, r.v};
+            uint32_t cuts[MOST_CUTS + 1], at = 0, all = (uint32_t)r.samples / TARN_LANES;
+            reset(&r, 9);
+            CHECK_NUMBER(
+                isa->train(&r.shape, &state, &r.constants, r.tiles, r.labels, r.losses, NULL), all);
+            struct result whole = take_result(&r);
+            reset(&r, 9);
+            some_cuts(&rng, &r, cuts);
+            for (uint32_t *cut = cuts; at < all; cut++) {
+                struct tarn_train_constants c = r.constants;
+                c.first_tile = at;
+                c.tile_count = *cut == 0 ? 0 : *cut - at;
+                at = isa->train(&r.shape, &state, &c, r.tiles, r.labels, r.losses, &part);
+                REQUIRE(at == (*cut == 0 ? all : *cut));
+            }
+            CHECK(same_bits(&r, &whole));
+            free_result(&whole);
+        }
+        free(part.scratch);
+        free_run(&r);
+    }
+}
+
+static void train_on(struct target *target, struct run *r, const uint32_t *cuts)
 {
     size_t size = r->weights * 4;
     const struct argument arguments[] = {
@@ -223,8 +306,10 @@ static void train_on(struct target *target, struct run *r)
         {r->constants.steps * 4, NULL, r->losses},
         {tarn_train_scratch_floats(&r->shape, r->constants.batch) * 4, NULL, NULL},
     };
-    CHECK(launch(target, arguments, 7, &r->constants, 1));
+    CHECK(launch_in_parts(target, arguments, 7, &r->constants, 1, cuts));
 }
+
+static const uint32_t whole[] = {0};
 
 static void devices_agree_with_the_host(void)
 {
@@ -235,7 +320,7 @@ static void devices_agree_with_the_host(void)
         double *w = some(r.weights * 8), losses[4];
         reset(&r, 9);
         tarn_train_host(&r.shape, &(struct tarn_train_state){r.w, r.m, r.v}, &r.constants, r.tiles,
-                        r.labels, r.losses);
+                        r.labels, r.losses, NULL);
         for (size_t i = 0; i < r.weights; i++)
             w[i] = (double)r.w[i];
         for (uint32_t s = 0; s < r.constants.steps; s++)
@@ -243,8 +328,23 @@ static void devices_agree_with_the_host(void)
         struct target target;
         for (size_t n = 0; open_target(n, &tarn_train_source, &r.shape, &target); n++) {
             reset(&r, 9);
-            train_on(&target, &r);
+            train_on(&target, &r, whole);
             same_weights(&r, w, losses);
+            struct result one = take_result(&r);
+            for (int i = 0; i < 3; i++) {
+                uint32_t cuts[MOST_CUTS + 1];
+                some_cuts(&rng, &r, cuts);
+                reset(&r, 9);
+                train_on(&target, &r, cuts);
+                same_weights(&r, w, losses);
+                /*
+                 * Shapes for GPUs sum up a step's losses in an order that depends on the ranges. All
+                 * else has the same order, but a GPU's compiler may treat the ends of loops its way.
+                 */
+                CHECK(target.real_gpu || same_state(&r, &one));
+                CHECK(target.gpu_shape || same_bits(&r, &one));
+            }
+            free_result(&one);
             /* A gradient that isn't finite: nothing changes, on devices too. */
             float kept = r.tiles[0];
             uint32_t kept_label = r.labels[0];
@@ -254,7 +354,7 @@ static void devices_agree_with_the_host(void)
             memcpy(r.w, r.start, r.weights * 4);
             uint32_t steps = r.constants.steps;
             r.constants.steps = 1;
-            train_on(&target, &r);
+            train_on(&target, &r, whole);
             CHECK(isnan(r.losses[0]));
             CHECK(memcmp(r.w, r.start, r.weights * 4) == 0);
             r.constants.steps = steps;
@@ -294,13 +394,13 @@ static void long_launches_are_right_or_refused(void)
         float *w = some(r.weights * 4), *losses = some(steps * 4);
         reset(&r, 9);
         tarn_train_host(&r.shape, &(struct tarn_train_state){r.w, r.m, r.v}, &r.constants, r.tiles,
-                        r.labels, r.losses);
+                        r.labels, r.losses, NULL);
         memcpy(w, r.w, r.weights * 4);
         memcpy(losses, r.losses, steps * 4);
         struct target target;
         for (size_t n = 0; open_target(n, &tarn_train_source, &r.shape, &target); n++) {
             reset(&r, 9);
-            train_on(&target, &r);
+            train_on(&target, &r, whole);
             double worst = 0;
             bool refused = memcmp(r.w, r.start, r.weights * 4) == 0;
             for (uint32_t s = 0; s < steps; s++) {
@@ -340,7 +440,7 @@ static void bench(void)
             uint64_t start = tarn_clock_thread_cpu_ns();
             for (int i = 0; i < 10; i++)
                 tarn_isa_get(n)->train(&r.shape, &(struct tarn_train_state){r.w, r.m, r.v},
-                                       &r.constants, r.tiles, r.labels, r.losses);
+                                       &r.constants, r.tiles, r.labels, r.losses, NULL);
             times[n][round] = (double)(tarn_clock_thread_cpu_ns() - start) / 1e4;
         }
     for (size_t n = 0; n < tarn_isa_count(); n++)
@@ -350,5 +450,5 @@ static void bench(void)
 }
 
 KERNELS_MAIN(bench, CASE(variants_agree_with_plain_code), CASE(the_loss_falls),
-             CASE(a_bad_gradient_changes_nothing), CASE(devices_agree_with_the_host),
-             CASE(long_launches_are_right_or_refused))
+             CASE(a_bad_gradient_changes_nothing), CASE(any_ranges_give_the_same_bits),
+             CASE(devices_agree_with_the_host), CASE(long_launches_are_right_or_refused))

@@ -231,7 +231,12 @@ static void fill_command(struct virtual_command *command, const struct tarn_laun
 {
     const struct tarn_kernel *kernel = launch->kernel;
     const struct tarn_kernel_source *source = kernel->source;
-    *command = (struct virtual_command){.source = source, .groups = launch->groups, .tiles = 1};
+    *command = (struct virtual_command){.source = source,
+                                        .groups = launch->groups,
+                                        .first_tile = launch->first_tile,
+                                        .tile_count = launch->tile_count,
+                                        .ticket = launch->ticket,
+                                        .resume = launch->resume};
     memcpy(command->defines, kernel->defines, sizeof command->defines);
     if (source->constants_size > 0)
         memcpy(command->constants, launch->constants, source->constants_size);
@@ -239,15 +244,10 @@ static void fill_command(struct virtual_command *command, const struct tarn_laun
         command->buffers[i] = ((struct virtual_buffer *)launch->buffers[i])->bytes;
         command->buffer_bytes += launch->buffers[i]->size;
     }
-    if (source->tiles == NULL || (launch->stop == NULL && launch->first_tile == 0))
-        return;
-    command->tiled = true;
-    command->tile = launch->first_tile;
-    command->tiles = source->tiles(&(struct tarn_host_launch){.constants = command->constants,
-                                                              .defines = command->defines,
-                                                              .group_count = launch->groups});
-    if (launch->stop != NULL)
+    if (launch->stop != NULL) {
+        command->tiles_in_all = tarn_launch_tiles(launch);
         command->stop = ((struct virtual_buffer *)launch->stop)->bytes;
+    }
 }
 
 static tarn_status virtual_submit(tarn_queue *base, const struct tarn_launch *launch,

@@ -28,15 +28,13 @@ static struct tarn_host_launch host_launch_of(const struct virtual_command *comm
         .constants = command->constants,
         .defines = command->defines,
         .group_count = command->groups,
+        .first_tile = command->stop != NULL ? command->tile : command->first_tile,
+        .tile_count = command->stop != NULL ? 1 : command->tile_count,
     };
-    if (command->tiled) {
-        launch.first_tile = command->tile;
-        launch.tile_count = 1;
-    }
     return launch;
 }
 
-/* Of the next tile, without the fixed part. */
+/* Of the next tile, or of all where they aren't taken one by one, without the fixed part. */
 static uint64_t tile_ns(const struct virtual_device *device, const struct virtual_command *command)
 {
     const struct tarn_virtual_profile *p = &device->profile;
@@ -170,8 +168,9 @@ static uint64_t next_start(const struct virtual_device *device, uint32_t *place)
 
 static bool stop_is_set(const struct virtual_device *device, const struct virtual_command *command)
 {
-    return command->stop != NULL && !device->faults.flag_unseen &&
-           __atomic_load_n(&command->stop[0], __ATOMIC_ACQUIRE) != 0;
+    return !device->faults.flag_unseen &&
+           tarn_ticket_is_over(__atomic_load_n(&command->stop[0], __ATOMIC_ACQUIRE),
+                               command->ticket);
 }
 
 static void finish(struct virtual_device *device)
@@ -186,11 +185,13 @@ static void finish(struct virtual_device *device)
     }
     if (command->stop != NULL) {
         __atomic_store_n(&command->stop[1], command->tile, __ATOMIC_RELEASE);
-        device->stats.stopped += command->tile < command->tiles;
+        device->stats.stopped += command->tile < command->end;
     }
     if (command->event != NULL) {
         command->event->times =
             (struct tarn_event_times){command->start_ns, device->now_ns, .from_device = true};
+        if (command->stop != NULL)
+            command->event->times.tiles = command->tile - command->first_tile;
         command->event->done = true;
     }
     for (struct virtual_event *mark = command->marks; mark != NULL; mark = mark->next_mark) {
@@ -210,10 +211,19 @@ static void finish(struct virtual_device *device)
 static void next_tile(struct virtual_device *device)
 {
     struct virtual_command *command = device->running;
-    if (command->tile < command->tiles && !stop_is_set(device, command))
+    if (command->tile < command->end && !stop_is_set(device, command))
         device->event_ns = tarn_virtual_later(device->now_ns, tile_ns(device, command));
     else
         finish(device);
+}
+
+/* Where the launch begins is known now that all before it in its queue has ended. */
+static void find_tiles(struct virtual_command *command)
+{
+    if (command->resume)
+        command->first_tile = __atomic_load_n(&command->stop[1], __ATOMIC_ACQUIRE);
+    command->tile = command->first_tile;
+    command->end = tarn_tiles_end(command->tile, command->tile_count, command->tiles_in_all);
 }
 
 static void end_of_tile(struct virtual_device *device)
@@ -222,6 +232,10 @@ static void end_of_tile(struct virtual_device *device)
     if (command->queue != NULL && !command->skipped) {
         struct tarn_host_launch launch = host_launch_of(command);
         command->source->host(&launch);
+    }
+    if (command->stop == NULL) {
+        finish(device);
+        return;
     }
     command->tile++;
     next_tile(device);
@@ -271,9 +285,11 @@ static void start(struct virtual_device *device, uint32_t place)
     if (blocked > device->stats.blocked_ns[command->priority])
         device->stats.blocked_ns[command->priority] = blocked;
     uint64_t fixed = device->profile.model.launch_ns;
+    if (command->stop != NULL)
+        find_tiles(command);
     if (device->slow == 0)
         device->event_ns = NEVER;
-    else if (command->tiled)
+    else if (command->stop != NULL)
         /* the fixed part ends at the first boundary: a flag that is set by then stops it there */
         device->event_ns = tarn_virtual_later(device->now_ns, fixed);
     else
@@ -284,7 +300,7 @@ static void start(struct virtual_device *device, uint32_t place)
 static void end_of_fixed_part_or_tile(struct virtual_device *device)
 {
     struct virtual_command *command = device->running;
-    if (command->tiled && !command->begun) {
+    if (command->stop != NULL && !command->begun) {
         command->begun = true;
         next_tile(device);
     } else {
@@ -302,8 +318,7 @@ static void frame_arrives(struct virtual_device *device)
     if (!device->frame_under_way) {
         device->frame = (struct virtual_command){.priority = device->frames.priority,
                                                  .ready_ns = device->now_ns,
-                                                 .frame_ns = device->frames.cost_ns,
-                                                 .tiles = 1};
+                                                 .frame_ns = device->frames.cost_ns};
         device->frame_under_way = true;
         tarn_virtual_put(device, &device->frame);
     }

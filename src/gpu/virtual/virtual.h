@@ -46,9 +46,12 @@ struct virtual_command {
     uint64_t buffer_bytes; /**< of all of them, once each */
     alignas(max_align_t) unsigned char constants[TARN_MAX_CONSTANTS_SIZE];
     uint32_t groups;
-    uint32_t tile, tiles; /**< the next to run, and how many; a launch without tiles is one */
-    bool tiled, begun;    /**< begun: its fixed part is over */
-    uint32_t *stop;
+    uint32_t first_tile, tile_count; /**< of a launch to resume, the first is read when it starts */
+    uint32_t *stop;                  /**< if it goes tile by tile, else NULL */
+    uint32_t ticket;
+    uint32_t tiles_in_all;       /**< with `stop`: of the kernel's work */
+    uint32_t tile, end;          /**< with `stop`: the next tile, and behind the last */
+    bool resume, begun;          /**< begun: its fixed part is over */
     bool skipped;                /**< an injected wrong answer */
     struct virtual_event *event; /**< or NULL */
     struct virtual_event *marks; /**< to be signalled with it */
