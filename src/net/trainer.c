@@ -2,6 +2,7 @@
 #include "trainer.h"
 
 #include <math.h>
+#include <pthread.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -16,14 +17,27 @@
 
 enum { WEIGHTS, M, V, TILES, LABELS, LOSSES, SCRATCH, BUFFERS };
 
+/* A launch that hasn't been polled; without an event it has run already, on the host. */
+struct flight {
+    tarn_event *event;
+    uint32_t tiles; /**< that it may run, or that it ran */
+    bool stoppable; /**< only its event knows how many it ran */
+    struct tarn_trainer_slice result;
+};
+
 struct tarn_trainer {
     struct tarn_shape shape;
     uint32_t batch, most_steps;
     float rate;
     uint64_t steps;
     float loss;
-    bool on_device, in_flight;
-    uint32_t flying_steps;
+    bool on_device;
+
+    bool in_flight; /**< a job is under way */
+    struct tarn_train_constants job;
+    uint32_t tiles, tiles_done; /**< the job's, and of these what has been polled */
+    struct flight flights[TARN_TRAINER_SLICES];
+    uint32_t first_flight, flight_count;
 
     void *memory[BUFFERS]; /**< the host's views: of device buffers, or owned */
     /**
@@ -36,8 +50,12 @@ struct tarn_trainer {
     tarn_queue *queue;
     tarn_buffer *buffer[BUFFERS];
     tarn_kernel *kernel;
-    tarn_event *event;
     uint64_t device_ns, launches;
+
+    pthread_mutex_t lock; /**< guards `stop_buffer`, for those who ask slices to leave */
+    tarn_buffer *stop_buffer;
+    uint32_t stop
+        [2]; /**< as struct tarn_launch's: of slices on the host, and the asked ticket for all */
 };
 
 static void free_host_memory(tarn_trainer *t)
@@ -52,20 +70,41 @@ static void free_host_memory(tarn_trainer *t)
 
 static void free_device_objects(tarn_trainer *t)
 {
-    tarn_event_release(&t->event);
+    for (uint32_t i = 0; i < TARN_TRAINER_SLICES; i++)
+        tarn_event_release(&t->flights[i].event);
     tarn_kernel_destroy(&t->kernel);
     for (int i = 0; i < BUFFERS; i++)
         tarn_buffer_destroy(&t->buffer[i]);
+    pthread_mutex_lock(&t->lock);
+    tarn_buffer_destroy(&t->stop_buffer);
+    pthread_mutex_unlock(&t->lock);
 }
 
 static tarn_status make_on_host(const tarn_trainer *t, void *memory[BUFFERS])
 {
-    for (int i = 0; i < SCRATCH; i++) {
+    for (int i = 0; i < BUFFERS; i++) {
         memory[i] = tarn_alloc_aligned(64, (t->size[i] + 63) / 64 * 64);
         if (memory[i] == NULL)
             return TARN_NO_MEMORY;
         memset(memory[i], 0, t->size[i]);
     }
+    return TARN_OK;
+}
+
+/* A device sees from now on what slices are asked to do. */
+static tarn_status make_stop_buffer(tarn_trainer *t)
+{
+    tarn_buffer *buffer = NULL;
+    if (!tarn_device_get_info(t->device)->stop_flag)
+        return TARN_OK;
+    tarn_status status = tarn_buffer_create(
+        t->device, &(struct tarn_buffer_params){.size = sizeof t->stop}, &buffer);
+    if (status != TARN_OK)
+        return status;
+    pthread_mutex_lock(&t->lock);
+    memcpy(tarn_buffer_data(buffer), t->stop, sizeof t->stop);
+    t->stop_buffer = buffer;
+    pthread_mutex_unlock(&t->lock);
     return TARN_OK;
 }
 
@@ -84,6 +123,8 @@ static tarn_status make_on_device(tarn_trainer *t, struct tarn_error *error)
     int32_t defines[TARN_MAX_DEFINES];
     tarn_shape_defines(&t->shape, defines);
     if (status == TARN_OK)
+        status = make_stop_buffer(t);
+    if (status == TARN_OK)
         status = tarn_canary_create(
             t->device,
             &(struct tarn_kernel_params){.source = &tarn_train_source, .defines = defines}, NULL,
@@ -97,6 +138,10 @@ tarn_status tarn_trainer_create(const struct tarn_trainer_params *params, tarn_t
     tarn_trainer *t = tarn_alloc_zeroed(1, sizeof *t);
     if (t == NULL)
         return TARN_NO_MEMORY;
+    if (pthread_mutex_init(&t->lock, NULL) != 0) {
+        tarn_free(t);
+        return TARN_NO_MEMORY;
+    }
     size_t weights = tarn_shape_weights(params->shape) * sizeof(float);
     size_t samples = (size_t)params->batch * params->steps;
     t->shape = *params->shape;
@@ -129,15 +174,51 @@ tarn_status tarn_trainer_create(const struct tarn_trainer_params *params, tarn_t
     return TARN_OK;
 }
 
+void tarn_trainer_stop(tarn_trainer *t, uint32_t ticket)
+{
+    pthread_mutex_lock(&t->lock);
+    if (!tarn_ticket_is_over(t->stop[0], ticket)) {
+        __atomic_store_n(&t->stop[0], ticket, __ATOMIC_RELEASE);
+        if (t->stop_buffer != NULL)
+            __atomic_store_n((uint32_t *)tarn_buffer_data(t->stop_buffer), ticket,
+                             __ATOMIC_RELEASE);
+    }
+    pthread_mutex_unlock(&t->lock);
+}
+
+static void stop_all(tarn_trainer *t)
+{
+    for (uint32_t i = 0; i < t->flight_count; i++) {
+        const struct flight *f = &t->flights[(t->first_flight + i) % TARN_TRAINER_SLICES];
+        if (f->stoppable)
+            tarn_trainer_stop(t, f->result.ticket);
+    }
+}
+
+/*
+ * What slices are asked must stay within half of all tickets behind them, or an old word would look
+ * new after two thousand million slices that nobody stopped.
+ */
+static void keep_up(tarn_trainer *t, uint32_t ticket)
+{
+    const uint32_t far = UINT32_C(1) << 30;
+    uint32_t asked = __atomic_load_n(&t->stop[0], __ATOMIC_ACQUIRE);
+    if (ticket - asked > far && ticket - asked < UINT32_C(0x80000000))
+        tarn_trainer_stop(t, ticket - far / 2);
+}
+
 void tarn_trainer_destroy(tarn_trainer **trainer)
 {
     tarn_trainer *t = *trainer;
     if (t == NULL)
         return;
-    if (t->in_flight && t->on_device)
+    if (t->in_flight && t->on_device) {
+        stop_all(t);
         tarn_queue_finish(t->queue, TARN_FOREVER);
+    }
     free_host_memory(t);
     free_device_objects(t);
+    pthread_mutex_destroy(&t->lock);
     tarn_free(t);
     *trainer = NULL;
 }
@@ -185,41 +266,84 @@ static struct tarn_train_constants constants_for(const tarn_trainer *t, uint32_t
     };
 }
 
-static void run_on_host(tarn_trainer *t, uint32_t steps)
+/* ---- slices ---- */
+
+static struct flight *add_flight(tarn_trainer *t)
 {
-    uint64_t begin = tarn_clock_ns();
-    struct tarn_train_constants constants = constants_for(t, steps);
-    struct tarn_train_state state = {t->memory[WEIGHTS], t->memory[M], t->memory[V]};
-    tarn_train_host(&t->shape, &state, &constants, t->memory[TILES], t->memory[LABELS],
-                    t->memory[LOSSES], NULL);
-    t->device_ns += tarn_clock_ns() - begin;
-    t->launches++;
-    take_losses(t, steps);
+    struct flight *f = &t->flights[(t->first_flight + t->flight_count) % TARN_TRAINER_SLICES];
+    t->flight_count++;
+    *f = (struct flight){.tiles = 0};
+    return f;
 }
 
-static tarn_status launch(tarn_trainer *t, uint32_t steps)
+/* Where the next slice begins if none of those that fly leaves early. */
+static uint32_t next_tile(const tarn_trainer *t)
 {
-    struct tarn_train_constants constants = constants_for(t, steps);
-    size_t samples = (size_t)steps * t->batch;
-    tarn_status status = tarn_buffer_upload(
-        t->queue, t->buffer[TILES], 0, tarn_shape_tile_floats(&t->shape, samples) * sizeof(float));
-    if (status == TARN_OK)
-        status = tarn_buffer_upload(t->queue, t->buffer[LABELS], 0, samples * sizeof(uint32_t));
-    tarn_event_release(&t->event);
-    if (status == TARN_OK)
-        status = tarn_queue_submit(t->queue,
-                                   &(struct tarn_launch){
-                                       .kernel = t->kernel,
-                                       .buffers = t->buffer,
-                                       .constants = &constants,
-                                       .groups = tarn_kernel_groups(t->kernel, t->batch),
-                                   },
-                                   &t->event);
+    uint32_t tile = t->tiles_done;
+    for (uint32_t i = 0; i < t->flight_count; i++)
+        tile += t->flights[(t->first_flight + i) % TARN_TRAINER_SLICES].tiles;
+    return tile;
+}
+
+/* Tiles from `first` on, now; the slice may be stopped if it has a ticket. */
+static void run_on_host(tarn_trainer *t, uint32_t first, uint32_t count, uint32_t ticket)
+{
+    struct flight *f = add_flight(t);
+    f->result.ticket = ticket;
+    f->result.start_ns = tarn_clock_ns();
+    struct tarn_train_constants constants = t->job;
+    constants.first_tile = first;
+    constants.tile_count = count;
+    struct tarn_train_state state = {t->memory[WEIGHTS], t->memory[M], t->memory[V]};
+    struct tarn_train_part part = {
+        .scratch = t->memory[SCRATCH], .stop = ticket != 0 ? t->stop : NULL, .ticket = ticket};
+    uint32_t next = tarn_train_host(&t->shape, &state, &constants, t->memory[TILES],
+                                    t->memory[LABELS], t->memory[LOSSES], &part);
+    f->result.end_ns = tarn_clock_ns();
+    f->tiles = next - first;
+}
+
+static tarn_status download_results(tarn_trainer *t)
+{
     /* Adam's moments come back too: the host takes over from here if the device is lost */
     static const int results[] = {WEIGHTS, M, V, LOSSES};
+    tarn_status status = TARN_OK;
     for (int i = 0; i < 4 && status == TARN_OK; i++)
         status = tarn_buffer_download(t->queue, t->buffer[results[i]], 0, t->size[results[i]]);
     return status;
+}
+
+static tarn_status launch(tarn_trainer *t, uint32_t first, uint32_t count, uint32_t ticket)
+{
+    bool stoppable = ticket != 0 && t->stop_buffer != NULL;
+    struct tarn_launch slice = {
+        .kernel = t->kernel,
+        .buffers = t->buffer,
+        .constants = &t->job,
+        .groups = tarn_kernel_groups(t->kernel, t->batch),
+        .first_tile = first,
+        .tile_count = count,
+    };
+    if (stoppable) {
+        slice.stop = t->stop_buffer;
+        slice.ticket = ticket;
+        slice.resume = true;
+        /* behind what leaves no word, its end is where this begins */
+        if (t->flight_count == 0)
+            __atomic_store_n((uint32_t *)tarn_buffer_data(t->stop_buffer) + 1, first,
+                             __ATOMIC_RELEASE);
+    }
+    tarn_event *event = NULL;
+    tarn_status status = tarn_queue_submit(t->queue, &slice, &event);
+    if (status != TARN_OK)
+        return status;
+    struct flight *f = add_flight(t);
+    f->event = event;
+    f->tiles = count;
+    f->stoppable = stoppable;
+    f->result.ticket = ticket;
+    /* at once, unless the last tile may be left out; then it is known only when it is polled */
+    return !stoppable && first + count == t->tiles ? download_results(t) : TARN_OK;
 }
 
 /* The host's state is as after the last launch that went well: nothing can fail any more here. */
@@ -261,13 +385,23 @@ tarn_status tarn_trainer_enter(tarn_trainer *t, tarn_device *device, tarn_queue 
     return status;
 }
 
+/* The whole job again, from where it began: as one slice, which is still to be polled. */
+static void redo_on_host(tarn_trainer *t)
+{
+    uint32_t done = t->tiles_done;
+    t->first_flight = t->flight_count = 0;
+    run_on_host(t, 0, 0, 0);
+    t->flights[0].tiles = t->tiles - done;
+}
+
 void tarn_trainer_leave(tarn_trainer *t)
 {
     if (!t->on_device)
         return;
+    stop_all(t);
     move_to_host(t);
     if (t->in_flight)
-        run_on_host(t, t->flying_steps);
+        redo_on_host(t);
 }
 
 static void fail_over(tarn_trainer *t, tarn_status reason)
@@ -287,57 +421,159 @@ bool tarn_trainer_in_flight(const tarn_trainer *t)
     return t->in_flight;
 }
 
-tarn_status tarn_trainer_submit(tarn_trainer *t, uint32_t steps)
+tarn_status tarn_trainer_begin(tarn_trainer *t, uint32_t steps)
 {
     if (t->in_flight)
         return TARN_BUSY;
     if (steps == 0 || steps > t->most_steps)
         return TARN_INVALID;
-    t->flying_steps = steps;
-    if (t->on_device) {
-        tarn_status status = launch(t, steps);
-        if (status == TARN_BUSY)
-            return status;
-        if (status == TARN_OK) {
-            t->in_flight = true;
-            return TARN_OK;
-        }
-        fail_over(t, status);
-    }
-    run_on_host(t, steps);
     t->in_flight = true;
+    t->job = constants_for(t, steps);
+    t->tiles = steps * tarn_train_step_tiles(&t->job);
+    t->tiles_done = t->first_flight = t->flight_count = 0;
+    if (!t->on_device)
+        return TARN_OK;
+    size_t samples = (size_t)steps * t->batch;
+    tarn_status status = tarn_buffer_upload(
+        t->queue, t->buffer[TILES], 0, tarn_shape_tile_floats(&t->shape, samples) * sizeof(float));
+    if (status == TARN_OK)
+        status = tarn_buffer_upload(t->queue, t->buffer[LABELS], 0, samples * sizeof(uint32_t));
+    if (status != TARN_OK)
+        fail_over(t, status);
     return TARN_OK;
+}
+
+/* Behind launches that may leave early, one that can't be told where to begin has to wait. */
+static bool order_is_known(const tarn_trainer *t, uint32_t ticket)
+{
+    bool resumes = ticket != 0 && t->stop_buffer != NULL;
+    for (uint32_t i = 0; i < t->flight_count; i++)
+        if (t->flights[(t->first_flight + i) % TARN_TRAINER_SLICES].stoppable != resumes)
+            return false;
+    return true;
+}
+
+tarn_status tarn_trainer_slice(tarn_trainer *t, uint32_t tiles, uint32_t ticket,
+                               uint32_t *submitted)
+{
+    *submitted = 0;
+    if (!t->in_flight)
+        return TARN_NOT_FOUND;
+    uint32_t first = next_tile(t), left = t->tiles - first;
+    if (left == 0)
+        return TARN_OK;
+    if (t->flight_count == TARN_TRAINER_SLICES || (t->on_device && !order_is_known(t, ticket)))
+        return TARN_BUSY;
+    tiles = tiles == 0 || tiles > left ? left : tiles;
+    if (ticket != 0)
+        keep_up(t, ticket);
+    *submitted = tiles;
+    if (!t->on_device) {
+        run_on_host(t, first, tiles, ticket);
+        return TARN_OK;
+    }
+    tarn_status status = launch(t, first, tiles, ticket);
+    if (status == TARN_BUSY) {
+        *submitted = 0;
+        return status;
+    }
+    if (status != TARN_OK) {
+        fail_over(t, status);
+        redo_on_host(t);
+        *submitted = left;
+    }
+    return TARN_OK;
+}
+
+/* The job is done: its results are the host's. */
+static tarn_status take_results(tarn_trainer *t, bool stoppable)
+{
+    tarn_status status = TARN_OK;
+    if (t->on_device) {
+        status = stoppable ? download_results(t) : TARN_OK;
+        if (status == TARN_OK)
+            status = tarn_queue_finish(t->queue, TARN_FOREVER); /* the downloads */
+        if (status != TARN_OK)
+            return status;
+        for (int i = WEIGHTS; i <= V; i++)
+            memcpy(t->fallback[i], t->memory[i], t->size[i]);
+    }
+    take_losses(t, t->job.steps);
+    t->in_flight = false;
+    t->tiles = t->tiles_done = 0;
+    return TARN_OK;
+}
+
+/* Ends the oldest slice: what its event tells goes to where the host's are. */
+static void read_event(struct flight *f)
+{
+    struct tarn_event_times times;
+    if (tarn_event_get_times(f->event, &times) == TARN_OK) {
+        f->result.start_ns = times.start_ns;
+        f->result.end_ns = times.end_ns;
+        if (f->stoppable)
+            f->tiles = times.tiles;
+    }
+    tarn_event_release(&f->event);
+}
+
+tarn_status tarn_trainer_poll(tarn_trainer *t, uint64_t timeout_us,
+                              struct tarn_trainer_slice *slice)
+{
+    if (t->flight_count == 0)
+        return TARN_NOT_FOUND;
+    struct flight *f = &t->flights[t->first_flight];
+    tarn_status status = f->event != NULL ? tarn_event_wait(f->event, timeout_us) : TARN_OK;
+    if (status == TARN_TIMEOUT)
+        return status;
+    if (status == TARN_OK && f->event != NULL)
+        read_event(f);
+    if (status == TARN_OK && t->tiles_done + f->tiles == t->tiles)
+        status = take_results(t, f->stoppable);
+    if (status != TARN_OK) {
+        fail_over(t, status);
+        redo_on_host(t);
+        f = &t->flights[t->first_flight];
+        take_results(t, false);
+    }
+    f->result.tiles_done = f->tiles;
+    if (t->in_flight)
+        t->tiles_done += f->tiles;
+    t->device_ns += f->result.end_ns - f->result.start_ns;
+    t->launches++;
+    if (slice != NULL)
+        *slice = f->result;
+    t->first_flight = (t->first_flight + 1) % TARN_TRAINER_SLICES;
+    t->flight_count--;
+    return TARN_OK;
+}
+
+uint32_t tarn_trainer_tiles_left(const tarn_trainer *t)
+{
+    return t->tiles - t->tiles_done;
+}
+
+tarn_status tarn_trainer_submit(tarn_trainer *t, uint32_t steps)
+{
+    uint32_t submitted;
+    tarn_status status = tarn_trainer_begin(t, steps);
+    if (status != TARN_OK)
+        return status;
+    status = tarn_trainer_slice(t, 0, 0, &submitted);
+    if (status != TARN_OK) {
+        t->in_flight = false; /* nothing runs: as if it hadn't begun */
+        t->tiles = 0;
+    }
+    return status;
 }
 
 tarn_status tarn_trainer_wait(tarn_trainer *t, uint64_t timeout_us)
 {
-    if (!t->in_flight)
-        return TARN_NOT_FOUND;
-    if (t->event == NULL) { /* done at submit, on the host */
-        t->in_flight = false;
-        return TARN_OK;
-    }
-    tarn_status status = tarn_event_wait(t->event, timeout_us);
-    if (status == TARN_TIMEOUT)
-        return status;
-    t->in_flight = false;
-    if (status == TARN_OK)
-        status = tarn_queue_finish(t->queue, TARN_FOREVER); /* the downloads behind the launch */
-    if (status != TARN_OK) {
-        /* the same steps again, from where the launch began */
-        fail_over(t, status);
-        run_on_host(t, t->flying_steps);
-        return TARN_OK;
-    }
-    struct tarn_event_times times;
-    if (tarn_event_get_times(t->event, &times) == TARN_OK)
-        t->device_ns += times.end_ns - times.start_ns;
-    t->launches++;
-    tarn_event_release(&t->event);
-    for (int i = WEIGHTS; i <= V; i++)
-        memcpy(t->fallback[i], t->memory[i], t->size[i]);
-    take_losses(t, t->flying_steps);
-    return TARN_OK;
+    tarn_status status;
+    do
+        status = tarn_trainer_poll(t, timeout_us, NULL);
+    while (status == TARN_OK && t->in_flight);
+    return status;
 }
 
 const float *tarn_trainer_weights(const tarn_trainer *t)

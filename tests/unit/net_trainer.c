@@ -6,6 +6,8 @@
 #include "../check.h"
 
 #include <math.h>
+#include <pthread.h>
+#include <tarn/virtual.h>
 
 #include "base/memory.h"
 #include "base/rng.h"
@@ -169,6 +171,217 @@ static void a_stopped_queue_is_busy(void)
     close_rig(&rig);
 }
 
+/* ---- slices ---- */
+
+enum { JOB_TILES = STEPS * BATCH / TARN_LANES };
+
+static bool open_rig(struct rig *rig, const char *id)
+{
+    *rig = (struct rig){0};
+    if (id != NULL &&
+        (tarn_device_open(&(struct tarn_device_params){.id = id}, &rig->device, NULL) != TARN_OK ||
+         !open_queue(rig)))
+        return false;
+    return make_trainer(rig) == TARN_OK;
+}
+
+struct plan {
+    struct tarn_rng rng;
+    uint32_t ticket; /* the youngest */
+    uint32_t most;   /* tiles of a slice */
+    uint32_t flying; /* slices at once */
+    bool tickets, stops;
+};
+
+static void stop_some(struct rig *rig, struct plan *plan)
+{
+    if (tarn_trainer_is_on_device(rig->trainer) &&
+        tarn_device_get_info(rig->device)->type == TARN_DEVICE_VIRTUAL)
+        CHECK(tarn_virtual_advance(rig->device, tarn_rng_below(&plan->rng, 400000)) == TARN_OK);
+    if (plan->stops && tarn_rng_below(&plan->rng, 3) == 0)
+        tarn_trainer_stop(rig->trainer, plan->ticket - tarn_rng_below(&plan->rng, 2));
+}
+
+/* One job, in slices as the plan has them. */
+static void train_in_slices(struct rig *rig, struct plan *plan, uint64_t launch)
+{
+    tarn_trainer *t = rig->trainer;
+    uint32_t flying = 0, done = 0, submitted, rounds = 0;
+    stage(t, launch);
+    REQUIRE(tarn_trainer_begin(t, STEPS) == TARN_OK);
+    CHECK(tarn_trainer_begin(t, STEPS) == TARN_BUSY && tarn_trainer_in_flight(t));
+    while (tarn_trainer_in_flight(t) && rounds++ < 10000) {
+        CHECK_NUMBER(tarn_trainer_tiles_left(t), JOB_TILES - done);
+        do {
+            uint32_t tiles = 1 + tarn_rng_below(&plan->rng, plan->most);
+            uint32_t ticket = plan->tickets ? ++plan->ticket : 0;
+            if (plan->tickets && ticket == 0)
+                ticket = ++plan->ticket;
+            CHECK(tarn_trainer_slice(t, tiles, ticket, &submitted) == TARN_OK);
+            CHECK(submitted <= tiles);
+            flying += submitted > 0;
+        } while (submitted > 0 && flying < plan->flying);
+        stop_some(rig, plan);
+        struct tarn_trainer_slice slice = {0};
+        REQUIRE(tarn_trainer_poll(t, TARN_FOREVER, &slice) == TARN_OK);
+        CHECK(slice.end_ns >= slice.start_ns && slice.tiles_done <= plan->most);
+        done += slice.tiles_done;
+        flying--;
+    }
+    CHECK(rounds < 10000 && flying == 0 && done == JOB_TILES);
+    CHECK(tarn_trainer_poll(t, 0, NULL) == TARN_NOT_FOUND);
+    CHECK_NUMBER(tarn_trainer_tiles_left(t), 0);
+    CHECK_NUMBER(tarn_trainer_steps(t), (launch + 1) * STEPS);
+}
+
+static void slices_give_the_same_weights(void)
+{
+    static const char *const ids[] = {NULL, "host", "virtual:mali", "virtual:videocore"};
+    for (uint32_t round = 0; round < 16; round++) {
+        struct rig rig;
+        struct plan plan = {.most = round < 8 ? 7 : 40,
+                            .flying = 1 + round % 3,
+                            .tickets = round / 4 != 1,
+                            .stops = round / 4 != 2,
+                            .ticket = round > 12  ? UINT32_MAX - 20
+                                      : round > 8 ? 0x7ffffff0
+                                                  : 0};
+        tarn_rng_seed(&plan.rng, 70 + round);
+        REQUIRE(open_rig(&rig, ids[round % 4]));
+        for (uint64_t job = 0; job < 8; job++)
+            train_in_slices(&rig, &plan, job);
+        CHECK(distance(tarn_trainer_weights(rig.trainer), weights_of_host[1]) == 0);
+        CHECK(tarn_trainer_loss(rig.trainer) == loss_of_host);
+        close_rig(&rig);
+    }
+}
+
+static void opencl_takes_slices(void)
+{
+    struct rig rig;
+    struct plan plan = {.most = 20, .flying = 3, .tickets = true, .stops = true};
+    tarn_rng_seed(&plan.rng, 5);
+    if (!open_rig(&rig, "opencl"))
+        SKIP("no such device");
+    for (uint64_t job = 0; job < 8; job++)
+        train_in_slices(&rig, &plan, job);
+    CHECK(distance(tarn_trainer_weights(rig.trainer), weights_of_host[1]) <= 2e-3);
+    close_rig(&rig);
+}
+
+struct stopper {
+    tarn_trainer *trainer;
+    atomic_uint ticket;
+    atomic_bool over;
+};
+
+/* Asks the slice of the moment to leave, all the time, but lets some be. */
+static void *keep_stopping(void *argument)
+{
+    struct stopper *s = argument;
+    struct tarn_rng rng;
+    tarn_rng_seed(&rng, 1);
+    while (!atomic_load(&s->over)) {
+        for (uint32_t i = tarn_rng_below(&rng, 30000); i > 0; i--)
+            atomic_load(&s->over);
+        tarn_trainer_stop(s->trainer, atomic_load(&s->ticket) - 2 + tarn_rng_below(&rng, 3));
+    }
+    return NULL;
+}
+
+static void another_thread_may_stop_slices(void)
+{
+    static const char *const ids[] = {NULL, "host"};
+    for (int i = 0; i < 2; i++) {
+        struct rig rig;
+        struct stopper s = {.ticket = 2};
+        pthread_t thread;
+        REQUIRE(open_rig(&rig, ids[i]));
+        s.trainer = rig.trainer;
+        REQUIRE(pthread_create(&thread, NULL, keep_stopping, &s) == 0);
+        for (uint64_t job = 0; job < 8; job++) {
+            stage(rig.trainer, job);
+            CHECK(tarn_trainer_begin(rig.trainer, STEPS) == TARN_OK);
+            while (tarn_trainer_in_flight(rig.trainer)) {
+                uint32_t submitted;
+                CHECK(tarn_trainer_slice(rig.trainer, 0, atomic_fetch_add(&s.ticket, 1) + 1,
+                                         &submitted) == TARN_OK);
+                REQUIRE(tarn_trainer_poll(rig.trainer, TARN_FOREVER, NULL) == TARN_OK);
+            }
+        }
+        atomic_store(&s.over, true);
+        pthread_join(thread, NULL);
+        CHECK(distance(tarn_trainer_weights(rig.trainer), weights_of_host[1]) == 0);
+        close_rig(&rig);
+    }
+}
+
+static void slices_are_refused_that_cannot_be(void)
+{
+    struct rig rig;
+    uint32_t submitted = 9;
+    REQUIRE(open_rig(&rig, "virtual:mali"));
+    tarn_trainer *t = rig.trainer;
+    CHECK(tarn_trainer_slice(t, 1, 1, &submitted) == TARN_NOT_FOUND && submitted == 0);
+    CHECK(tarn_trainer_begin(t, 0) == TARN_INVALID);
+    CHECK(tarn_trainer_begin(t, STEPS + 1) == TARN_INVALID);
+    stage(t, 0);
+    CHECK(tarn_trainer_begin(t, STEPS) == TARN_OK);
+    CHECK(tarn_trainer_submit(t, STEPS) == TARN_BUSY);
+    CHECK(tarn_trainer_enter(t, rig.device, rig.queue, NULL) == TARN_BUSY);
+    for (uint32_t i = 1; i <= TARN_TRAINER_SLICES; i++)
+        CHECK(tarn_trainer_slice(t, 2, i, &submitted) == TARN_OK && submitted == 2);
+    CHECK(tarn_trainer_slice(t, 2, 9, &submitted) == TARN_BUSY && submitted == 0);
+    CHECK(tarn_trainer_poll(t, 0, NULL) == TARN_TIMEOUT);
+    CHECK(tarn_trainer_poll(t, TARN_FOREVER, NULL) == TARN_OK);
+    /* where the others end isn't known: one without a ticket can't begin */
+    CHECK(tarn_trainer_slice(t, 2, 0, &submitted) == TARN_BUSY);
+    tarn_queue_stop(rig.queue, true);
+    CHECK(tarn_trainer_slice(t, 2, 9, &submitted) == TARN_BUSY);
+    tarn_queue_stop(rig.queue, false);
+    CHECK(tarn_trainer_slice(t, 0, 9, &submitted) == TARN_OK);
+    CHECK_NUMBER(submitted, JOB_TILES - 2 * TARN_TRAINER_SLICES);
+    while (tarn_trainer_poll(t, TARN_FOREVER, NULL) == TARN_OK)
+        continue;
+    train(t, 1, 3);
+    CHECK(distance(tarn_trainer_weights(t), weights_of_host[0]) == 0);
+    /* destroyed with slices in flight */
+    CHECK(tarn_trainer_begin(t, STEPS) == TARN_OK);
+    CHECK(tarn_trainer_slice(t, 0, 10, &submitted) == TARN_OK);
+    close_rig(&rig);
+}
+
+/* A device that is lost in any slice, or left: the whole job is done again on the host. */
+static void a_device_may_be_lost_between_slices(void)
+{
+    for (uint32_t at = 1; at < 12; at++) {
+        struct rig rig;
+        struct plan plan = {.most = 5, .flying = 2, .tickets = at % 2, .stops = true};
+        tarn_rng_seed(&plan.rng, at);
+        REQUIRE(open_rig(&rig, at % 3 ? "virtual:mali" : "virtual:videocore"));
+        for (uint64_t job = 0; job < 2; job++)
+            train_in_slices(&rig, &plan, job);
+        stage(rig.trainer, 2);
+        CHECK(tarn_trainer_begin(rig.trainer, STEPS) == TARN_OK);
+        CHECK(tarn_virtual_set_faults(rig.device, &(struct tarn_virtual_faults){.lose_at = at}) ==
+              TARN_OK);
+        for (uint32_t i = 0; i < 60 && tarn_trainer_in_flight(rig.trainer); i++) {
+            uint32_t submitted, ticket = plan.tickets ? ++plan.ticket : 0;
+            CHECK(tarn_trainer_slice(rig.trainer, 3, ticket, &submitted) == TARN_OK);
+            if (i > 0)
+                CHECK(tarn_trainer_poll(rig.trainer, TARN_FOREVER, NULL) == TARN_OK);
+            if (at == 11 && i == 3) /* left on purpose */
+                tarn_trainer_leave(rig.trainer);
+        }
+        CHECK(!tarn_trainer_is_on_device(rig.trainer) && !tarn_trainer_in_flight(rig.trainer));
+        CHECK(distance(tarn_trainer_weights(rig.trainer), weights_of_host[0]) == 0);
+        for (uint64_t job = 3; job < 8; job++)
+            train_in_slices(&rig, &plan, job);
+        CHECK(distance(tarn_trainer_weights(rig.trainer), weights_of_host[1]) == 0);
+        close_rig(&rig);
+    }
+}
+
 /* ---- a device that fails: the host's, with calls of our own in between ---- */
 
 static struct tarn_backend failing;
@@ -280,6 +493,31 @@ static void without_memory_nothing_is_kept(void)
     }
 }
 
+static long slices_asked;
+
+static bool count_one(size_t size)
+{
+    slices_asked += size > 0;
+    return true;
+}
+
+static void slices_allocate_nothing(void)
+{
+    struct rig rig;
+    struct plan plan = {.most = 5, .flying = 3, .tickets = true, .stops = true};
+    tarn_rng_seed(&plan.rng, 8);
+    REQUIRE(open_rig(&rig, "host"));
+    train_in_slices(&rig, &plan, 0);
+    tarn_memory_set_hook(count_one);
+    train_in_slices(&rig, &plan, 1);
+    tarn_memory_set_hook(NULL);
+    CHECK_NUMBER(slices_asked, 0);
+    close_rig(&rig);
+}
+
 CHECK_MAIN(CASE(weights_move_from_where_they_begin), CASE(opencl_gives_the_weights_of_the_host),
            CASE(the_host_as_a_device_gives_the_same_weights), CASE(a_stopped_queue_is_busy),
-           CASE(a_device_that_fails_hands_over_to_the_host), CASE(without_memory_nothing_is_kept))
+           CASE(a_device_that_fails_hands_over_to_the_host), CASE(without_memory_nothing_is_kept),
+           CASE(slices_give_the_same_weights), CASE(opencl_takes_slices),
+           CASE(another_thread_may_stop_slices), CASE(slices_are_refused_that_cannot_be),
+           CASE(a_device_may_be_lost_between_slices), CASE(slices_allocate_nothing))
