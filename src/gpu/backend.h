@@ -160,7 +160,7 @@ tarn_status tarn_backend_open(const struct tarn_backend *backend, uint32_t index
 
 /**
  * TARN_UNSUPPORTED, saying why, if the shape for GPUs wants larger groups, more local memory or
- * other features than `device` has.
+ * other features than `device` has: for backends that run host functions in a GPU's place.
  */
 tarn_status tarn_kernel_check_shape(const struct tarn_device *device,
                                     const struct tarn_kernel_source *source,
@@ -176,11 +176,6 @@ static inline uint32_t tarn_tiles_end(uint32_t first, uint32_t count, uint32_t t
         return first;
     return count == 0 || count > tiles - first ? tiles : first + count;
 }
-
-/** Of that only the features, which every shape needs. */
-tarn_status tarn_kernel_check_features(const struct tarn_device *device,
-                                       const struct tarn_kernel_source *source,
-                                       struct tarn_error *error);
 
 /** From now on every call on the device returns TARN_DEVICE_LOST. Any thread. */
 void tarn_device_mark_lost(tarn_device *device);

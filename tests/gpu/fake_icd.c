@@ -114,9 +114,8 @@ static cl_int CL_API_CALL device_info(cl_device_id id, cl_device_info what, size
         return give_text("0.1", size, value, size_ret);
     case CL_DEVICE_EXTENSIONS:
         return give_text(
-            "cl_khr_priority_hints_of_mine cl_khr_throttle_hints cl_khr_priority_hints cl_khr_fp16 "
-            "cl_khr_int64_base_atomics cl_khr_subgroups",
-            size, value, size_ret);
+            "cl_khr_priority_hints_of_mine cl_khr_throttle_hints cl_khr_priority_hints", size,
+            value, size_ret);
     case CL_DEVICE_GLOBAL_MEM_SIZE:
     case CL_DEVICE_MAX_MEM_ALLOC_SIZE:
     case CL_DEVICE_LOCAL_MEM_SIZE:

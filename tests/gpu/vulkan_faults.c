@@ -19,7 +19,6 @@ static struct {
     VkResult launch;                               /* what a submit of run_scale() returns */
     int creates, submits, refused_creates;
     bool asked_for_global_priority;
-    bool refuses_features;
 } driver;
 
 #define WRAP(type, name, ...)                                                                      \
@@ -32,8 +31,7 @@ WRAP(void, vkGetPhysicalDeviceFeatures2, VkPhysicalDevice physical,
 {
     __real_vkGetPhysicalDeviceFeatures2(physical, features);
     VkPhysicalDeviceTimelineSemaphoreFeatures *timeline = features->pNext;
-    if (driver.no_timeline && timeline != NULL &&
-        timeline->sType == VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_TIMELINE_SEMAPHORE_FEATURES)
+    if (driver.no_timeline)
         timeline->timelineSemaphore = VK_FALSE;
 }
 
@@ -71,16 +69,6 @@ WRAP(VkResult, vkEnumerateDeviceExtensionProperties, VkPhysicalDevice physical, 
     return result;
 }
 
-static bool wants_features(const VkBaseInStructure *chain)
-{
-    for (; chain != NULL; chain = chain->pNext)
-        if (chain->sType == VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_FLOAT16_INT8_FEATURES ||
-            chain->sType == VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_8BIT_STORAGE_FEATURES ||
-            chain->sType == VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_ATOMIC_INT64_FEATURES)
-            return true;
-    return false;
-}
-
 WRAP(VkResult, vkCreateDevice, VkPhysicalDevice physical, const VkDeviceCreateInfo *info,
      const VkAllocationCallbacks *allocation, VkDevice *device)
 {
@@ -89,10 +77,6 @@ WRAP(VkResult, vkCreateDevice, VkPhysicalDevice physical, const VkDeviceCreateIn
     driver.asked_for_global_priority |= global;
     if (driver.create_device != VK_SUCCESS)
         return driver.create_device;
-    if (driver.refuses_features && wants_features(info->pNext)) {
-        driver.refused_creates++;
-        return VK_ERROR_FEATURE_NOT_PRESENT;
-    }
     if (global) {
         driver.refused_creates++;
         return VK_ERROR_NOT_PERMITTED_KHR;
@@ -412,25 +396,6 @@ static void fences_do_without_a_timeline(void)
     bench_close(&bench);
 }
 
-/* What the driver lists is enabled, or else not told of. */
-static void features_are_done_without(void)
-{
-    uint32_t features[2];
-    for (int refused = 0; refused < 2; refused++) {
-        struct bench bench;
-        reset_driver();
-        driver.refuses_features = refused != 0;
-        bench_open(&bench);
-        REQUIRE(bench.queue != NULL);
-        features[refused] = tarn_device_get_info(bench.device)->limits.features;
-        CHECK(run_scale(&bench, 1000, NULL) == TARN_OK);
-        bench_close(&bench);
-    }
-    printf("# lists features %u\n", (unsigned)features[0]);
-    CHECK_NUMBER(features[1], features[0] & TARN_FEATURE_SUBGROUPS);
-    CHECK_NUMBER(driver.refused_creates, (features[0] & ~(uint32_t)TARN_FEATURE_SUBGROUPS) != 0);
-}
-
 static void timelines_do_too(void)
 {
     reset_driver();
@@ -448,7 +413,6 @@ int main(void)
         CASE(a_loss_is_for_good),
         CASE(a_loss_leaves_running_work_alone),
         CASE(timelines_do_too),
-        CASE(features_are_done_without),
         CASE(fences_do_without_a_timeline),
     };
     suite_id = "vulkan:0";

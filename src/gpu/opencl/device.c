@@ -220,21 +220,6 @@ static uint32_t quirks_of(const struct found_device *found)
     });
 }
 
-/* Bytes are in the language since 1.1, and nothing older is used. */
-static uint32_t features_of(cl_device_id id)
-{
-    uint32_t features = TARN_FEATURE_INT8;
-    if (has_extension(id, "cl_khr_fp16"))
-        features |= TARN_FEATURE_FP16;
-    if (has_extension(id, "cl_khr_int64_base_atomics") &&
-        has_extension(id, "cl_khr_int64_extended_atomics"))
-        features |= TARN_FEATURE_INT64_ATOMICS;
-    /* votes come with the first */
-    if (has_extension(id, "cl_khr_subgroups") && has_extension(id, "cl_khr_subgroup_shuffle"))
-        features |= TARN_FEATURE_SUBGROUPS;
-    return features;
-}
-
 static void describe(const struct found_device *found, uint32_t index,
                      struct tarn_device_info *info)
 {
@@ -260,7 +245,6 @@ static void describe(const struct found_device *found, uint32_t index,
     info->limits.group_size = group < UINT32_MAX ? (uint32_t)group : UINT32_MAX;
     uint32_t units = device_u32(found->id, CL_DEVICE_MAX_COMPUTE_UNITS);
     info->limits.compute_units = units > 0 ? units : 1;
-    info->limits.features = features_of(found->id);
 }
 
 tarn_status tarn_opencl_list(struct tarn_device_list *list)

@@ -18,8 +18,7 @@ static uint64_t mask_of(uint32_t bits)
  * High priority 1, low priority 0. The global priorities ask for no more than anyone gets: above
  * "medium" needs a privilege, so background work steps down in place of lookups stepping up.
  */
-static VkResult create_device(const struct vulkan_found *found, bool global, uint32_t features,
-                              VkDevice *device)
+static VkResult create_device(const struct vulkan_found *found, bool global, VkDevice *device)
 {
     static const float priorities[VULKAN_MAX_LANES] = {1.0f, 0.0f};
     bool one_family = found->lane_count < 2 || found->family[0] == found->family[1];
@@ -39,57 +38,20 @@ static VkResult create_device(const struct vulkan_found *found, bool global, uin
             .pQueuePriorities = &priorities[i],
         };
     }
-    const char *extensions[5];
+    const char *extensions[2];
     uint32_t extension_count = 0;
     if (found->timeline != NULL && found->timeline[0] != '\0')
         extensions[extension_count++] = found->timeline;
     if (global)
         extensions[extension_count++] = found->global_priority;
-    VkPhysicalDeviceTimelineSemaphoreFeatures timeline = {
+    const VkPhysicalDeviceTimelineSemaphoreFeatures timeline = {
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_TIMELINE_SEMAPHORE_FEATURES,
         .timelineSemaphore = VK_TRUE,
     };
-    VkPhysicalDeviceShaderFloat16Int8Features small = {
-        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_FLOAT16_INT8_FEATURES,
-        .shaderFloat16 = (features & TARN_FEATURE_FP16) != 0,
-        .shaderInt8 = (features & TARN_FEATURE_INT8) != 0,
-    };
-    VkPhysicalDevice8BitStorageFeatures bytes = {
-        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_8BIT_STORAGE_FEATURES,
-        .storageBuffer8BitAccess = VK_TRUE,
-    };
-    VkPhysicalDeviceShaderAtomicInt64Features atomics = {
-        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_ATOMIC_INT64_FEATURES,
-        .shaderBufferInt64Atomics = VK_TRUE,
-    };
-    VkPhysicalDeviceFeatures2 enabled = {
-        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2,
-        .features.shaderInt64 = (features & TARN_FEATURE_INT64_ATOMICS) != 0,
-    };
-    if (found->timeline != NULL)
-        enabled.pNext = &timeline;
-    if ((features & (TARN_FEATURE_FP16 | TARN_FEATURE_INT8)) != 0) {
-        small.pNext = enabled.pNext;
-        enabled.pNext = &small;
-        if (!found->core_1_2)
-            extensions[extension_count++] = VK_KHR_SHADER_FLOAT16_INT8_EXTENSION_NAME;
-    }
-    if ((features & TARN_FEATURE_INT8) != 0) {
-        bytes.pNext = enabled.pNext;
-        enabled.pNext = &bytes;
-        if (!found->core_1_2)
-            extensions[extension_count++] = VK_KHR_8BIT_STORAGE_EXTENSION_NAME;
-    }
-    if ((features & TARN_FEATURE_INT64_ATOMICS) != 0) {
-        atomics.pNext = enabled.pNext;
-        enabled.pNext = &atomics;
-        if (!found->core_1_2)
-            extensions[extension_count++] = VK_KHR_SHADER_ATOMIC_INT64_EXTENSION_NAME;
-    }
     return vkCreateDevice(found->physical,
                           &(VkDeviceCreateInfo){
                               .sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO,
-                              .pNext = &enabled,
+                              .pNext = found->timeline != NULL ? &timeline : NULL,
                               .queueCreateInfoCount = one_family ? 1 : 2,
                               .pQueueCreateInfos = queues,
                               .enabledExtensionCount = extension_count,
@@ -102,21 +64,14 @@ static VkResult create_device_or_less(struct vulkan_device *opened,
                                       const struct vulkan_found *found)
 {
     if (found->global_priority != NULL) {
-        VkResult result = create_device(found, true, found->features, &opened->device);
+        VkResult result = create_device(found, true, &opened->device);
         if (result == VK_SUCCESS)
             return result;
         tarn_log(TARN_LOG_WARNING, "gpu: %s lists global priorities but refuses them: %s",
                  opened->base.info.id, tarn_vulkan_name(result));
         opened->base.info.queue_priority = TARN_QUEUE_PRIORITY_HINT;
     }
-    VkResult result = create_device(found, false, found->features, &opened->device);
-    if (result == VK_ERROR_FEATURE_NOT_PRESENT || result == VK_ERROR_EXTENSION_NOT_PRESENT) {
-        tarn_log(TARN_LOG_WARNING, "gpu: %s lists features but refuses them: %s",
-                 opened->base.info.id, tarn_vulkan_name(result));
-        opened->base.info.limits.features &= TARN_FEATURE_SUBGROUPS;
-        result = create_device(found, false, 0, &opened->device);
-    }
-    return result;
+    return create_device(found, false, &opened->device);
 }
 
 static void load_timeline(struct vulkan_device *opened, const char *timeline)

@@ -86,7 +86,8 @@ static const char *listed(const struct extensions *extensions, const char *name)
 static const char *find_timeline(const struct vulkan_found *found,
                                  const struct extensions *extensions)
 {
-    bool core = found->core_1_2;
+    bool core = found->properties.apiVersion >= VK_API_VERSION_1_2 &&
+                version_of_loader() >= VK_API_VERSION_1_2;
     const char *extension = listed(extensions, VK_KHR_TIMELINE_SEMAPHORE_EXTENSION_NAME);
     if (!core && extension == NULL)
         return NULL;
@@ -98,51 +99,6 @@ static const char *find_timeline(const struct vulkan_found *found,
     if (!timeline.timelineSemaphore)
         return NULL;
     return core ? "" : extension;
-}
-
-/* What kernels may use; all of it but subgroups has to be enabled, see tarn_vulkan_open(). */
-static uint32_t find_features(const struct vulkan_found *found, const struct extensions *extensions)
-{
-    bool core = found->core_1_2;
-    VkPhysicalDeviceShaderAtomicInt64Features atomics = {
-        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_ATOMIC_INT64_FEATURES};
-    VkPhysicalDevice8BitStorageFeatures bytes = {
-        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_8BIT_STORAGE_FEATURES};
-    VkPhysicalDeviceShaderFloat16Int8Features small = {
-        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_FLOAT16_INT8_FEATURES};
-    VkPhysicalDeviceFeatures2 asked = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2};
-    if (core || listed(extensions, VK_KHR_SHADER_ATOMIC_INT64_EXTENSION_NAME)) {
-        atomics.pNext = asked.pNext;
-        asked.pNext = &atomics;
-    }
-    if (core || listed(extensions, VK_KHR_8BIT_STORAGE_EXTENSION_NAME)) {
-        bytes.pNext = asked.pNext;
-        asked.pNext = &bytes;
-    }
-    if (core || listed(extensions, VK_KHR_SHADER_FLOAT16_INT8_EXTENSION_NAME)) {
-        small.pNext = asked.pNext;
-        asked.pNext = &small;
-    }
-    vkGetPhysicalDeviceFeatures2(found->physical, &asked);
-    uint32_t features = 0;
-    if (small.shaderFloat16)
-        features |= TARN_FEATURE_FP16;
-    if (small.shaderInt8 && bytes.storageBuffer8BitAccess)
-        features |= TARN_FEATURE_INT8;
-    if (asked.features.shaderInt64 && atomics.shaderBufferInt64Atomics)
-        features |= TARN_FEATURE_INT64_ATOMICS;
-    VkPhysicalDeviceSubgroupProperties subgroups = {
-        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_PROPERTIES};
-    VkPhysicalDeviceProperties2 properties = {
-        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2, .pNext = &subgroups};
-    vkGetPhysicalDeviceProperties2(found->physical, &properties);
-    const VkSubgroupFeatureFlags wanted = VK_SUBGROUP_FEATURE_BASIC_BIT |
-                                          VK_SUBGROUP_FEATURE_VOTE_BIT |
-                                          VK_SUBGROUP_FEATURE_SHUFFLE_BIT;
-    if ((subgroups.supportedStages & VK_SHADER_STAGE_COMPUTE_BIT) != 0 &&
-        (subgroups.supportedOperations & wanted) == wanted)
-        features |= TARN_FEATURE_SUBGROUPS;
-    return features;
 }
 
 /*
@@ -221,9 +177,6 @@ static tarn_status look_at(VkPhysicalDevice physical, struct vulkan_found *found
     tarn_status status = get_extensions(physical, &extensions);
     if (status != TARN_OK)
         return status;
-    found->core_1_2 = found->properties.apiVersion >= VK_API_VERSION_1_2 &&
-                      version_of_loader() >= VK_API_VERSION_1_2;
-    found->features = find_features(found, &extensions);
     found->timeline = find_timeline(found, &extensions);
     found->global_priority = listed(&extensions, VK_KHR_GLOBAL_PRIORITY_EXTENSION_NAME);
     if (found->global_priority == NULL)
@@ -362,7 +315,6 @@ void tarn_vulkan_describe(const struct vulkan_found *found, uint32_t index,
     info->limits.local_memory = limits->maxComputeSharedMemorySize;
     info->limits.group_size =
         least(limits->maxComputeWorkGroupInvocations, limits->maxComputeWorkGroupSize[0]);
-    info->limits.features = found->features;
     /* Vulkan doesn't tell how many units there are; a driver on the CPU has the CPU's */
     long processors = cpu ? sysconf(_SC_NPROCESSORS_ONLN) : 1;
     info->limits.compute_units = processors > 1 ? (uint32_t)processors : 1;

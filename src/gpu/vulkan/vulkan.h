@@ -20,8 +20,6 @@ struct vulkan_found {
     uint32_t turn_limit;
     const char *timeline;        /**< the extension to enable, "" if it is core, NULL: not there */
     const char *global_priority; /**< the extension to enable, or NULL */
-    uint32_t features;           /**< TARN_FEATURE_ bits */
-    bool core_1_2;               /**< what came with 1.2 is there without an extension */
 };
 
 struct vulkan_list {
