@@ -250,6 +250,9 @@ static int print_json(const struct tarn_cli *cli, const struct tarn_device_info 
         cJSON_AddStringToObject(row, "type", type_name(info->type));
         cJSON_AddBoolToObject(row, "unified_memory", info->unified_memory);
         cJSON_AddStringToObject(row, "queue_priority", priority_name(info->queue_priority));
+        cJSON *hints = cJSON_AddArrayToObject(row, "hints");
+        for (size_t k = 0; tarn_device_hint(info, k) != NULL; k++)
+            cJSON_AddItemToArray(hints, cJSON_CreateString(tarn_device_hint(info, k)));
         cJSON *limits = cJSON_AddObjectToObject(row, "limits");
         add_limit(limits, "memory", info->limits.memory);
         add_limit(limits, "buffer", info->limits.buffer);
@@ -320,6 +323,11 @@ static int print_table(const struct tarn_cli *cli, const struct tarn_device_info
     tarn_table_destroy(&table);
     for (size_t i = 0; i < count; i++) {
         char text[300];
+        for (size_t k = 0; tarn_device_hint(&infos[i], k) != NULL; k++)
+            printf("%s%s%s", k == 0 ? infos[i].id : "", k == 0 ? ": hints: " : ", ",
+                   tarn_device_hint(&infos[i], k));
+        if (tarn_device_hint(&infos[i], 0) != NULL)
+            printf("\n");
         for (size_t k = 0; tarn_device_quarantined(&infos[i], cli->cache_dir, k, text, sizeof text);
              k++)
             printf("%s: quarantined: %s\n", infos[i].id, text);
@@ -369,6 +377,11 @@ static int tarn_cmd_devices(struct tarn_cli *cli, int argc, char **argv)
     if (status == TARN_OK)
         selected = *tarn_device_get_info(device);
     tarn_device_close(&device);
+    for (size_t i = 0; i < count; i++) /* what an open device took of what its driver lists */
+        if (strcmp(infos[i].id, selected.id) == 0) {
+            infos[i].queue_priority = selected.queue_priority;
+            infos[i].hints = selected.hints;
+        }
     int code = cli->json ? print_json(cli, infos, count, &selected, calibrations)
                          : print_table(cli, infos, count, &selected, calibrations);
     free(calibrations);

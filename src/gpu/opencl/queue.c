@@ -12,35 +12,6 @@
 
 /* ---- queues ---- */
 
-/* Hints are asked for only where they are listed, and done without where they are refused anyway.
- */
-static cl_command_queue create_queue(struct opencl_device *device, tarn_priority priority,
-                                     cl_int *code)
-{
-    if (!device->version_2)
-        return clCreateCommandQueue(device->context, device->id, CL_QUEUE_PROFILING_ENABLE, code);
-    bool low = priority == TARN_PRIORITY_LOW;
-    cl_queue_properties properties[8] = {CL_QUEUE_PROPERTIES, CL_QUEUE_PROFILING_ENABLE};
-    int used = 2;
-    if (device->priority_hints) {
-        properties[used++] = CL_QUEUE_PRIORITY_KHR;
-        properties[used++] = low ? CL_QUEUE_PRIORITY_LOW_KHR : CL_QUEUE_PRIORITY_HIGH_KHR;
-    }
-    if (device->throttle_hints && low) {
-        properties[used++] = CL_QUEUE_THROTTLE_KHR;
-        properties[used++] = CL_QUEUE_THROTTLE_LOW_KHR;
-    }
-    cl_command_queue queue =
-        clCreateCommandQueueWithProperties(device->context, device->id, properties, code);
-    if (queue == NULL && used > 2) {
-        tarn_log(TARN_LOG_WARNING, "gpu: %s lists queue hints but refuses them: %s",
-                 device->base.info.id, tarn_opencl_name(*code));
-        properties[2] = 0;
-        queue = clCreateCommandQueueWithProperties(device->context, device->id, properties, code);
-    }
-    return queue;
-}
-
 static tarn_status opencl_queue_create(tarn_device *device, tarn_priority priority,
                                        tarn_queue **queue)
 {
@@ -48,7 +19,7 @@ static tarn_status opencl_queue_create(tarn_device *device, tarn_priority priori
     if (created == NULL)
         return TARN_NO_MEMORY;
     cl_int code;
-    created->queue = create_queue((struct opencl_device *)device, priority, &code);
+    created->queue = tarn_opencl_create_queue((struct opencl_device *)device, priority, &code);
     if (created->queue == NULL) {
         free(created);
         return tarn_opencl_check((struct opencl_device *)device, code, "clCreateCommandQueue");
