@@ -26,6 +26,9 @@ static const char *priority_name(tarn_queue_priority_kind kind)
     return (unsigned)kind < 3 ? names[kind] : "unknown";
 }
 
+/* TARN_FEATURE_ bits, from the lowest. */
+static const char *const feature_names[] = {"fp16", "int8", "int64_atomics", "subgroups"};
+
 /* ---- calibration ---- */
 
 /* What is known of each device: from earlier runs, and from this one if that was asked for. */
@@ -259,6 +262,10 @@ static int print_json(const struct tarn_cli *cli, const struct tarn_device_info 
         add_limit(limits, "local_memory", info->limits.local_memory);
         add_limit(limits, "group_size", info->limits.group_size);
         add_limit(limits, "compute_units", info->limits.compute_units);
+        cJSON *features = cJSON_AddArrayToObject(limits, "features");
+        for (uint32_t k = 0; k < sizeof feature_names / sizeof feature_names[0]; k++)
+            if (info->limits.features >> k & 1)
+                cJSON_AddItemToArray(features, cJSON_CreateString(feature_names[k]));
         add_calibration(row, &calibrations[i]);
         cJSON_AddBoolToObject(row, "selected", strcmp(selected->id, info->id) == 0);
         cJSON_AddStringToObject(row, "why", reason(cli, selected, info, &calibrations[i], why));

@@ -25,8 +25,8 @@
     X(INTEL_FAMILIES, "intel_families")   /* OpenCL: cl_intel_command_queue_families, one each */  \
     X(QUEUE_PRIORITY, "queue_priority")   /* Vulkan: two queues, 1.0 and 0.0 */                    \
     X(QUEUE_FAMILIES, "queue_families")   /* Vulkan: the two are of two families */                \
-    X(GLOBAL_PRIORITY, "global_priority") /* Vulkan: medium and low among all processes */         \
-    X(GLOBAL_HIGH, "global_high")         /* Vulkan: high, which takes a privilege, and low */
+    X(GLOBAL_PRIORITY, "global_priority") /* Vulkan: low for background, system-wide */            \
+    X(GLOBAL_HIGH, "global_high")         /* Vulkan: high for lookups: takes a privilege */
 
 enum tarn_hint_place {
 #define TARN_HINT_PLACE(mechanism, name) TARN_HINT_PLACE_##mechanism,

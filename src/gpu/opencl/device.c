@@ -219,6 +219,23 @@ static uint32_t quirks_of(const struct found_device *found)
     });
 }
 
+/*
+ * Bytes are part of OpenCL C. Subgroups by Khronos's extension need a later OpenCL C than the 1.2
+ * that kernels are compiled as; Intel's, which has the shuffles and votes too, doesn't.
+ */
+static uint32_t features_of(cl_device_id id)
+{
+    uint32_t features = TARN_FEATURE_INT8;
+    if (tarn_opencl_has_extension(id, "cl_khr_fp16"))
+        features |= TARN_FEATURE_FP16;
+    if (tarn_opencl_has_extension(id, "cl_khr_int64_base_atomics") &&
+        tarn_opencl_has_extension(id, "cl_khr_int64_extended_atomics"))
+        features |= TARN_FEATURE_INT64_ATOMICS;
+    if (tarn_opencl_has_extension(id, "cl_intel_subgroups"))
+        features |= TARN_FEATURE_SUBGROUPS;
+    return features;
+}
+
 static void describe(const struct found_device *found, uint32_t index,
                      struct tarn_device_info *info)
 {
@@ -243,6 +260,7 @@ static void describe(const struct found_device *found, uint32_t index,
     info->limits.local_memory = local < UINT32_MAX ? (uint32_t)local : UINT32_MAX;
     size_t group = device_size(found->id, CL_DEVICE_MAX_WORK_GROUP_SIZE);
     info->limits.group_size = group < UINT32_MAX ? (uint32_t)group : UINT32_MAX;
+    info->limits.features = features_of(found->id);
     uint32_t units = device_u32(found->id, CL_DEVICE_MAX_COMPUTE_UNITS);
     info->limits.compute_units = units > 0 ? units : 1;
 }
