@@ -175,8 +175,8 @@ TARN_API tarn_status tarn_queue_create(tarn_device *device, const struct tarn_qu
 TARN_API void tarn_queue_destroy(tarn_queue **queue);
 /**
  * Waits until all that was submitted is done. TARN_TIMEOUT after `timeout_us` (0 only asks).
- * TARN_FOREVER blocks in the driver, which costs the least CPU; a limited wait asks again and again,
- * with growing pauses.
+ * TARN_FOREVER blocks in the driver, which costs the least CPU. A limited wait sleeps until the driver
+ * calls back or asks again and again, with growing pauses, whichever is known to be better there.
  */
 TARN_API tarn_status tarn_queue_finish(tarn_queue *queue, uint64_t timeout_us);
 /**

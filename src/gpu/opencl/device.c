@@ -304,6 +304,11 @@ tarn_status tarn_opencl_open(uint32_t index, tarn_device **device, struct tarn_e
     struct opencl_device *opened = calloc(1, sizeof *opened);
     if (opened == NULL)
         return tarn_fail(error, TARN_NO_MEMORY, "opencl:%u: out of memory", (unsigned)index);
+    opened->waiters = tarn_opencl_waiters_create();
+    if (opened->waiters == NULL) {
+        free(opened);
+        return tarn_fail(error, TARN_NO_MEMORY, "opencl:%u: out of memory", (unsigned)index);
+    }
     describe(chosen, index, &opened->base.info);
     opened->id = chosen->id;
     char platform_version_text[300], driver_version[300];
@@ -345,5 +350,6 @@ void tarn_opencl_close(tarn_device *device)
         clReleaseCommandQueue(closed->service);
     if (closed->context != NULL)
         clReleaseContext(closed->context);
+    tarn_opencl_waiters_close(closed->waiters);
     free(closed);
 }

@@ -303,7 +303,7 @@ cl_int tarn_opencl_kernel_enqueue(struct opencl_queue *queue, const struct tarn_
         code = clEnqueueNDRangeKernel(queue->queue, instance->kernel, 1, NULL, &global, &local, 0,
                                       NULL, event);
         /* a driver may have written something there before it failed */
-        if (code != CL_SUCCESS && event != NULL)
+        if (code != CL_SUCCESS)
             *event = NULL;
     }
     /* the driver has copied the arguments: the instance is free, though the launch isn't done */

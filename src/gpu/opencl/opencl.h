@@ -26,12 +26,14 @@ struct opencl_device {
     bool version_2;            /* the entry points of OpenCL 2.0 are there */
     struct opencl_hints hints; /* those in force are in info.hints */
     atomic_bool hints_refused; /* logged already */
-    atomic_uint exhausted;     /* CL_OUT_OF_RESOURCES in a row */
+    struct opencl_waiters *waiters;
+    atomic_uint exhausted; /* CL_OUT_OF_RESOURCES in a row */
 };
 
 struct opencl_queue {
     struct tarn_queue base;
     cl_command_queue queue;
+    cl_event last; /* of the last command; NULL: unknown, or there was none */
 };
 
 /* Shared memory, or a buffer of the driver's with a shadow of it on the host. */
@@ -97,6 +99,14 @@ void tarn_opencl_hints_try(struct opencl_device *device);
 cl_command_queue tarn_opencl_create_queue(struct opencl_device *device, tarn_priority priority,
                                           cl_int *code);
 
+/** The threads that wait with a limit; NULL when out of memory. Its device's last call closes it. */
+struct opencl_waiters *tarn_opencl_waiters_create(void);
+void tarn_opencl_waiters_close(struct opencl_waiters *waiters);
+/** TARN_TIMEOUT after `timeout_us`; TARN_FOREVER blocks in the driver. Any thread. */
+tarn_status tarn_opencl_wait(struct opencl_device *device, cl_event event, uint64_t timeout_us);
+/** Something was enqueued whose event isn't known. */
+void tarn_opencl_forget_last(struct opencl_queue *queue);
+
 tarn_status tarn_opencl_list(struct tarn_device_list *list);
 tarn_status tarn_opencl_open(uint32_t index, tarn_device **device, struct tarn_error *error);
 void tarn_opencl_close(tarn_device *device);
@@ -104,7 +114,7 @@ void tarn_opencl_close(tarn_device *device);
 tarn_kernel *tarn_opencl_kernel_alloc(void);
 tarn_status tarn_opencl_kernel_build(tarn_kernel *kernel, struct tarn_error *error);
 void tarn_opencl_kernel_destroy(tarn_kernel *kernel);
-/** Sets the arguments and enqueues; `event` may be NULL. Any thread, one per queue. */
+/** Sets the arguments and enqueues. Any thread, one per queue. */
 cl_int tarn_opencl_kernel_enqueue(struct opencl_queue *queue, const struct tarn_launch *launch,
                                   cl_event *event, const char **call);
 
