@@ -26,6 +26,9 @@ static const char *priority_name(tarn_queue_priority_kind kind)
     return (unsigned)kind < 3 ? names[kind] : "unknown";
 }
 
+/* TARN_FEATURE_ bits, from the lowest. */
+static const char *const feature_names[] = {"fp16", "int8", "int64_atomics", "subgroups"};
+
 /* ---- calibration ---- */
 
 /* What is known of each device: from earlier runs, and from this one if that was asked for. */
@@ -250,12 +253,19 @@ static int print_json(const struct tarn_cli *cli, const struct tarn_device_info 
         cJSON_AddStringToObject(row, "type", type_name(info->type));
         cJSON_AddBoolToObject(row, "unified_memory", info->unified_memory);
         cJSON_AddStringToObject(row, "queue_priority", priority_name(info->queue_priority));
+        cJSON *hints = cJSON_AddArrayToObject(row, "hints");
+        for (size_t k = 0; tarn_device_hint(info, k) != NULL; k++)
+            cJSON_AddItemToArray(hints, cJSON_CreateString(tarn_device_hint(info, k)));
         cJSON *limits = cJSON_AddObjectToObject(row, "limits");
         add_limit(limits, "memory", info->limits.memory);
         add_limit(limits, "buffer", info->limits.buffer);
         add_limit(limits, "local_memory", info->limits.local_memory);
         add_limit(limits, "group_size", info->limits.group_size);
         add_limit(limits, "compute_units", info->limits.compute_units);
+        cJSON *features = cJSON_AddArrayToObject(limits, "features");
+        for (uint32_t k = 0; k < sizeof feature_names / sizeof feature_names[0]; k++)
+            if (info->limits.features >> k & 1)
+                cJSON_AddItemToArray(features, cJSON_CreateString(feature_names[k]));
         add_calibration(row, &calibrations[i]);
         cJSON_AddBoolToObject(row, "selected", strcmp(selected->id, info->id) == 0);
         cJSON_AddStringToObject(row, "why", reason(cli, selected, info, &calibrations[i], why));
@@ -320,6 +330,11 @@ static int print_table(const struct tarn_cli *cli, const struct tarn_device_info
     tarn_table_destroy(&table);
     for (size_t i = 0; i < count; i++) {
         char text[300];
+        for (size_t k = 0; tarn_device_hint(&infos[i], k) != NULL; k++)
+            printf("%s%s%s", k == 0 ? infos[i].id : "", k == 0 ? ": hints: " : ", ",
+                   tarn_device_hint(&infos[i], k));
+        if (tarn_device_hint(&infos[i], 0) != NULL)
+            printf("\n");
         for (size_t k = 0; tarn_device_quarantined(&infos[i], cli->cache_dir, k, text, sizeof text);
              k++)
             printf("%s: quarantined: %s\n", infos[i].id, text);
@@ -369,6 +384,11 @@ static int tarn_cmd_devices(struct tarn_cli *cli, int argc, char **argv)
     if (status == TARN_OK)
         selected = *tarn_device_get_info(device);
     tarn_device_close(&device);
+    for (size_t i = 0; i < count; i++) /* what an open device took of what its driver lists */
+        if (strcmp(infos[i].id, selected.id) == 0) {
+            infos[i].queue_priority = selected.queue_priority;
+            infos[i].hints = selected.hints;
+        }
     int code = cli->json ? print_json(cli, infos, count, &selected, calibrations)
                          : print_table(cli, infos, count, &selected, calibrations);
     free(calibrations);

@@ -94,6 +94,7 @@ struct tarn_device_info {
     tarn_device_type type;
     bool unified_memory; /**< host and device share memory: no copies are made */
     tarn_queue_priority_kind queue_priority;
+    uint32_t hints;  /**< how its driver was told which queue is urgent: tarn_device_hint() */
     bool stop_flag;  /**< a running kernel sees what the host writes: struct tarn_launch's `stop` */
     uint32_t quirks; /**< what is known of its driver, a bit each: tarn_device_quirk() */
     uint32_t watchdog_ms; /**< the longest launch that its driver lets live; 0: none is known */
@@ -114,6 +115,13 @@ TARN_API void tarn_devices_free(struct tarn_device_info **infos);
  * where that was reported; NULL behind the last. A static string.
  */
 TARN_API const char *tarn_device_quirk(const struct tarn_device_info *info, size_t n);
+
+/**
+ * The name of the n-th mechanism by which this device's driver is told which queue is the urgent one
+ * ("khr_priority", "global_priority", ...); NULL behind the last, and at once where it has none. Of
+ * a device in a list: what its driver lists; of an open one: what it took. A static string.
+ */
+TARN_API const char *tarn_device_hint(const struct tarn_device_info *info, size_t n);
 
 /**
  * The n-th kernel that is left to the host on this device, and why: "train: its answers differ from
@@ -167,8 +175,8 @@ TARN_API tarn_status tarn_queue_create(tarn_device *device, const struct tarn_qu
 TARN_API void tarn_queue_destroy(tarn_queue **queue);
 /**
  * Waits until all that was submitted is done. TARN_TIMEOUT after `timeout_us` (0 only asks).
- * TARN_FOREVER blocks in the driver, which costs the least CPU; a limited wait asks again and again,
- * with growing pauses.
+ * TARN_FOREVER blocks in the driver, which costs the least CPU. A limited wait sleeps until the driver
+ * calls back or asks again and again, with growing pauses, whichever is known to be better there.
  */
 TARN_API tarn_status tarn_queue_finish(tarn_queue *queue, uint64_t timeout_us);
 /**

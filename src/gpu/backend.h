@@ -158,10 +158,12 @@ tarn_status tarn_backend_check(const struct tarn_backend *backend, struct tarn_e
 tarn_status tarn_backend_open(const struct tarn_backend *backend, uint32_t index,
                               tarn_device **device, struct tarn_error *error);
 
-/**
- * TARN_UNSUPPORTED, saying why, if the shape for GPUs wants larger groups, more local memory or
- * other features than `device` has: for backends that run host functions in a GPU's place.
- */
+/** TARN_UNSUPPORTED, saying why, if no variant can do without a feature that `device` lacks. */
+tarn_status tarn_kernel_check_features(const struct tarn_device *device,
+                                       const struct tarn_kernel_source *source,
+                                       struct tarn_error *error);
+
+/** The same, and if the shape for GPUs wants larger groups or more local memory than there is. */
 tarn_status tarn_kernel_check_shape(const struct tarn_device *device,
                                     const struct tarn_kernel_source *source,
                                     struct tarn_error *error);

@@ -272,6 +272,18 @@ static const char *fault_of_source(const struct tarn_kernel_source *source, uint
     return NULL;
 }
 
+tarn_status tarn_kernel_check_features(const struct tarn_device *device,
+                                       const struct tarn_kernel_source *source,
+                                       struct tarn_error *error)
+{
+    static const char *const names[] = {"fp16", "int8", "64-bit atomics", "subgroups"};
+    for (uint32_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if ((source->features & ~device->info.limits.features) >> i & 1)
+            return tarn_fail(error, TARN_UNSUPPORTED, "kernel %s wants %s, which %s lacks",
+                             source->name, names[i], device->info.id);
+    return TARN_OK;
+}
+
 tarn_status tarn_kernel_check_shape(const struct tarn_device *device,
                                     const struct tarn_kernel_source *source,
                                     struct tarn_error *error)
@@ -286,12 +298,7 @@ tarn_status tarn_kernel_check_shape(const struct tarn_device *device,
                          "kernel %s wants %u bytes of local memory, %s has %u", source->name,
                          (unsigned)source->gpu_local_memory, device->info.id,
                          (unsigned)limits->local_memory);
-    static const char *const names[] = {"fp16", "int8", "64-bit atomics", "subgroups"};
-    for (uint32_t i = 0; i < sizeof names / sizeof names[0]; i++)
-        if ((source->features & ~limits->features) >> i & 1)
-            return tarn_fail(error, TARN_UNSUPPORTED, "kernel %s wants %s, which %s lacks",
-                             source->name, names[i], device->info.id);
-    return TARN_OK;
+    return tarn_kernel_check_features(device, source, error);
 }
 
 tarn_status tarn_kernel_create(tarn_device *device, const struct tarn_kernel_params *params,

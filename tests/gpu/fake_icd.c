@@ -2,7 +2,9 @@
 /*
  * A driver that fails on demand, loaded by the OpenCL loader like a real one. The variable
  * TARN_FAKE_ICD, read at each call, says how: platforms, devices, mute, old, absurd, context,
- * buffers, exhausted, hints, or nothing for a GPU that can be opened and given queues.
+ * buffers, exhausted, or nothing for a GPU that can be opened and given queues. TARN_FAKE_LISTS is
+ * what it lists as extensions, TARN_FAKE_REFUSES the properties (in hex, with spaces) for which it
+ * refuses a context or queue all the same. It records what it was asked for last.
  */
 #define CL_TARGET_OPENCL_VERSION 300
 #define CL_USE_DEPRECATED_OPENCL_1_2_APIS
@@ -23,14 +25,30 @@ struct object {
 static cl_icd_dispatch table;
 static struct object platform = {&table}, device = {&table}, context = {&table}, queue = {&table};
 
-/* What the last queue was created with, for the test to read. */
-EXPORT extern cl_queue_properties fake_icd_priority, fake_icd_throttle;
-cl_queue_properties fake_icd_priority, fake_icd_throttle;
+/* What the last context and queue were created with, for the test to read; how many were there. */
+EXPORT extern cl_context_properties fake_icd_context[32];
+EXPORT extern cl_queue_properties fake_icd_queue[32];
+EXPORT extern int fake_icd_contexts, fake_icd_queues, fake_icd_live;
+cl_context_properties fake_icd_context[32];
+cl_queue_properties fake_icd_queue[32];
+int fake_icd_contexts, fake_icd_queues, fake_icd_live;
 
 static int mode_is(const char *mode)
 {
     const char *value = getenv("TARN_FAKE_ICD");
     return value != NULL && strcmp(value, mode) == 0;
+}
+
+static int refuses(unsigned long property)
+{
+    const char *list = getenv("TARN_FAKE_REFUSES");
+    for (char *end; list != NULL && *list != '\0'; list = end) {
+        if (strtoul(list, &end, 16) == property)
+            return 1;
+        if (end == list)
+            break;
+    }
+    return 0;
 }
 
 static cl_int give(const void *data, size_t length, size_t size, void *value, size_t *size_ret)
@@ -98,6 +116,15 @@ static cl_int CL_API_CALL device_info(cl_device_id id, cl_device_info what, size
     const size_t group = 256;
     const cl_device_type type = CL_DEVICE_TYPE_GPU | CL_DEVICE_TYPE_DEFAULT;
     const cl_device_svm_capabilities none = 0;
+    const cl_ulong controls = CL_DEVICE_SCHEDULING_KERNEL_BATCHING_ARM |
+                              CL_DEVICE_SCHEDULING_DEFERRED_FLUSH_ARM |
+                              CL_DEVICE_SCHEDULING_WARP_THROTTLING_ARM;
+    const cl_uint slots = 1 << 1 | 1 << 2;
+    static const cl_queue_family_properties_intel families[] = {
+        {.capabilities = CL_QUEUE_CAPABILITY_TRANSFER_BUFFER_INTEL, .count = 4, .name = "bcs"},
+        {.capabilities = CL_QUEUE_DEFAULT_CAPABILITIES_INTEL, .count = 1, .name = "rcs"},
+        {.capabilities = CL_QUEUE_DEFAULT_CAPABILITIES_INTEL, .count = 4, .name = "ccs"},
+    };
     switch (what) {
     case CL_DEVICE_AVAILABLE:
     case CL_DEVICE_COMPILER_AVAILABLE:
@@ -113,9 +140,17 @@ static cl_int CL_API_CALL device_info(cl_device_id id, cl_device_info what, size
     case CL_DRIVER_VERSION:
         return give_text("0.1", size, value, size_ret);
     case CL_DEVICE_EXTENSIONS:
-        return give_text(
-            "cl_khr_priority_hints_of_mine cl_khr_throttle_hints cl_khr_priority_hints", size,
-            value, size_ret);
+        return give_text(getenv("TARN_FAKE_LISTS") != NULL
+                             ? getenv("TARN_FAKE_LISTS")
+                             : "cl_khr_priority_hints_of_mine cl_khr_throttle_hints "
+                               "cl_khr_priority_hints",
+                         size, value, size_ret);
+    case CL_DEVICE_SCHEDULING_CONTROLS_CAPABILITIES_ARM:
+        return give(&controls, sizeof controls, size, value, size_ret);
+    case CL_DEVICE_JOB_SLOTS_ARM:
+        return give(&slots, sizeof slots, size, value, size_ret);
+    case CL_DEVICE_QUEUE_FAMILY_PROPERTIES_INTEL:
+        return give(families, sizeof families, size, value, size_ret);
     case CL_DEVICE_GLOBAL_MEM_SIZE:
     case CL_DEVICE_MAX_MEM_ALLOC_SIZE:
     case CL_DEVICE_LOCAL_MEM_SIZE:
@@ -135,12 +170,18 @@ static cl_context CL_API_CALL create_context(
     const cl_context_properties *properties, cl_uint count, const cl_device_id *devices,
     void(CL_CALLBACK *notify)(const char *, const void *, size_t, void *), void *user, cl_int *code)
 {
-    (void)properties;
     (void)count;
     (void)devices;
     (void)notify;
     (void)user;
+    fake_icd_contexts++;
+    memset(fake_icd_context, 0, sizeof fake_icd_context);
     *code = mode_is("context") ? CL_OUT_OF_HOST_MEMORY : CL_SUCCESS;
+    for (int i = 0; properties[i] != 0; i += 2) {
+        memcpy(&fake_icd_context[i], &properties[i], 2 * sizeof properties[i]);
+        if (refuses((unsigned long)properties[i]))
+            *code = CL_INVALID_PROPERTY;
+    }
     return *code == CL_SUCCESS ? (cl_context)&context : NULL;
 }
 
@@ -152,6 +193,7 @@ static cl_command_queue CL_API_CALL create_queue(cl_context in, cl_device_id id,
     (void)id;
     (void)properties;
     *code = CL_SUCCESS;
+    fake_icd_live++;
     return (cl_command_queue)&queue;
 }
 
@@ -161,16 +203,18 @@ static cl_command_queue CL_API_CALL create_queue_with(cl_context in, cl_device_i
 {
     (void)in;
     (void)id;
-    fake_icd_priority = fake_icd_throttle = 0;
-    for (; properties[0] != 0; properties += 2) {
-        if (properties[0] == CL_QUEUE_PRIORITY_KHR)
-            fake_icd_priority = properties[1];
-        if (properties[0] == CL_QUEUE_THROTTLE_KHR)
-            fake_icd_throttle = properties[1];
+    fake_icd_queues++;
+    memset(fake_icd_queue, 0, sizeof fake_icd_queue);
+    *code = CL_SUCCESS;
+    for (int i = 0; properties[i] != 0; i += 2) {
+        memcpy(&fake_icd_queue[i], &properties[i], 2 * sizeof properties[i]);
+        if (refuses((unsigned long)properties[i]))
+            *code = CL_INVALID_QUEUE_PROPERTIES;
     }
-    int refused = mode_is("hints") && (fake_icd_priority != 0 || fake_icd_throttle != 0);
-    *code = refused ? CL_INVALID_VALUE : CL_SUCCESS;
-    return refused ? NULL : (cl_command_queue)&queue;
+    if (*code != CL_SUCCESS)
+        return NULL;
+    fake_icd_live++;
+    return (cl_command_queue)&queue;
 }
 
 static cl_mem CL_API_CALL create_buffer(cl_context in, cl_mem_flags flags, size_t size, void *host,
@@ -192,6 +236,13 @@ static cl_int CL_API_CALL finish(cl_command_queue of)
     return CL_SUCCESS;
 }
 
+static cl_int CL_API_CALL release_queue(cl_command_queue of)
+{
+    (void)of;
+    fake_icd_live--;
+    return CL_SUCCESS;
+}
+
 static cl_int CL_API_CALL release_context(cl_context of)
 {
     (void)of;
@@ -208,7 +259,7 @@ static cl_int CL_API_CALL platform_ids(cl_uint room, cl_platform_id *platforms, 
     table.clReleaseContext = release_context;
     table.clCreateCommandQueue = create_queue;
     table.clCreateCommandQueueWithProperties = create_queue_with;
-    table.clReleaseCommandQueue = finish;
+    table.clReleaseCommandQueue = release_queue;
     table.clCreateBuffer = create_buffer;
     table.clFinish = finish;
     if (mode_is("platforms"))

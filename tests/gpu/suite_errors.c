@@ -291,14 +291,63 @@ static void running_out_of_memory_is_a_status(void)
     CHECK(refused >= 7); /* the device, the queue, two buffers, the kernel, two events */
 }
 
+/* Whether it is built; a refusal has to be TARN_UNSUPPORTED and to say `word`. */
+static bool builds(struct bench *bench, const struct tarn_kernel_source *source, const char *word)
+{
+    tarn_kernel *kernel = NULL;
+    struct tarn_error error = {0};
+    tarn_status status = tarn_kernel_create(
+        bench->device, &(struct tarn_kernel_params){source, (const int32_t[]){1, 0}}, &kernel,
+        &error);
+    CHECK(status == TARN_OK || (status == TARN_UNSUPPORTED && kernel == NULL));
+    CHECK(status == TARN_OK || strstr(error.message, word) != NULL);
+    tarn_kernel_destroy(&kernel);
+    return status == TARN_OK;
+}
+
+/* What a kernel needs is held against what its device has before any driver sees it. */
+static void needs_are_held_against_limits(void)
+{
+    struct bench bench;
+    bench_open(&bench);
+    REQUIRE(bench.queue != NULL);
+    const struct tarn_device_info *info = tarn_device_get_info(bench.device);
+    /* functions in C have no such needs, unless they stand for a lesser device */
+    bool checks = info->type != TARN_DEVICE_HOST || bench.device->limited;
+    static const char *const words[] = {"fp16", "int8", "64-bit", "subgroups"};
+    for (uint32_t i = 0; i < 4; i++) {
+        struct tarn_kernel_source needy = append_source;
+        needy.features = 1u << i;
+        CHECK(builds(&bench, &needy, words[i]) ==
+              (!checks || (info->limits.features & needy.features) != 0));
+        needy = scale_source; /* whose variant for CPUs is no way around it */
+        needy.features = 1u << i;
+        CHECK(builds(&bench, &needy, words[i]) ==
+              (!checks || (info->limits.features & needy.features) != 0));
+    }
+    struct tarn_kernel_source large = append_source;
+    large.gpu_local_memory = info->limits.local_memory;
+    CHECK(builds(&bench, &large, ""));
+    large.gpu_local_memory++;
+    CHECK(builds(&bench, &large, "local memory") == !checks);
+    large = append_source;
+    while (large.gpu_local_size <= info->limits.group_size)
+        large.gpu_local_size *= 2;
+    CHECK(builds(&bench, &large, "groups of") == !checks);
+    if (strcmp(info->backend, "opencl") == 0 && info->type == TARN_DEVICE_CPU) {
+        large = scale_source; /* the shape for GPUs is not what runs here */
+        large.gpu_local_memory = info->limits.local_memory + 1;
+        CHECK(builds(&bench, &large, ""));
+    }
+    bench_close(&bench);
+}
+
 int gpu_suite_errors(const char *id)
 {
     static const struct check_case cases[] = {
-        CASE(bad_kernels_say_why),
-        CASE(bad_launches_are_refused),
-        CASE(a_lost_device_stays_lost),
-        CASE(a_device_outlives_its_objects),
-        CASE(running_out_of_memory_is_a_status),
+        CASE(bad_kernels_say_why),           CASE(bad_launches_are_refused),
+        CASE(needs_are_held_against_limits), CASE(a_lost_device_stays_lost),
+        CASE(a_device_outlives_its_objects), CASE(running_out_of_memory_is_a_status),
     };
     suite_id = id;
     return check_run(cases, sizeof cases / sizeof cases[0]);

@@ -11,6 +11,7 @@
 #include <vulkan/vulkan.h>
 
 #include "base/clock.h"
+#include "gpu/hints.h"
 
 static struct {
     bool no_timeline, no_timestamps, lists_global_priority, is_gpu, two_families;
@@ -19,6 +20,7 @@ static struct {
     VkResult launch;                               /* what a submit of run_scale() returns */
     int creates, submits, refused_creates;
     bool asked_for_global_priority;
+    VkQueueGlobalPriorityKHR permits, granted; /* the highest one that is given, and was */
 } driver;
 
 #define WRAP(type, name, ...)                                                                      \
@@ -30,9 +32,11 @@ WRAP(void, vkGetPhysicalDeviceFeatures2, VkPhysicalDevice physical,
      VkPhysicalDeviceFeatures2 *features)
 {
     __real_vkGetPhysicalDeviceFeatures2(physical, features);
-    VkPhysicalDeviceTimelineSemaphoreFeatures *timeline = features->pNext;
-    if (driver.no_timeline)
-        timeline->timelineSemaphore = VK_FALSE;
+    for (VkBaseOutStructure *next = features->pNext; next != NULL; next = next->pNext) {
+        VkPhysicalDeviceTimelineSemaphoreFeatures *timeline = (void *)next;
+        if (next->sType == timeline->sType && driver.no_timeline)
+            timeline->timelineSemaphore = VK_FALSE;
+    }
 }
 
 WRAP(void, vkGetPhysicalDeviceQueueFamilyProperties, VkPhysicalDevice physical, uint32_t *count,
@@ -77,11 +81,23 @@ WRAP(VkResult, vkCreateDevice, VkPhysicalDevice physical, const VkDeviceCreateIn
     driver.asked_for_global_priority |= global;
     if (driver.create_device != VK_SUCCESS)
         return driver.create_device;
-    if (global) {
-        driver.refused_creates++;
-        return VK_ERROR_NOT_PERMITTED_KHR;
-    }
     VkDeviceCreateInfo less = *info;
+    VkDeviceQueueCreateInfo plain = info->pQueueCreateInfos[0];
+    if (global) {
+        const VkDeviceQueueGlobalPriorityCreateInfoKHR *high = info->pQueueCreateInfos[0].pNext;
+        const VkDeviceQueueGlobalPriorityCreateInfoKHR *low = info->pQueueCreateInfos[1].pNext;
+        CHECK(low->globalPriority == VK_QUEUE_GLOBAL_PRIORITY_LOW_KHR);
+        CHECK(strcmp(info->ppEnabledExtensionNames[info->enabledExtensionCount - 1],
+                     VK_EXT_GLOBAL_PRIORITY_EXTENSION_NAME) == 0);
+        if (high->globalPriority > driver.permits) {
+            driver.refused_creates++;
+            return VK_ERROR_NOT_PERMITTED_KHR;
+        }
+        driver.granted = high->globalPriority;
+        less.enabledExtensionCount--; /* invented too */
+        plain.pNext = NULL;
+        less.pQueueCreateInfos = &plain;
+    }
     if (driver.two_families)
         less.queueCreateInfoCount = 1; /* the second one is invented */
     return __real_vkCreateDevice(physical, &less, allocation, device);
@@ -231,9 +247,35 @@ static void global_priorities_are_done_without(void)
     tarn_devices_free(&infos);
     bench_open(&bench); /* listed, asked for, refused, and opened all the same */
     REQUIRE(bench.queue != NULL);
-    CHECK(driver.asked_for_global_priority && driver.refused_creates == 1);
-    CHECK(tarn_device_get_info(bench.device)->queue_priority == TARN_QUEUE_PRIORITY_HINT);
+    CHECK(driver.asked_for_global_priority && driver.refused_creates == 2);
+    const struct tarn_device_info *info = tarn_device_get_info(bench.device);
+    CHECK(info->queue_priority == TARN_QUEUE_PRIORITY_HINT);
+    CHECK(info->hints == (TARN_HINT_QUEUE_PRIORITY | TARN_HINT_QUEUE_FAMILIES));
     bench_close(&bench);
+}
+
+/* High takes a privilege; without it the default is taken, and background work still steps down. */
+static void global_priorities_are_taken_as_permitted(void)
+{
+    static const VkQueueGlobalPriorityKHR levels[] = {VK_QUEUE_GLOBAL_PRIORITY_MEDIUM_KHR,
+                                                      VK_QUEUE_GLOBAL_PRIORITY_HIGH_KHR,
+                                                      VK_QUEUE_GLOBAL_PRIORITY_REALTIME_KHR};
+    for (int i = 0; i < 3; i++) {
+        struct bench bench;
+        reset_driver();
+        driver.lists_global_priority = driver.two_families = true;
+        driver.permits = levels[i];
+        bench_open(&bench);
+        REQUIRE(bench.queue != NULL);
+        const struct tarn_device_info *info = tarn_device_get_info(bench.device);
+        CHECK(driver.granted == levels[i > 0 ? 1 : 0]); /* never more than high */
+        CHECK(driver.refused_creates == (i == 0));
+        CHECK(info->queue_priority == TARN_QUEUE_PRIORITY_GLOBAL);
+        CHECK(info->hints == (TARN_HINT_QUEUE_PRIORITY | TARN_HINT_QUEUE_FAMILIES |
+                              TARN_HINT_GLOBAL_PRIORITY | (i > 0 ? TARN_HINT_GLOBAL_HIGH : 0u)));
+        CHECK(run_scale(&bench, 1000, NULL) == TARN_OK);
+        bench_close(&bench);
+    }
 }
 
 static void failures_become_statuses(void)
@@ -409,6 +451,7 @@ int main(void)
         CASE(times_come_from_the_host_without_timestamps),
         CASE(a_gpu_is_chosen),
         CASE(global_priorities_are_done_without),
+        CASE(global_priorities_are_taken_as_permitted),
         CASE(failures_become_statuses),
         CASE(a_loss_is_for_good),
         CASE(a_loss_leaves_running_work_alone),

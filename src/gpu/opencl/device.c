@@ -83,8 +83,7 @@ static int platform_version(cl_platform_id platform)
     return version_of(text);
 }
 
-/* Whole words only: cl_khr_priority_hints must not match a longer name. */
-static bool has_extension(cl_device_id id, const char *name)
+bool tarn_opencl_has_extension(cl_device_id id, const char *name)
 {
     size_t size = 0;
     if (clGetDeviceInfo(id, CL_DEVICE_EXTENSIONS, 0, NULL, &size) != CL_SUCCESS || size == 0)
@@ -220,6 +219,23 @@ static uint32_t quirks_of(const struct found_device *found)
     });
 }
 
+/*
+ * Bytes are part of OpenCL C. Subgroups by Khronos's extension need a later OpenCL C than the 1.2
+ * that kernels are compiled as; Intel's, which has the shuffles and votes too, doesn't.
+ */
+static uint32_t features_of(cl_device_id id)
+{
+    uint32_t features = TARN_FEATURE_INT8;
+    if (tarn_opencl_has_extension(id, "cl_khr_fp16"))
+        features |= TARN_FEATURE_FP16;
+    if (tarn_opencl_has_extension(id, "cl_khr_int64_base_atomics") &&
+        tarn_opencl_has_extension(id, "cl_khr_int64_extended_atomics"))
+        features |= TARN_FEATURE_INT64_ATOMICS;
+    if (tarn_opencl_has_extension(id, "cl_intel_subgroups"))
+        features |= TARN_FEATURE_SUBGROUPS;
+    return features;
+}
+
 static void describe(const struct found_device *found, uint32_t index,
                      struct tarn_device_info *info)
 {
@@ -234,15 +250,17 @@ static void describe(const struct found_device *found, uint32_t index,
     info->quirks = quirks_of(found);
     info->watchdog_ms = tarn_quirks_watchdog_ms(info->quirks);
     info->unified_memory = has_shared_memory(found, info->quirks);
-    info->queue_priority = has_version_2(found) && has_extension(found->id, "cl_khr_priority_hints")
-                               ? TARN_QUEUE_PRIORITY_HINT
-                               : TARN_QUEUE_PRIORITY_NONE;
+    struct opencl_hints hints;
+    tarn_opencl_hints_find(found->id, has_version_2(found), &hints);
+    info->hints = hints.listed;
+    info->queue_priority = tarn_opencl_hints_kind(hints.listed);
     info->limits.memory = device_u64(found->id, CL_DEVICE_GLOBAL_MEM_SIZE);
     info->limits.buffer = device_u64(found->id, CL_DEVICE_MAX_MEM_ALLOC_SIZE);
     uint64_t local = device_u64(found->id, CL_DEVICE_LOCAL_MEM_SIZE);
     info->limits.local_memory = local < UINT32_MAX ? (uint32_t)local : UINT32_MAX;
     size_t group = device_size(found->id, CL_DEVICE_MAX_WORK_GROUP_SIZE);
     info->limits.group_size = group < UINT32_MAX ? (uint32_t)group : UINT32_MAX;
+    info->limits.features = features_of(found->id);
     uint32_t units = device_u32(found->id, CL_DEVICE_MAX_COMPUTE_UNITS);
     info->limits.compute_units = units > 0 ? units : 1;
 }
@@ -260,8 +278,8 @@ tarn_status tarn_opencl_list(struct tarn_device_list *list)
     return status;
 }
 
-/* Called by the driver, from any thread, with what it has to say about the context. */
-static void CL_CALLBACK driver_says(const char *message, const void *data, size_t size, void *user)
+void CL_CALLBACK tarn_opencl_driver_says(const char *message, const void *data, size_t size,
+                                         void *user)
 {
     (void)data;
     (void)size;
@@ -286,6 +304,11 @@ tarn_status tarn_opencl_open(uint32_t index, tarn_device **device, struct tarn_e
     struct opencl_device *opened = calloc(1, sizeof *opened);
     if (opened == NULL)
         return tarn_fail(error, TARN_NO_MEMORY, "opencl:%u: out of memory", (unsigned)index);
+    opened->waiters = tarn_opencl_waiters_create();
+    if (opened->waiters == NULL) {
+        free(opened);
+        return tarn_fail(error, TARN_NO_MEMORY, "opencl:%u: out of memory", (unsigned)index);
+    }
     describe(chosen, index, &opened->base.info);
     opened->id = chosen->id;
     char platform_version_text[300], driver_version[300];
@@ -295,15 +318,12 @@ tarn_status tarn_opencl_open(uint32_t index, tarn_device **device, struct tarn_e
     snprintf(opened->version, sizeof opened->version, "%s|%s", platform_version_text,
              driver_version);
     opened->version_2 = has_version_2(chosen);
-    opened->priority_hints = opened->base.info.queue_priority == TARN_QUEUE_PRIORITY_HINT;
-    opened->throttle_hints =
-        opened->version_2 && has_extension(chosen->id, "cl_khr_throttle_hints");
+    tarn_opencl_hints_find(chosen->id, opened->version_2, &opened->hints);
+    atomic_init(&opened->hints_refused, false);
     atomic_init(&opened->exhausted, 0);
-    const cl_context_properties properties[] = {CL_CONTEXT_PLATFORM,
-                                                (cl_context_properties)chosen->platform, 0};
     cl_int code;
     const char *call = "clCreateContext";
-    opened->context = clCreateContext(properties, 1, &opened->id, driver_says, NULL, &code);
+    opened->context = tarn_opencl_create_context(opened, chosen->platform, &code);
     if (opened->context != NULL) {
         call = "clCreateCommandQueue";
         opened->service = clCreateCommandQueue(opened->context, opened->id, 0, &code);
@@ -318,6 +338,7 @@ tarn_status tarn_opencl_open(uint32_t index, tarn_device **device, struct tarn_e
         tarn_opencl_close(&opened->base);
         return status;
     }
+    tarn_opencl_hints_try(opened);
     *device = &opened->base;
     return TARN_OK;
 }
@@ -329,5 +350,6 @@ void tarn_opencl_close(tarn_device *device)
         clReleaseCommandQueue(closed->service);
     if (closed->context != NULL)
         clReleaseContext(closed->context);
+    tarn_opencl_waiters_close(closed->waiters);
     free(closed);
 }

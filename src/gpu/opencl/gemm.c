@@ -39,6 +39,7 @@ tarn_status tarn_opencl_gemm(tarn_queue *base, const struct tarn_gemm *gemm)
         1.0f, mem[0], gemm->a.offset, gemm->a.row, mem[1], gemm->b.offset, gemm->b.row, 0.0f,
         mem[2], gemm->c.offset, gemm->c.row, &queue->queue, NULL);
     if (status == CLBlastSuccess) {
+        tarn_opencl_forget_last(queue); /* it may have been several launches */
         code = clFlush(queue->queue);
         return tarn_opencl_check(device, code, "clFlush");
     }

@@ -208,6 +208,10 @@ tarn_status tarn_opencl_kernel_build(tarn_kernel *base, struct tarn_error *error
                          id);
     base->local_size = cpu_shape ? source->cpu_local_size : source->gpu_local_size;
     base->group_elements = cpu_shape ? source->cpu_group_elements : source->gpu_group_elements;
+    tarn_status status = cpu_shape ? tarn_kernel_check_features(&device->base, source, error)
+                                   : tarn_kernel_check_shape(&device->base, source, error);
+    if (status != TARN_OK)
+        return status;
     if (base->local_size > device->base.info.limits.group_size)
         return tarn_fail(error, TARN_UNSUPPORTED, "kernel %s wants groups of %u, %s has at most %u",
                          source->name, (unsigned)base->local_size, id,
@@ -231,7 +235,7 @@ tarn_status tarn_opencl_kernel_build(tarn_kernel *base, struct tarn_error *error
     uint64_t started = tarn_clock_ns();
     bool keep = (tarn_quirks_flags(device->base.info.quirks) & TARN_QUIRK_NO_BINARIES) == 0;
     const char *how = "loaded";
-    tarn_status status = keep ? load(kernel, &key, error) : TARN_NOT_FOUND;
+    status = keep ? load(kernel, &key, error) : TARN_NOT_FOUND;
     if (status != TARN_OK) {
         how = "compiled";
         status = compile(kernel, text, options, error);
@@ -299,7 +303,7 @@ cl_int tarn_opencl_kernel_enqueue(struct opencl_queue *queue, const struct tarn_
         code = clEnqueueNDRangeKernel(queue->queue, instance->kernel, 1, NULL, &global, &local, 0,
                                       NULL, event);
         /* a driver may have written something there before it failed */
-        if (code != CL_SUCCESS && event != NULL)
+        if (code != CL_SUCCESS)
             *event = NULL;
     }
     /* the driver has copied the arguments: the instance is free, though the launch isn't done */

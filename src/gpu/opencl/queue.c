@@ -12,35 +12,6 @@
 
 /* ---- queues ---- */
 
-/* Hints are asked for only where they are listed, and done without where they are refused anyway.
- */
-static cl_command_queue create_queue(struct opencl_device *device, tarn_priority priority,
-                                     cl_int *code)
-{
-    if (!device->version_2)
-        return clCreateCommandQueue(device->context, device->id, CL_QUEUE_PROFILING_ENABLE, code);
-    bool low = priority == TARN_PRIORITY_LOW;
-    cl_queue_properties properties[8] = {CL_QUEUE_PROPERTIES, CL_QUEUE_PROFILING_ENABLE};
-    int used = 2;
-    if (device->priority_hints) {
-        properties[used++] = CL_QUEUE_PRIORITY_KHR;
-        properties[used++] = low ? CL_QUEUE_PRIORITY_LOW_KHR : CL_QUEUE_PRIORITY_HIGH_KHR;
-    }
-    if (device->throttle_hints && low) {
-        properties[used++] = CL_QUEUE_THROTTLE_KHR;
-        properties[used++] = CL_QUEUE_THROTTLE_LOW_KHR;
-    }
-    cl_command_queue queue =
-        clCreateCommandQueueWithProperties(device->context, device->id, properties, code);
-    if (queue == NULL && used > 2) {
-        tarn_log(TARN_LOG_WARNING, "gpu: %s lists queue hints but refuses them: %s",
-                 device->base.info.id, tarn_opencl_name(*code));
-        properties[2] = 0;
-        queue = clCreateCommandQueueWithProperties(device->context, device->id, properties, code);
-    }
-    return queue;
-}
-
 static tarn_status opencl_queue_create(tarn_device *device, tarn_priority priority,
                                        tarn_queue **queue)
 {
@@ -48,7 +19,7 @@ static tarn_status opencl_queue_create(tarn_device *device, tarn_priority priori
     if (created == NULL)
         return TARN_NO_MEMORY;
     cl_int code;
-    created->queue = create_queue((struct opencl_device *)device, priority, &code);
+    created->queue = tarn_opencl_create_queue((struct opencl_device *)device, priority, &code);
     if (created->queue == NULL) {
         free(created);
         return tarn_opencl_check((struct opencl_device *)device, code, "clCreateCommandQueue");
@@ -59,42 +30,45 @@ static tarn_status opencl_queue_create(tarn_device *device, tarn_priority priori
 
 static void opencl_queue_destroy(tarn_queue *queue)
 {
-    clReleaseCommandQueue(((struct opencl_queue *)queue)->queue);
-    free(queue);
+    struct opencl_queue *destroyed = (struct opencl_queue *)queue;
+    tarn_opencl_forget_last(destroyed);
+    clReleaseCommandQueue(destroyed->queue);
+    free(destroyed);
 }
 
 /* ---- waiting ---- */
 
-static cl_int state_of(cl_event event)
+/*
+ * The queue's last command, whose end is the end of all: waiting for it saves a marker, which costs
+ * as much as a launch. `event` is taken over.
+ */
+static void set_last(struct opencl_queue *queue, cl_event event)
 {
-    cl_int state = CL_QUEUED;
-    cl_int code =
-        clGetEventInfo(event, CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof state, &state, NULL);
-    return code != CL_SUCCESS ? code : state;
+    if (queue->last != NULL)
+        clReleaseEvent(queue->last);
+    queue->last = event;
 }
 
-/*
- * Blocking is the quickest wait for most drivers and is used where no limit was set; OpenCL has no
- * blocking wait with one, so a limited wait asks.
- */
-static tarn_status wait_for(struct opencl_device *device, cl_event event, uint64_t timeout_us)
+void tarn_opencl_forget_last(struct opencl_queue *queue)
 {
-    if (timeout_us == TARN_FOREVER) {
-        cl_int code = clWaitForEvents(1, &event);
-        if (code == CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST && state_of(event) < 0)
-            code = state_of(event);
-        return tarn_opencl_check(device, code, "clWaitForEvents");
+    set_last(queue, NULL);
+}
+
+/* An event of the caller's for all that was submitted so far. */
+static cl_int end_of(struct opencl_queue *queue, cl_event *event)
+{
+    cl_int code = CL_SUCCESS;
+    if (queue->last == NULL) {
+        code = clEnqueueMarkerWithWaitList(queue->queue, 0, NULL, event);
+        if (code != CL_SUCCESS)
+            return code;
+        queue->last = *event;
+        code = clFlush(queue->queue);
     }
-    uint64_t started = tarn_clock_ns();
-    for (;;) {
-        cl_int state = state_of(event);
-        if (state <= CL_COMPLETE)
-            return tarn_opencl_check(device, state, "a launch");
-        if (!tarn_backend_pause(started, timeout_us))
-            return TARN_TIMEOUT;
-        if (tarn_device_is_lost(&device->base))
-            return TARN_DEVICE_LOST;
-    }
+    if (code == CL_SUCCESS)
+        code = clRetainEvent(queue->last);
+    *event = code == CL_SUCCESS ? queue->last : NULL;
+    return code;
 }
 
 static tarn_status opencl_queue_finish(tarn_queue *base, uint64_t timeout_us)
@@ -104,13 +78,11 @@ static tarn_status opencl_queue_finish(tarn_queue *base, uint64_t timeout_us)
     if (timeout_us == TARN_FOREVER)
         return tarn_opencl_check(device, clFinish(queue->queue), "clFinish");
     cl_event event;
-    cl_int code = clEnqueueMarkerWithWaitList(queue->queue, 0, NULL, &event);
-    if (code != CL_SUCCESS)
-        return tarn_opencl_check(device, code, "clEnqueueMarkerWithWaitList");
-    tarn_status status = tarn_opencl_check(device, clFlush(queue->queue), "clFlush");
-    if (status == TARN_OK)
-        status = wait_for(device, event, timeout_us);
-    clReleaseEvent(event);
+    tarn_status status = tarn_opencl_check(device, end_of(queue, &event), "clFlush");
+    if (status == TARN_OK) {
+        status = tarn_opencl_wait(device, event, timeout_us);
+        clReleaseEvent(event);
+    }
     return status;
 }
 
@@ -178,12 +150,16 @@ static tarn_status opencl_buffer_create(tarn_device *base, size_t size, bool dev
     return TARN_OK;
 }
 
-static tarn_status opencl_upload(tarn_queue *queue, tarn_buffer *buffer, size_t offset, size_t size)
+static tarn_status opencl_upload(tarn_queue *base, tarn_buffer *buffer, size_t offset, size_t size)
 {
-    cl_int code = clEnqueueWriteBuffer(((struct opencl_queue *)queue)->queue,
-                                       ((struct opencl_buffer *)buffer)->mem, CL_FALSE, offset,
-                                       size, (char *)buffer->data + offset, 0, NULL, NULL);
-    return tarn_opencl_check((struct opencl_device *)queue->device, code, "clEnqueueWriteBuffer");
+    struct opencl_queue *queue = (struct opencl_queue *)base;
+    cl_event event;
+    cl_int code =
+        clEnqueueWriteBuffer(queue->queue, ((struct opencl_buffer *)buffer)->mem, CL_FALSE, offset,
+                             size, (char *)buffer->data + offset, 0, NULL, &event);
+    if (code == CL_SUCCESS)
+        set_last(queue, event);
+    return tarn_opencl_check((struct opencl_device *)base->device, code, "clEnqueueWriteBuffer");
 }
 
 static tarn_status opencl_download(tarn_queue *base, tarn_buffer *buffer, size_t offset,
@@ -191,10 +167,13 @@ static tarn_status opencl_download(tarn_queue *base, tarn_buffer *buffer, size_t
 {
     struct opencl_queue *queue = (struct opencl_queue *)base;
     struct opencl_device *device = (struct opencl_device *)base->device;
+    cl_event event;
     cl_int code = clEnqueueReadBuffer(queue->queue, ((struct opencl_buffer *)buffer)->mem, CL_FALSE,
-                                      offset, size, (char *)buffer->data + offset, 0, NULL, NULL);
-    if (code == CL_SUCCESS)
+                                      offset, size, (char *)buffer->data + offset, 0, NULL, &event);
+    if (code == CL_SUCCESS) {
+        set_last(queue, event);
         code = clFlush(queue->queue);
+    }
     return tarn_opencl_check(device, code, "clEnqueueReadBuffer");
 }
 
@@ -205,10 +184,13 @@ static tarn_status opencl_submit(tarn_queue *base, const struct tarn_launch *lau
 {
     struct opencl_queue *queue = (struct opencl_queue *)base;
     struct opencl_device *device = (struct opencl_device *)base->device;
-    cl_event *made = event != NULL ? &((struct opencl_event *)event)->event : NULL;
+    cl_event made;
     const char *call;
-    cl_int code = tarn_opencl_kernel_enqueue(queue, launch, made, &call);
+    cl_int code = tarn_opencl_kernel_enqueue(queue, launch, &made, &call);
     if (code == CL_SUCCESS) {
+        set_last(queue, made);
+        if (event != NULL && clRetainEvent(made) == CL_SUCCESS)
+            ((struct opencl_event *)event)->event = made;
         /* a driver may sit on a launch until it is flushed, and lookups are in a hurry */
         call = "clFlush";
         code = clFlush(queue->queue);
@@ -219,12 +201,8 @@ static tarn_status opencl_submit(tarn_queue *base, const struct tarn_launch *lau
 static tarn_status opencl_mark(tarn_queue *base, tarn_event *event)
 {
     struct opencl_queue *queue = (struct opencl_queue *)base;
-    cl_int code =
-        clEnqueueMarkerWithWaitList(queue->queue, 0, NULL, &((struct opencl_event *)event)->event);
-    if (code == CL_SUCCESS)
-        code = clFlush(queue->queue);
-    return tarn_opencl_check((struct opencl_device *)base->device, code,
-                             "clEnqueueMarkerWithWaitList");
+    return tarn_opencl_check((struct opencl_device *)base->device,
+                             end_of(queue, &((struct opencl_event *)event)->event), "clFlush");
 }
 
 static tarn_event *opencl_event_create(void)
@@ -248,8 +226,8 @@ static void opencl_event_destroy(tarn_event *event)
 
 static tarn_status opencl_event_wait(tarn_event *event, uint64_t timeout_us)
 {
-    return wait_for((struct opencl_device *)event->device, ((struct opencl_event *)event)->event,
-                    timeout_us);
+    return tarn_opencl_wait((struct opencl_device *)event->device,
+                            ((struct opencl_event *)event)->event, timeout_us);
 }
 
 static tarn_status opencl_event_times(tarn_event *base, struct tarn_event_times *times)

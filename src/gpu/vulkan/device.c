@@ -14,64 +14,82 @@ static uint64_t mask_of(uint32_t bits)
     return bits == 0 ? 0 : bits >= 64 ? UINT64_MAX : (UINT64_C(1) << bits) - 1;
 }
 
-/*
- * High priority 1, low priority 0. The global priorities ask for no more than anyone gets: above
- * "medium" needs a privilege, so background work steps down in place of lookups stepping up.
- */
-static VkResult create_device(const struct vulkan_found *found, bool global, VkDevice *device)
+/* Priorities of queues among those of this device: the high one, the low one. */
+static const float priorities[VULKAN_MAX_LANES] = {1.0f, 0.0f};
+
+/* `global`: the global priority of the high queue, 0 for none; the low one gets "low" then. */
+static VkResult create_device(const struct vulkan_found *found, VkQueueGlobalPriorityKHR global,
+                              VkDevice *device)
 {
-    static const float priorities[VULKAN_MAX_LANES] = {1.0f, 0.0f};
     bool one_family = found->lane_count < 2 || found->family[0] == found->family[1];
     VkDeviceQueueGlobalPriorityCreateInfoKHR global_priorities[VULKAN_MAX_LANES];
     VkDeviceQueueCreateInfo queues[VULKAN_MAX_LANES];
     for (uint32_t i = 0; i < VULKAN_MAX_LANES; i++) {
         global_priorities[i] = (VkDeviceQueueGlobalPriorityCreateInfoKHR){
             .sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_GLOBAL_PRIORITY_CREATE_INFO_KHR,
-            .globalPriority =
-                i == 0 ? VK_QUEUE_GLOBAL_PRIORITY_MEDIUM_KHR : VK_QUEUE_GLOBAL_PRIORITY_LOW_KHR,
+            .globalPriority = i == 0 ? global : VK_QUEUE_GLOBAL_PRIORITY_LOW_KHR,
         };
         queues[i] = (VkDeviceQueueCreateInfo){
             .sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO,
-            .pNext = global ? &global_priorities[i] : NULL,
+            .pNext = global != 0 ? &global_priorities[i] : NULL,
             .queueFamilyIndex = found->family[i],
             .queueCount = one_family ? found->lane_count : 1,
             .pQueuePriorities = &priorities[i],
         };
     }
-    const char *extensions[2];
+    const char *extensions[2 + VULKAN_FEATURE_EXTENSIONS];
     uint32_t extension_count = 0;
     if (found->timeline != NULL && found->timeline[0] != '\0')
         extensions[extension_count++] = found->timeline;
-    if (global)
+    if (global != 0)
         extensions[extension_count++] = found->global_priority;
-    const VkPhysicalDeviceTimelineSemaphoreFeatures timeline = {
+    for (uint32_t i = 0; i < found->feature_extension_count; i++)
+        extensions[extension_count++] = found->feature_extensions[i];
+    struct vulkan_feature_chain features;
+    tarn_vulkan_features_enable(found, &features);
+    VkPhysicalDeviceTimelineSemaphoreFeatures timeline = {
         .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_TIMELINE_SEMAPHORE_FEATURES,
+        .pNext = &features.base,
         .timelineSemaphore = VK_TRUE,
     };
-    return vkCreateDevice(found->physical,
-                          &(VkDeviceCreateInfo){
-                              .sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO,
-                              .pNext = found->timeline != NULL ? &timeline : NULL,
-                              .queueCreateInfoCount = one_family ? 1 : 2,
-                              .pQueueCreateInfos = queues,
-                              .enabledExtensionCount = extension_count,
-                              .ppEnabledExtensionNames = extensions,
-                          },
-                          NULL, device);
+    return vkCreateDevice(
+        found->physical,
+        &(VkDeviceCreateInfo){
+            .sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO,
+            .pNext = found->timeline != NULL ? (void *)&timeline : (void *)&features.base,
+            .queueCreateInfoCount = one_family ? 1 : 2,
+            .pQueueCreateInfos = queues,
+            .enabledExtensionCount = extension_count,
+            .ppEnabledExtensionNames = extensions,
+        },
+        NULL, device);
 }
 
+/*
+ * High for lookups, which are short, if we have the privilege for more than the default; else the
+ * default. Background work steps down either way, which anyone may.
+ */
 static VkResult create_device_or_less(struct vulkan_device *opened,
                                       const struct vulkan_found *found)
 {
+    struct tarn_device_info *info = &opened->base.info;
     if (found->global_priority != NULL) {
-        VkResult result = create_device(found, true, &opened->device);
+        VkResult result = create_device(found, VK_QUEUE_GLOBAL_PRIORITY_HIGH_KHR, &opened->device);
+        if (result == VK_SUCCESS) {
+            info->hints |= TARN_HINT_GLOBAL_HIGH;
+            return result;
+        }
+        tarn_log(TARN_LOG_DEBUG, "gpu: %s refuses a high global priority: %s", info->id,
+                 tarn_vulkan_name(result));
+        result = create_device(found, VK_QUEUE_GLOBAL_PRIORITY_MEDIUM_KHR, &opened->device);
         if (result == VK_SUCCESS)
             return result;
-        tarn_log(TARN_LOG_WARNING, "gpu: %s lists global priorities but refuses them: %s",
-                 opened->base.info.id, tarn_vulkan_name(result));
-        opened->base.info.queue_priority = TARN_QUEUE_PRIORITY_HINT;
+        tarn_log(TARN_LOG_WARNING, "gpu: %s lists global priorities but refuses them: %s", info->id,
+                 tarn_vulkan_name(result));
+        info->hints &= ~(uint32_t)TARN_HINT_GLOBAL_PRIORITY;
+        info->queue_priority = TARN_QUEUE_PRIORITY_HINT;
     }
-    return create_device(found, false, &opened->device);
+    return create_device(found, 0, &opened->device);
 }
 
 static void load_timeline(struct vulkan_device *opened, const char *timeline)

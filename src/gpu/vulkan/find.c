@@ -83,11 +83,17 @@ static const char *listed(const struct extensions *extensions, const char *name)
     return NULL;
 }
 
+/* By the device and by the loader: what became core with it needs no extension. */
+static bool is_version_1_2(const struct vulkan_found *found)
+{
+    return found->properties.apiVersion >= VK_API_VERSION_1_2 &&
+           version_of_loader() >= VK_API_VERSION_1_2;
+}
+
 static const char *find_timeline(const struct vulkan_found *found,
                                  const struct extensions *extensions)
 {
-    bool core = found->properties.apiVersion >= VK_API_VERSION_1_2 &&
-                version_of_loader() >= VK_API_VERSION_1_2;
+    bool core = is_version_1_2(found);
     const char *extension = listed(extensions, VK_KHR_TIMELINE_SEMAPHORE_EXTENSION_NAME);
     if (!core && extension == NULL)
         return NULL;
@@ -101,41 +107,38 @@ static const char *find_timeline(const struct vulkan_found *found,
     return core ? "" : extension;
 }
 
-/*
- * A queue a priority: two of one family, or one each of two families, or one for both. A family
- * without graphics comes first: its queues don't stand behind the screen's.
- */
 static bool choose_lanes(struct vulkan_found *found)
 {
     VkQueueFamilyProperties families[MAX_FAMILIES];
-    uint32_t count = MAX_FAMILIES, first = MAX_FAMILIES, second = MAX_FAMILIES;
+    uint32_t count = MAX_FAMILIES;
     vkGetPhysicalDeviceQueueFamilyProperties(found->physical, &count, families);
-    for (int graphics = 0; graphics < 2; graphics++)
-        for (uint32_t i = 0; i < count; i++) {
-            VkQueueFlags flags = families[i].queueFlags;
-            if (families[i].queueCount == 0 || (flags & VK_QUEUE_COMPUTE_BIT) == 0 ||
-                ((flags & VK_QUEUE_GRAPHICS_BIT) != 0) != (graphics == 1))
-                continue;
-            if (first == MAX_FAMILIES)
-                first = i;
-            else if (second == MAX_FAMILIES)
-                second = i;
-        }
-    if (first == MAX_FAMILIES)
+    if (!tarn_vulkan_choose_lanes(found, families, count, found->global_priority != NULL))
         return false;
-    found->lane_count = 1;
-    found->family[0] = first;
-    found->tick_bits[0] = families[first].timestampValidBits;
-    if (families[first].queueCount > 1) {
-        second = first;
-        found->index[1] = 1;
-    }
-    if (second != MAX_FAMILIES) {
-        found->lane_count = 2;
-        found->family[1] = second;
-        found->tick_bits[1] = families[second].timestampValidBits;
-    }
+    /* it is a property of a family: within one it can't tell two queues apart */
+    if (found->lane_count < 2 || found->family[0] == found->family[1])
+        found->global_priority = NULL;
     return true;
+}
+
+static void find_features(struct vulkan_found *found, const struct extensions *extensions)
+{
+    static const struct {
+        uint32_t known;
+        const char *extension;
+    } sources[VULKAN_FEATURE_EXTENSIONS] = {
+        {VULKAN_KNOWS_TYPES, VK_KHR_SHADER_FLOAT16_INT8_EXTENSION_NAME},
+        {VULKAN_KNOWS_BYTES, VK_KHR_8BIT_STORAGE_EXTENSION_NAME},
+        {VULKAN_KNOWS_ATOMICS, VK_KHR_SHADER_ATOMIC_INT64_EXTENSION_NAME},
+    };
+    bool core = is_version_1_2(found);
+    for (uint32_t i = 0; i < VULKAN_FEATURE_EXTENSIONS; i++) {
+        const char *extension = listed(extensions, sources[i].extension);
+        if (core || extension != NULL)
+            found->known |= sources[i].known;
+        if (!core && extension != NULL)
+            found->feature_extensions[found->feature_extension_count++] = extension;
+    }
+    tarn_vulkan_features_find(found);
 }
 
 /*
@@ -167,23 +170,24 @@ static tarn_status look_at(VkPhysicalDevice physical, struct vulkan_found *found
     *found = (struct vulkan_found){.physical = physical};
     *fault = NULL;
     vkGetPhysicalDeviceProperties(physical, &found->properties);
-    if (found->properties.apiVersion < VK_API_VERSION_1_1)
+    if (found->properties.apiVersion < VK_API_VERSION_1_1) {
         *fault = "it is older than Vulkan 1.1";
-    else if (!choose_lanes(found))
-        *fault = "it has no queue that computes";
-    if (*fault != NULL)
         return TARN_OK;
+    }
     struct extensions extensions;
     tarn_status status = get_extensions(physical, &extensions);
     if (status != TARN_OK)
         return status;
-    found->timeline = find_timeline(found, &extensions);
     found->global_priority = listed(&extensions, VK_KHR_GLOBAL_PRIORITY_EXTENSION_NAME);
     if (found->global_priority == NULL)
         found->global_priority = listed(&extensions, VK_EXT_GLOBAL_PRIORITY_EXTENSION_NAME);
-    /* it is a property of a family: within one it can't tell two queues apart */
-    if (found->lane_count < 2 || found->family[0] == found->family[1])
-        found->global_priority = NULL;
+    if (!choose_lanes(found)) {
+        *fault = "it has no queue that computes";
+        free(extensions.list);
+        return TARN_OK;
+    }
+    found->timeline = find_timeline(found, &extensions);
+    find_features(found, &extensions);
     found->unified = has_shared_memory(found);
     if (found->properties.vendorID == LLVMPIPE_VENDOR &&
         found->properties.deviceType == VK_PHYSICAL_DEVICE_TYPE_CPU)
@@ -307,6 +311,8 @@ void tarn_vulkan_describe(const struct vulkan_found *found, uint32_t index,
     info->queue_priority = found->global_priority != NULL ? TARN_QUEUE_PRIORITY_GLOBAL
                            : found->lane_count > 1        ? TARN_QUEUE_PRIORITY_HINT
                                                           : TARN_QUEUE_PRIORITY_NONE;
+    info->hints = tarn_vulkan_hints(found);
+    info->limits.features = found->features;
     uint64_t buffer = limits->maxStorageBufferRange;
     if (sizes.maxMemoryAllocationSize != 0 && sizes.maxMemoryAllocationSize < buffer)
         buffer = sizes.maxMemoryAllocationSize;

@@ -156,10 +156,9 @@ tarn_status tarn_vulkan_kernel_build(tarn_kernel *base, struct tarn_error *error
                          id);
     base->local_size = source->gpu_local_size;
     base->group_elements = source->gpu_group_elements;
-    if (base->local_size > device->base.info.limits.group_size)
-        return tarn_fail(error, TARN_UNSUPPORTED, "kernel %s wants groups of %u, %s has at most %u",
-                         source->name, (unsigned)base->local_size, id,
-                         (unsigned)device->base.info.limits.group_size);
+    tarn_status status = tarn_kernel_check_shape(&device->base, source, error);
+    if (status != TARN_OK)
+        return status;
     if (source->buffer_count > device->binding_count)
         return tarn_fail(error, TARN_UNSUPPORTED, "kernel %s has %u buffers, %s takes %u",
                          source->name, (unsigned)source->buffer_count, id,

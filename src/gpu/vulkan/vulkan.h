@@ -6,8 +6,13 @@
 #include <vulkan/vulkan.h>
 
 #include "gpu/backend.h"
+#include "gpu/hints.h"
 
 #define VULKAN_MAX_LANES 2 /* a queue of the driver's for each priority, where there are two */
+
+/* Which structs of features the driver knows: bits of struct vulkan_found's `known`. */
+enum { VULKAN_KNOWS_TYPES = 1, VULKAN_KNOWS_BYTES = 2, VULKAN_KNOWS_ATOMICS = 4 };
+#define VULKAN_FEATURE_EXTENSIONS 3
 
 /** A physical device and what was decided about it without opening it. */
 struct vulkan_found {
@@ -20,6 +25,17 @@ struct vulkan_found {
     uint32_t turn_limit;
     const char *timeline;        /**< the extension to enable, "" if it is core, NULL: not there */
     const char *global_priority; /**< the extension to enable, or NULL */
+    uint32_t known, features;    /**< VULKAN_KNOWS_ bits; TARN_FEATURE_ bits that are there */
+    const char *feature_extensions[VULKAN_FEATURE_EXTENSIONS]; /**< to enable, where not core */
+    uint32_t feature_extension_count;
+};
+
+/** Features to be asked for or switched on; `base` is the head of the chain. */
+struct vulkan_feature_chain {
+    VkPhysicalDeviceFeatures2 base;
+    VkPhysicalDeviceShaderFloat16Int8Features types;
+    VkPhysicalDevice8BitStorageFeatures bytes;
+    VkPhysicalDeviceShaderAtomicInt64Features atomics;
 };
 
 struct vulkan_list {
@@ -132,6 +148,22 @@ tarn_status tarn_vulkan_check(const struct vulkan_device *device, VkResult resul
 
 /** An instance of the loader's; TARN_NO_DEVICE where there is no driver. The caller destroys it. */
 tarn_status tarn_vulkan_instance(VkInstance *instance);
+/**
+ * Chooses the queues for both priorities: lane_count, family, index, tick_bits. `global`: global
+ * priorities are listed. False if no family computes.
+ */
+bool tarn_vulkan_choose_lanes(struct vulkan_found *found, const VkQueueFamilyProperties *families,
+                              uint32_t count, bool global);
+/** TARN_HINT_ bits of what was chosen. */
+uint32_t tarn_vulkan_hints(const struct vulkan_found *found);
+/** TARN_FEATURE_ bits for what a driver answered. */
+uint32_t tarn_vulkan_features(const struct vulkan_feature_chain *chain,
+                              const VkPhysicalDeviceSubgroupProperties *subgroups);
+/** Asks the driver, which knows found->known. */
+void tarn_vulkan_features_find(struct vulkan_found *found);
+/** What vkCreateDevice is given: all of found->features. */
+void tarn_vulkan_features_enable(const struct vulkan_found *found,
+                                 struct vulkan_feature_chain *chain);
 /** All usable devices of `instance`, real GPUs first; logs why one is left out. */
 tarn_status tarn_vulkan_find(VkInstance instance, struct vulkan_list *list);
 void tarn_vulkan_describe(const struct vulkan_found *found, uint32_t index,
