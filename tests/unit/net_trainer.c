@@ -280,6 +280,7 @@ static void without_memory_nothing_is_kept(void)
     }
 }
 
-CHECK_MAIN(CASE(weights_move_from_where_they_begin), CASE(opencl_gives_the_weights_of_the_host),
+CHECK_MAIN(CASE(weights_move_from_where_they_begin),
+           CASE_IF(TEST_OPENCL, opencl_gives_the_weights_of_the_host),
            CASE(the_host_as_a_device_gives_the_same_weights), CASE(a_stopped_queue_is_busy),
            CASE(a_device_that_fails_hands_over_to_the_host), CASE(without_memory_nothing_is_kept))
