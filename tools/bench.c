@@ -2,8 +2,11 @@
 #include "bench.h"
 
 #include <cjson/cJSON.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include <tarn/virtual.h>
 
 #include "base/clock.h"
 #include "base/error.h"
@@ -15,6 +18,7 @@ int tarn_bench_open(struct tarn_bench *bench, struct tarn_cli *cli)
             &(struct tarn_device_params){.id = cli->device, .cache_dir = cli->cache_dir},
             &bench->device, &bench->error) != TARN_OK)
         return tarn_cli_fail(cli, &bench->error);
+    bench->simulated = tarn_device_get_info(bench->device)->type == TARN_DEVICE_VIRTUAL;
     tarn_status status = tarn_queue_create(
         bench->device, &(struct tarn_queue_params){.priority = TARN_PRIORITY_HIGH}, &bench->queue);
     if (status != TARN_OK) {
@@ -47,19 +51,31 @@ tarn_buffer *tarn_bench_buffer(struct tarn_bench *bench, const void *data, size_
     return NULL;
 }
 
-struct tarn_bench_clock tarn_bench_start(void)
+int tarn_bench_rounds(const struct tarn_bench *bench, int rounds)
 {
-    return (struct tarn_bench_clock){tarn_clock_ns(), tarn_clock_process_cpu_ns()};
+    return bench->simulated ? 1 : rounds;
+}
+
+static uint64_t time_of(const struct tarn_bench *bench)
+{
+    return bench->simulated ? tarn_virtual_now(bench->device) : tarn_clock_ns();
+}
+
+struct tarn_bench_clock tarn_bench_start(const struct tarn_bench *bench, bool on_device)
+{
+    return (struct tarn_bench_clock){bench, on_device, time_of(bench), tarn_clock_process_cpu_ns()};
 }
 
 void tarn_bench_stop(struct tarn_bench_times *times, struct tarn_bench_clock start, double elements)
 {
-    uint64_t wall = tarn_clock_ns() - start.wall_ns;
+    uint64_t wall = time_of(start.bench) - start.wall_ns;
     uint64_t cpu = tarn_clock_process_cpu_ns() - start.cpu_ns;
     if (times->rounds == TARN_BENCH_ROUNDS)
         return;
-    times->wall[times->rounds] = (double)wall / elements;
-    times->cpu[times->rounds++] = (double)cpu / elements;
+    bool simulated = start.bench->simulated;
+    times->wall[times->rounds] =
+        simulated && !start.on_device ? (double)NAN : (double)wall / elements;
+    times->cpu[times->rounds++] = simulated ? (double)NAN : (double)cpu / elements;
 }
 
 static int compare(const void *a, const void *b)
@@ -102,6 +118,7 @@ int tarn_bench_print(struct tarn_bench *bench, const char *name, struct cJSON *r
         cJSON_AddStringToObject(json, "bench", name) == NULL ||
         cJSON_AddStringToObject(json, "device", info->id) == NULL ||
         cJSON_AddStringToObject(json, "device_name", info->name) == NULL ||
+        cJSON_AddStringToObject(json, "clock", bench->simulated ? "virtual" : "wall") == NULL ||
         !cJSON_AddItemToObject(json, "rows", rows)) {
         cJSON_Delete(json);
         cJSON_Delete(rows);
@@ -112,7 +129,8 @@ int tarn_bench_print(struct tarn_bench *bench, const char *name, struct cJSON *r
     if (bench->cli->json) {
         code = tarn_cli_print_json(bench->cli, json);
     } else {
-        printf("%s on %s (%s), against the host's own loop\n", name, info->id, info->name);
+        printf("%s on %s (%s), %s\n", name, info->id, info->name,
+               bench->simulated ? "by the device's own clock" : "against the host's own loop");
         tarn_table_print(table, bench->cli, stdout);
         cJSON_Delete(json);
     }
@@ -127,8 +145,11 @@ const struct tarn_command tarn_command_bench = {
     .name = "bench",
     .summary = "measure the device against the host",
     .usage = "NAME [--quick]",
-    .description = "Each bench runs the device's way and the host's best way in turns and prints\n"
-                   "medians. CPU times are the whole process's, so that a device that is made of\n"
-                   "the CPU (PoCL) is judged fairly. The defaults end within a minute.",
+    .description =
+        "Each bench runs the device's way and the host's best way in turns and prints\n"
+        "medians. CPU times are the whole process's, so that a device that is made of\n"
+        "the CPU (PoCL) is judged fairly. A simulated device (virtual:mali) is timed by its\n"
+        "own clock, the same on any machine; the host's times are then left out. The\n"
+        "defaults end within a minute.",
     .subcommands = subcommands,
 };

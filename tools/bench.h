@@ -3,6 +3,9 @@
  * @file
  * What the benches of `tarn bench` share: the device, times and medians. Two ways are measured in
  * turns (A B A B), so that a change of the machine's speed meets both.
+ *
+ * On a simulated device (<tarn/virtual.h>) the device's way is timed by the device's own clock. The
+ * host's times and all CPU times are then unknown (NaN): they are of this machine, not of that board.
  */
 #ifndef TARN_TOOLS_BENCH_H
 #define TARN_TOOLS_BENCH_H
@@ -15,6 +18,7 @@
 
 /** A device, a queue on it, and what went wrong if something did. */
 struct tarn_bench {
+    bool simulated; /**< the device has a clock of its own */
     struct tarn_cli *cli;
     tarn_device *device;
     tarn_queue *queue;
@@ -31,11 +35,16 @@ tarn_buffer *tarn_bench_buffer(struct tarn_bench *bench, const void *data, size_
 
 enum { TARN_BENCH_ROUNDS = 64 };
 
-/** Wall and process CPU time of one round. */
+/** How many of `rounds` are needed: on a simulated device all are alike. */
+int tarn_bench_rounds(const struct tarn_bench *bench, int rounds);
+
+/** Wall (or virtual) and process CPU time at the start of one round, and whose way it is. */
 struct tarn_bench_clock {
+    const struct tarn_bench *bench;
+    bool on_device;
     uint64_t wall_ns, cpu_ns;
 };
-struct tarn_bench_clock tarn_bench_start(void);
+struct tarn_bench_clock tarn_bench_start(const struct tarn_bench *bench, bool on_device);
 
 /** Times of a way, in ns for each element. */
 struct tarn_bench_times {
@@ -45,7 +54,7 @@ struct tarn_bench_times {
 /** Adds a round of `elements` begun at `start`; beyond TARN_BENCH_ROUNDS nothing is added. */
 void tarn_bench_stop(struct tarn_bench_times *times, struct tarn_bench_clock start,
                      double elements);
-/** Middle of the rounds; reorders them. */
+/** Middle of the rounds, NaN where unknown; reorders them. */
 double tarn_bench_wall(struct tarn_bench_times *times);
 double tarn_bench_cpu(struct tarn_bench_times *times);
 

@@ -17,6 +17,8 @@
 enum {
     QUERIES = 1 << 21, /* different keys that are asked for, so that small batches aren't cached */
     CHUNK = 1 << 19,   /* keys of a round: long enough for the clocks */
+    LEAST_BATCH = 1024,
+    MOST_BATCH = 1 << 18,
     HIT_PERCENT = 90,
 };
 
@@ -24,7 +26,7 @@ enum {
 struct work {
     uint32_t keys, mask;
     tarn_buffer *index;
-    tarn_buffer *hashes[QUERIES / 16384], *slots[QUERIES / 16384];
+    tarn_buffer *hashes[QUERIES / LEAST_BATCH], *slots[QUERIES / LEAST_BATCH];
     uint32_t batch, batches, next_device, next_host;
     uint32_t *check; /* slots by the host */
 };
@@ -163,7 +165,7 @@ static int measure(struct tarn_bench *bench, struct work *w, tarn_kernel *kernel
                    cJSON *rows, tarn_table *table)
 {
     struct tarn_bench_times device = {.rounds = 0}, host = {.rounds = 0};
-    uint32_t repeats = w->batch < CHUNK ? CHUNK / w->batch : 1;
+    uint32_t repeats = w->batch < CHUNK && !bench->simulated ? CHUNK / w->batch : 1;
     for (uint32_t i = 0; i < w->batches; i++) {
         tarn_status status = on_device(bench, w, kernel);
         if (status != TARN_OK)
@@ -172,15 +174,15 @@ static int measure(struct tarn_bench *bench, struct work *w, tarn_kernel *kernel
         if (memcmp(w->check, tarn_buffer_data(w->slots[i]), (size_t)w->batch * 4) != 0)
             return tarn_bench_fail(bench, TARN_CORRUPT, "its lookups differ from the host's");
     }
-    for (int round = 0; round < rounds; round++) {
-        struct tarn_bench_clock start = tarn_bench_start();
+    for (int round = 0; round < tarn_bench_rounds(bench, rounds); round++) {
+        struct tarn_bench_clock start = tarn_bench_start(bench, true);
         for (uint32_t r = 0; r < repeats; r++) {
             tarn_status status = on_device(bench, w, kernel);
             if (status != TARN_OK)
                 return tarn_bench_fail(bench, status, "lookup");
         }
         tarn_bench_stop(&device, start, (double)repeats * w->batch);
-        start = tarn_bench_start();
+        start = tarn_bench_start(bench, false);
         for (uint32_t r = 0; r < repeats; r++)
             on_host(w, NULL);
         tarn_bench_stop(&host, start, (double)repeats * w->batch);
@@ -212,11 +214,14 @@ static int run(struct tarn_cli *cli, int argc, char **argv)
                                         "CPU ns", "host M/s", "host CPU ns", "CPU ratio"};
     static const uint32_t sizes[] = {1000000, 16000000}, batches[] = {16384, 65536, 262144};
     bool quick = tarn_cli_flag(cli, "quick");
+    uint64_t only = 0;
     struct tarn_bench bench;
     struct tarn_rng rng;
     struct work work = {0};
     tarn_kernel *kernel = NULL;
-    int code = tarn_bench_open(&bench, cli);
+    int code = tarn_cli_integer(cli, "batch", LEAST_BATCH, MOST_BATCH, &only);
+    if (code == TARN_EXIT_OK)
+        code = tarn_bench_open(&bench, cli);
     if (code != TARN_EXIT_OK)
         return code;
     cJSON *rows = cJSON_CreateArray();
@@ -242,8 +247,9 @@ static int run(struct tarn_cli *cli, int argc, char **argv)
             code = tarn_bench_fail(&bench, status, "filling the index");
             goto done;
         }
-        for (size_t b = 0; b < sizeof batches / sizeof batches[0]; b++) {
-            if (!create_batches(&bench, &work, batches[b], cli->seed, &rng)) {
+        for (size_t b = 0; b < (only != 0 ? 1 : sizeof batches / sizeof batches[0]); b++) {
+            uint32_t batch = only != 0 ? (uint32_t)only : batches[b];
+            if (!create_batches(&bench, &work, batch, cli->seed, &rng)) {
                 code = tarn_bench_fail(&bench, TARN_NO_MEMORY, "batches");
                 goto done;
             }
@@ -269,6 +275,7 @@ done:
 
 static const struct tarn_cli_option options[] = {
     {"quick", 0, NULL, "the small index only, fewer rounds: within ten seconds"},
+    {"batch", 0, "N", "batches of this many keys only", false},
     {NULL},
 };
 
@@ -276,10 +283,12 @@ const struct tarn_command tarn_bench_lookup = {
     .name = "lookup",
     .run = run,
     .summary = "batched index lookups",
-    .usage = "[--quick]",
+    .usage = "[--quick] [--batch N]",
     .description = "Lookups of random keys, nine of ten present, in indexes of 1 and 16 million\n"
                    "keys at a load of 0.95, in batches: the device against the best loop on one\n"
                    "thread of the host. CPU ns are per key and of the whole process.",
     .options = options,
-    .examples = "tarn bench lookup --device opencl\ntarn bench lookup --quick --json\n",
+    .examples = "tarn bench lookup --device opencl\n"
+                "tarn bench lookup --quick --json\n"
+                "tarn bench lookup --quick --batch 4096 --device virtual:mali\n",
 };

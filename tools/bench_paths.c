@@ -79,7 +79,7 @@ static tarn_status open_way(struct sweep *sweep, tarn_path path, const struct ta
         status = tarn_wide_set_samples(way->wide, tiles, sweep->train ? labels : NULL, samples);
     if (status == TARN_OK)
         status = run_once(sweep, way->wide);
-    way->warm_ms = (double)(tarn_clock_ns() - start) * 1e-6;
+    way->warm_ms = sweep->bench->simulated ? (double)NAN : (double)(tarn_clock_ns() - start) * 1e-6;
     return status;
 }
 
@@ -144,13 +144,14 @@ static int measure(struct sweep *sweep, uint32_t width, const float *weights, co
     }
     double unit = sweep->train ? 1e3 * STEPS : 1e3;
     uint64_t begin = tarn_clock_ns(), most = (sweep->quick ? 200 : 1500) * (uint64_t)1000000;
-    for (int round = 0; round < MOST_ROUNDS && code == TARN_EXIT_OK; round++) {
+    for (int round = 0;
+         round < tarn_bench_rounds(sweep->bench, MOST_ROUNDS) && code == TARN_EXIT_OK; round++) {
         if (round >= 3 && tarn_clock_ns() - begin > most)
             break;
         for (int p = 0; p < TARN_PATHS && code == TARN_EXIT_OK; p++) {
             if (ways[p].wide == NULL)
                 continue;
-            struct tarn_bench_clock start = tarn_bench_start();
+            struct tarn_bench_clock start = tarn_bench_start(sweep->bench, p != TARN_PATH_HOST);
             tarn_status status = run_once(sweep, ways[p].wide);
             tarn_bench_stop(&ways[p].times, start, unit);
             if (status != TARN_OK)

@@ -71,7 +71,7 @@ static int measure(struct tarn_bench *bench, struct work *w, tarn_kernel *kernel
                    int rounds, cJSON *rows, tarn_table *table)
 {
     struct tarn_bench_times device = {.rounds = 0}, host = {.rounds = 0};
-    uint32_t repeats = batch < CHUNK ? CHUNK / batch : 1;
+    uint32_t repeats = batch < CHUNK && !bench->simulated ? CHUNK / batch : 1;
     for (int warm = 0; warm < 2; warm++) {
         tarn_status status = on_device(bench, w, kernel, batch);
         if (status != TARN_OK)
@@ -82,15 +82,15 @@ static int measure(struct tarn_bench *bench, struct work *w, tarn_kernel *kernel
     for (uint32_t i = 0; i < batch; i++)
         if (!(fabsf(scores[i] - w->host_scores[i]) < 1e-3f))
             return tarn_bench_fail(bench, TARN_CORRUPT, "its scores differ from the host's");
-    for (int round = 0; round < rounds; round++) {
-        struct tarn_bench_clock start = tarn_bench_start();
+    for (int round = 0; round < tarn_bench_rounds(bench, rounds); round++) {
+        struct tarn_bench_clock start = tarn_bench_start(bench, true);
         for (uint32_t r = 0; r < repeats; r++) {
             tarn_status status = on_device(bench, w, kernel, batch);
             if (status != TARN_OK)
                 return tarn_bench_fail(bench, status, "forward");
         }
         tarn_bench_stop(&device, start, repeats * 1e3);
-        start = tarn_bench_start();
+        start = tarn_bench_start(bench, false);
         for (uint32_t r = 0; r < repeats; r++)
             on_host(w, batch);
         tarn_bench_stop(&host, start, repeats * 1e3);

@@ -103,10 +103,10 @@ static int measure(struct tarn_bench *bench, struct work *w, tarn_kernel *kernel
     char shape[48];
     snprintf(shape, sizeof shape, "%u-%u-%u-%u", (unsigned)w->shape.inputs,
              (unsigned)w->shape.hidden1, (unsigned)w->shape.hidden2, (unsigned)w->shape.outputs);
-    for (int round = -1; round < rounds; round++) {
+    for (int round = -1; round < tarn_bench_rounds(bench, rounds); round++) {
         uint32_t launches = round < 0 ? 1 : ROUND_STEPS / steps;
         uint32_t before = constants.first_step;
-        struct tarn_bench_clock start = tarn_bench_start();
+        struct tarn_bench_clock start = tarn_bench_start(bench, true);
         for (uint32_t l = 0; l < launches; l++) {
             tarn_status status = on_device(bench, w, kernel, &constants);
             if (status != TARN_OK)
@@ -116,7 +116,7 @@ static int measure(struct tarn_bench *bench, struct work *w, tarn_kernel *kernel
         if (round >= 0)
             tarn_bench_stop(&device, start, 1e3 * launches * steps);
         constants.first_step = before;
-        start = tarn_bench_start();
+        start = tarn_bench_start(bench, false);
         for (uint32_t l = 0; l < launches; l++) {
             on_host(w, &constants);
             constants.first_step += steps;

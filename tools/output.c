@@ -141,14 +141,16 @@ static void free_cells(char **cells, size_t count)
     free(cells);
 }
 
-/* Splits `line` at its tabs into one row; missing cells are empty. */
+/* Splits `line` at its tabs into one row; missing cells are empty, a NaN is unknown. */
 static void table_add_line(tarn_table *table, const char *line)
 {
     char **cells = calloc(table->columns, sizeof *cells);
     bool ok = cells != NULL;
     for (size_t i = 0; ok && i < table->columns; i++) {
         size_t length = strcspn(line, "\t");
-        cells[i] = strndup(line, length);
+        const char *digits = line + (line[0] == '-');
+        bool unknown = strncmp(digits, "nan", 3) == 0 && line + length == digits + 3;
+        cells[i] = unknown ? strdup("-") : strndup(line, length);
         ok = cells[i] != NULL;
         line += length + (line[length] == '\t');
     }

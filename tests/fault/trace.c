@@ -155,4 +155,4 @@ static void clean_up(void)
     CHECK(rmdir(directory) == 0);
 }
 
-CHECK_MAIN(CASE(each_format), CASE(each_model), CASE(compressed), CASE(clean_up))
+CHECK_MAIN(CASE(each_format), CASE(each_model), CASE_IF(TEST_ZSTD, compressed), CASE(clean_up))

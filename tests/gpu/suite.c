@@ -374,8 +374,9 @@ static uint32_t steps_for(struct bench *bench, tarn_kernel *kernel, tarn_buffer 
 }
 
 /*
- * One long launch, asked about while it runs. False if there was nothing to see: the device runs a
- * launch on our own thread, or we were put aside for so long that the launch may have ended first.
+ * One long launch, asked about while it runs. Where the device runs it on our own thread (the host,
+ * some of PoCL's) it is done at once, and so says every question. False if there was nothing to see:
+ * we were put aside for so long that the launch may have ended first.
  */
 static bool ask_during(struct bench *bench, tarn_kernel *kernel, tarn_buffer *out, uint32_t steps)
 {
@@ -400,6 +401,10 @@ static bool ask_during(struct bench *bench, tarn_kernel *kernel, tarn_buffer *ou
     CHECK(tarn_queue_finish(bench->queue, 60000000) == TARN_OK);
     CHECK(tarn_event_get_times(event, &times) == TARN_OK);
     tarn_event_release(&event);
+    if (at_once == TARN_OK && asked >= times.end_ns - times.start_ns) {
+        CHECK(when == TARN_OK && soon == TARN_OK && all_soon == TARN_OK && all_at_once == TARN_OK);
+        return true;
+    }
     if (asked > (times.end_ns - times.start_ns) / 2)
         return false;
     CHECK(at_once == TARN_TIMEOUT && when == TARN_BUSY && soon == TARN_TIMEOUT);
@@ -418,7 +423,7 @@ static void limited_waits_time_out(void)
     REQUIRE(kernel != NULL && out != NULL);
     uint32_t steps = steps_for(&bench, kernel, out, 100);
     bool seen = false;
-    for (int attempt = 0; attempt < 3 && !seen; attempt++)
+    for (int attempt = 0; attempt < 10 && !seen; attempt++)
         seen = ask_during(&bench, kernel, out, steps);
     tarn_buffer_destroy(&out);
     tarn_kernel_destroy(&kernel);

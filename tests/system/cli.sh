@@ -86,6 +86,10 @@ run devices --device virtual:jetson --json --calibrate --cache-dir cache
 json 'a simulated launch' "[x['dispatch_us'] for x in d['devices'] if x['selected']] == [26.003]"
 run devices --device virtual:toaster
 expect 77 'virtual:toaster' 'a simulation that is not there'
+for backend in opencl vulkan; do # with the backend or without
+    run devices --device $backend:99
+    expect 77 "$backend:99" "a device of $backend that is not there"
+done
 TARN_HOST_LIMITS=videocore run devices --device host --json
 json 'limits of a board' "[x['limits']['group_size'] for x in d['devices'] if x['selected']] == [256]"
 for board in mali videocore jetson; do

@@ -347,7 +347,9 @@ static void what_cannot_be_is_refused(void)
 }
 
 CHECK_MAIN(CASE(learned_beats_lru), CASE(the_same_seed_repeats_everything),
-           CASE(training_can_be_stopped), CASE(training_can_be_stopped_on_a_device),
+           CASE(training_can_be_stopped), CASE_IF(TEST_OPENCL, training_can_be_stopped_on_a_device),
            CASE(a_model_can_be_kept_as_it_is), CASE(samples_are_handed_out_with_their_outcome),
-           CASE(a_warm_request_allocates_nothing), CASE(lookups_scores_and_training_share_a_device),
-           CASE(a_lost_device_is_replaced_by_the_host), CASE(what_cannot_be_is_refused))
+           CASE(a_warm_request_allocates_nothing),
+           CASE_IF(TEST_OPENCL, lookups_scores_and_training_share_a_device),
+           CASE_IF(TEST_OPENCL, a_lost_device_is_replaced_by_the_host),
+           CASE(what_cannot_be_is_refused))

@@ -515,9 +515,10 @@ static void slices_allocate_nothing(void)
     close_rig(&rig);
 }
 
-CHECK_MAIN(CASE(weights_move_from_where_they_begin), CASE(opencl_gives_the_weights_of_the_host),
+CHECK_MAIN(CASE(weights_move_from_where_they_begin),
+           CASE_IF(TEST_OPENCL, opencl_gives_the_weights_of_the_host),
            CASE(the_host_as_a_device_gives_the_same_weights), CASE(a_stopped_queue_is_busy),
            CASE(a_device_that_fails_hands_over_to_the_host), CASE(without_memory_nothing_is_kept),
-           CASE(slices_give_the_same_weights), CASE(opencl_takes_slices),
+           CASE(slices_give_the_same_weights), CASE_IF(TEST_OPENCL, opencl_takes_slices),
            CASE(another_thread_may_stop_slices), CASE(slices_are_refused_that_cannot_be),
            CASE(a_device_may_be_lost_between_slices), CASE(slices_allocate_nothing))

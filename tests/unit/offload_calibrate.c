@@ -389,7 +389,9 @@ static void the_engine_measures_in_the_background(void)
 
 CHECK_MAIN(CASE(the_crossover_is_where_the_device_stays_better),
            CASE(the_path_is_the_quickest_measured_one), CASE(the_file_keeps_every_field),
-           CASE(any_damage_is_no_calibration), CASE(measuring_goes_on_where_it_stopped),
-           CASE(work_groups_are_chosen_on_gpus), CASE(auto_takes_a_cpu_device_only_if_it_has_won),
-           CASE(a_quarantined_kernel_is_measured_when_it_is_back),
-           CASE(the_engine_measures_in_the_background))
+           CASE(any_damage_is_no_calibration),
+           CASE_IF(TEST_OPENCL, measuring_goes_on_where_it_stopped),
+           CASE_IF(TEST_OPENCL, work_groups_are_chosen_on_gpus),
+           CASE_IF(TEST_OPENCL, auto_takes_a_cpu_device_only_if_it_has_won),
+           CASE_IF(TEST_OPENCL, a_quarantined_kernel_is_measured_when_it_is_back),
+           CASE_IF(TEST_OPENCL, the_engine_measures_in_the_background))

@@ -404,7 +404,8 @@ static void clean_up(void)
     CHECK(system(command) == 0);
 }
 
-CHECK_MAIN(CASE(prepare), CASE(every_format_comes_back), CASE(compressed_formats_come_back),
+CHECK_MAIN(CASE(prepare), CASE(every_format_comes_back),
+           CASE_IF(TEST_ZSTD, compressed_formats_come_back),
            CASE(without_times_the_number_is_the_time), CASE(oracle_records_name_their_next_access),
            CASE(tarn_bytes_are_as_specified), CASE(tarn_finds_every_wrong_bit),
            CASE(zero_sizes_count_one), CASE(csv_reads_what_people_write), CASE(bad_lines_are_named),
