@@ -17,24 +17,20 @@
 
 /* ---- one condition each ---- */
 
-static double limit_of(const struct tarn_train_limits *limits, const struct tarn_reading *r)
+/* Degrees above the limit; NAN: unknown. */
+static double excess_of(const struct tarn_train_limits *limits, const struct tarn_reading *r)
 {
-    if (limits->max_temperature_c > 0)
-        return limits->max_temperature_c;
-    if (tarn_known(r->passive_c))
-        return r->passive_c - 3;
-    if (tarn_known(r->critical_c))
-        return r->critical_c - 15 < 80 ? r->critical_c - 15 : 80;
-    return NAN; /* nothing is above it */
+    return limits->max_temperature_c > 0 ? r->temperature_c - limits->max_temperature_c
+                                         : TARN_GATE_HEADROOM_C - r->headroom_c;
 }
 
-static void judge_heat(struct tarn_gate *gate, double limit, double celsius, uint64_t now_ns)
+static void judge_heat(struct tarn_gate *gate, double excess, uint64_t now_ns)
 {
-    if (tarn_known(celsius)) {
+    if (tarn_known(excess)) {
         gate->temperature_ns = now_ns;
-        if (celsius >= limit)
+        if (excess >= 0)
             gate->hot = true;
-        else if (!(celsius > limit - TARN_GATE_COOLER_C))
+        else if (excess <= -TARN_GATE_COOLER_C)
             gate->hot = false;
     } else if (now_ns - gate->temperature_ns >= TARN_GATE_BLIND_S * SECOND) {
         gate->hot = false;
@@ -80,19 +76,23 @@ static void allow(double share, double *least, char reason[96], const char *why)
 static double judge(struct tarn_gate *gate, const struct tarn_train_limits *limits,
                     const struct tarn_reading *r, uint64_t now_ns, char reason[96])
 {
-    double share = 1, limit = limit_of(limits, r);
+    double share = 1;
     char text[96];
     reason[0] = '\0';
-    judge_heat(gate, limit, r->temperature_c, now_ns);
+    judge_heat(gate, excess_of(limits, r), now_ns);
     judge_battery(gate, r);
     judge_memory(gate, r, now_ns);
     if (gate->tight)
         allow(0, &share, reason, "memory is short");
     if (gate->hot) {
-        if (tarn_known(r->temperature_c) && tarn_known(limit))
-            snprintf(text, sizeof text, "%.0f C, the limit is %.0f C", r->temperature_c, limit);
-        else
+        if (isnan(excess_of(limits, r)))
             snprintf(text, sizeof text, "it was hot, and the temperature is unknown now");
+        else if (limits->max_temperature_c > 0)
+            snprintf(text, sizeof text, "%.0f C, the limit is %.0f C", r->temperature_c,
+                     limits->max_temperature_c);
+        else
+            snprintf(text, sizeof text, "%.0f C, with %.0f C of headroom", r->temperature_c,
+                     r->headroom_c);
         allow(0, &share, reason, text);
     }
     if (r->supply == TARN_SUPPLY_BATTERY && limits->on_battery == TARN_ON_BATTERY_NEVER)

@@ -22,15 +22,16 @@ typedef enum tarn_on_battery {
 /** All zeros is the default: the board's own limit, never on battery. */
 struct tarn_train_limits {
     /**
-     * Training stops at this temperature and goes on 5 degrees below; degrees Celsius. 0: what the
-     * board says: 3 degrees below where its kernel slows it down, or else 15 below where it switches
-     * off, but no more than 80, where firmware slows boards down; no limit where it says neither.
+     * Training stops at this temperature and goes on 5 degrees below; degrees Celsius. 0: by what
+     * the board says of itself, from 3 degrees of headroom on (struct tarn_reading), and no limit
+     * where it says nothing.
      */
     double max_temperature_c;
     tarn_on_battery on_battery;
 };
 
 enum {
+    TARN_GATE_HEADROOM_C = 3, /**< with no more it stops, where no limit is given */
     TARN_GATE_COOLER_C = 5,   /**< so far below the limit it goes on */
     TARN_GATE_HALF_FULL = 50, /**< percent; TARN_ON_BATTERY_LOW needs more, and 5 more to go on */
     TARN_GATE_HOLD_S = 10,    /**< what allows again must have held for so long */

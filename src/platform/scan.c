@@ -202,8 +202,7 @@ static void read_trips(tarn_sensors *s, const char *folder, struct tarn_zone *zo
 static void add_zone(tarn_sensors *s, heat kind, const char *folder, const char *file)
 {
     struct tarn_zone *zone = &s->zones[s->zone_count];
-    *zone = (struct tarn_zone){
-        .gpu = kind == HEAT_GPU, .other = kind == HEAT_OTHER, .passive_c = NAN, .critical_c = NAN};
+    *zone = (struct tarn_zone){.gpu = kind == HEAT_GPU, .passive_c = NAN, .critical_c = NAN};
     if (!open_in(s, &zone->temperature, TARN_SENSOR_ZONE, folder, file))
         return;
     s->zone_count++;

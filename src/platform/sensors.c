@@ -73,8 +73,24 @@ static void read_gpu(tarn_sensors *s, struct tarn_reading *r, struct tarn_queues
 /* ---- heat and power ---- */
 
 /* A sensor that is switched off says -274 or so. */
-#define COLDEST -60
-#define HOTTEST 200
+#define COLDEST    -60
+#define HOTTEST    200
+#define FIRMWARE_C 80
+
+/* fmin() of what is known. */
+static double lowest(double a, double b)
+{
+    return isnan(a) || b < a ? b : a;
+}
+
+/* Where a zone is slowed down. One that names only where the board is switched off is slowed down by
+   firmware, as a Raspberry Pi at 80 degrees. */
+static double slowed_at(const struct tarn_zone *zone)
+{
+    return tarn_known(zone->passive_c)
+               ? zone->passive_c
+               : (tarn_known(zone->critical_c) ? lowest(zone->critical_c - 10, FIRMWARE_C) : NAN);
+}
 
 static void read_heat(tarn_sensors *s, struct tarn_reading *r)
 {
@@ -87,6 +103,7 @@ static void read_heat(tarn_sensors *s, struct tarn_reading *r)
             continue;
         if (zone->gpu)
             r->gpu_temperature_c = highest(r->gpu_temperature_c, c);
+        r->headroom_c = lowest(r->headroom_c, slowed_at(zone) - c);
         if (isnan(r->temperature_c) || c > r->temperature_c ||
             (c == r->temperature_c && isnan(r->passive_c))) {
             r->temperature_c = c;
@@ -120,7 +137,7 @@ static double battery_power(tarn_sensors *s, struct tarn_power_supply *supply)
 }
 
 struct batteries {
-    unsigned count, emptied, filled, mains, online;
+    unsigned count, emptied, charged, full, mains, online;
     double percent, with_percent, power_w;
 };
 
@@ -135,7 +152,8 @@ static void read_battery(tarn_sensors *s, struct tarn_power_supply *supply, stru
         tarn_probe_garbage(&s->root, &supply->status);
     bool emptied = strcmp(status, "Discharging") == 0;
     all->emptied += emptied;
-    all->filled += strcmp(status, "Charging") == 0 || strcmp(status, "Full") == 0;
+    all->charged += strcmp(status, "Charging") == 0;
+    all->full += strcmp(status, "Full") == 0;
     double percent = 100 * tarn_sensors_number(s, &supply->capacity, TARN_FORMAT_PERCENT, 0, 1);
     if (tarn_known(percent)) {
         all->percent += percent;
@@ -162,10 +180,12 @@ static void read_supplies(tarn_sensors *s, struct tarn_reading *r)
     /* a charger that is too weak is no mains: the battery is emptied all the same */
     if (all.emptied > 0)
         r->supply = TARN_SUPPLY_BATTERY;
-    else if (all.online > 0 || all.filled > 0 || (s->supplies_known && all.count == 0))
+    else if (all.online > 0 || all.charged > 0 || (s->supplies_known && all.count == 0))
         r->supply = TARN_SUPPLY_MAINS;
     else if (all.count > 0 && all.mains > 0)
         r->supply = TARN_SUPPLY_BATTERY; /* nothing is plugged in */
+    else if (all.full > 0)
+        r->supply = TARN_SUPPLY_MAINS;
     if (all.with_percent > 0)
         r->battery_percent = all.percent / all.with_percent;
     for (unsigned i = 0; i < s->channel_count; i++)

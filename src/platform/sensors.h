@@ -30,6 +30,7 @@
     X(gpu_temperature_c, "the GPU, degrees Celsius")                                               \
     X(passive_c, "from here on the kernel slows the hottest one down, degrees Celsius")            \
     X(critical_c, "and here it switches the board off")                                            \
+    X(headroom_c, "degrees until the first of them reaches its passive_c; see docs/sensors.md")    \
     X(throttling, "share of the way to the slowest that cooling has taken; 0: none")               \
     X(power_w, "what it draws, W; power_scope says of what")                                       \
     X(battery_percent, "charge of the system's batteries, 0 to 100")                               \

@@ -44,7 +44,7 @@ enum {
 
 struct tarn_zone {
     struct tarn_probe temperature;
-    bool gpu, other;
+    bool gpu;
     double passive_c, critical_c; /* NAN: none */
 };
 

@@ -90,26 +90,17 @@ static void the_boards_own_limit(void)
 {
     struct run run = begin();
     run.limits.max_temperature_c = 0;
-    run.reading.passive_c = 85;
-    run.reading.critical_c = 115;
-    run.reading.temperature_c = 81.9;
+    run.reading.temperature_c = 81;
+    run.reading.headroom_c = 3.1;
     CHECK_NUMBER(go(&run, 1), 1);
-    run.reading.temperature_c = 82;
+    run.reading.headroom_c = 3;
     CHECK_NUMBER(go(&run, 1), 0);
-    run = begin();
-    run.limits.max_temperature_c = 0;
-    run.reading.critical_c = 90;
-    run.reading.temperature_c = 75;
-    CHECK_NUMBER(go(&run, 1), 0);
-    run.reading.critical_c = 110;
-    run.reading.temperature_c = 79.5;
+    CHECK(strstr(run.verdict.reason, "3 C of headroom") != NULL);
+    run.reading.headroom_c = 7.9;
     CHECK_NUMBER(go(&run, 100), 0);
-    run = begin();
-    run.limits.max_temperature_c = 0;
-    run.reading.critical_c = 110;
-    run.reading.temperature_c = 79.5;
-    CHECK_NUMBER(go(&run, 1), 1);
-    run.reading.temperature_c = 80;
+    run.reading.headroom_c = 8;
+    CHECK_NUMBER(go(&run, TARN_GATE_HOLD_S + 1), 1);
+    run.reading.headroom_c = -20;
     CHECK_NUMBER(go(&run, 1), 0);
 }
 

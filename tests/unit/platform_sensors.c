@@ -80,7 +80,8 @@ static void a_mali_behind_rockchips_kernel(void)
     CHECK(close_to(r.gpu_temperature_c, 58.231));
     CHECK(close_to(r.passive_c, 85)); /* of the hottest zone */
     CHECK(close_to(r.critical_c, 115));
-    CHECK(close_to(r.throttling, 0.25)); /* devfreq 2 of 8; the fan doesn't count */
+    CHECK(close_to(r.headroom_c, 75 - 61)); /* of the zone that is nearest to its own limit */
+    CHECK(close_to(r.throttling, 0.25));    /* devfreq 2 of 8; the fan doesn't count */
     CHECK(!tarn_known(r.power_w) && r.power_scope == TARN_POWER_UNKNOWN);
     CHECK(r.supply == TARN_SUPPLY_UNKNOWN && !tarn_known(r.battery_percent));
     CHECK(close_to(r.pressure_cpu, 0.015));
@@ -208,6 +209,8 @@ static void supplies(void)
         {"0", "Not charging", "", TARN_SUPPLY_BATTERY, 40},
         {"0", "Discharging", "Full", TARN_SUPPLY_BATTERY, 60},
         {"1", "Discharging", "", TARN_SUPPLY_BATTERY, 40}, /* the charger is too weak */
+        {"0", "Full", "", TARN_SUPPLY_BATTERY, 40},        /* just pulled out */
+        {"0", "Charging", "", TARN_SUPPLY_MAINS, 40},      /* by a charger that isn't listed */
         {"", "Full", "", TARN_SUPPLY_MAINS, 40},
         {"", "Discharging", "", TARN_SUPPLY_BATTERY, 40},
         {"", "Unknown", "", TARN_SUPPLY_UNKNOWN, 40},
