@@ -5,6 +5,7 @@
 
 #include <tarn/log.h>
 
+#include "base/memory.h"
 #include "platform/sensors.h"
 #include "sysfs.h"
 
@@ -518,6 +519,49 @@ static void more_than_there_is_room_for(void)
     destroy_tree(root);
 }
 
+static void what_cools_without_a_state_slows_nothing(void)
+{
+    char *root = create_tree();
+    REQUIRE(root != NULL);
+    put(root, "sys/class/thermal/cooling_device0/type", "cpu-clamp\n");
+    put(root, "sys/class/thermal/cooling_device0/max_state", "50\n");
+    put(root, "sys/class/thermal/cooling_device0/cur_state", "-1\n");
+    CHECK(close_to(read_once(root).throttling, 0));
+    put(root, "sys/class/thermal/cooling_device0/cur_state", "60\n"); /* beyond its own scale */
+    CHECK(close_to(read_once(root).throttling, 1));
+    destroy_tree(root);
+}
+
+static void rails_of_a_power_monitor(void)
+{
+    char *root = create_tree();
+    REQUIRE(root != NULL);
+    put(root, "sys/class/hwmon/hwmon0/name", "ina3221\n");
+    put(root, "sys/class/hwmon/hwmon0/in1_label", "VDD_GPU_SOC\n");
+    put(root, "sys/class/hwmon/hwmon0/in1_input", "20000\n");
+    put(root, "sys/class/hwmon/hwmon0/curr1_input", "1000\n");
+    CHECK(!tarn_known(read_once(root).power_w)); /* one rail of several says nothing of the board */
+    put(root, "sys/class/hwmon/hwmon0/in2_label", "VDD_IN\n");
+    put(root, "sys/class/hwmon/hwmon0/in2_input", "5000\n");
+    CHECK(!tarn_known(read_once(root).power_w)); /* half of the pair */
+    put(root, "sys/class/hwmon/hwmon0/curr2_input", "500\n");
+    CHECK(close_to(read_once(root).power_w, 2.5));
+    destroy_tree(root);
+}
+
+static bool refuse(size_t size)
+{
+    return size == 0;
+}
+
+static void without_memory_there_are_none(void)
+{
+    tarn_sensors *sensors = NULL;
+    tarn_memory_set_hook(refuse);
+    CHECK(tarn_sensors_open(NULL, &sensors) == TARN_NO_MEMORY && sensors == NULL);
+    tarn_memory_set_hook(NULL);
+}
+
 static void this_machine_can_be_asked(void)
 {
     tarn_sensors *sensors = NULL;
@@ -537,4 +581,6 @@ CHECK_MAIN(CASE(a_mali_behind_rockchips_kernel), CASE(a_videocore_counts_by_queu
            CASE(a_file_that_is_lost_is_looked_for_at_once),
            CASE(garbage_is_unknown_and_logged_once), CASE(a_huge_file_is_not_read_to_its_end),
            CASE(folders_pipes_and_loops_are_no_files), CASE(a_slow_file_is_seldom_read),
-           CASE(more_than_there_is_room_for), CASE(this_machine_can_be_asked))
+           CASE(more_than_there_is_room_for), CASE(what_cools_without_a_state_slows_nothing),
+           CASE(rails_of_a_power_monitor), CASE(without_memory_there_are_none),
+           CASE(this_machine_can_be_asked))
