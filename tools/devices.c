@@ -243,7 +243,8 @@ static const char *scope_name(tarn_power_scope scope)
 static void add_sensors(cJSON *json, const struct tarn_reading *reading)
 {
     cJSON *object = cJSON_AddObjectToObject(json, "sensors");
-#define X(name, doc) tarn_json_number(object, #name, reading->name);
+    /* shares come from divisions: no one needs fifteen digits of them */
+#define X(name, doc) tarn_json_number(object, #name, round(reading->name * 1e4) / 1e4);
     TARN_READING_LIST(X)
 #undef X
     add_text(object, "power_scope", scope_name(reading->power_scope));

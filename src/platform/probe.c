@@ -55,7 +55,7 @@ static void complain(struct tarn_probe_root *root, const struct tarn_probe *prob
     tarn_log_level level = fault == TARN_PROBE_UNREADABLE || fault == TARN_PROBE_EMPTY
                                ? TARN_LOG_INFO
                                : TARN_LOG_WARNING;
-    tarn_log(level, "sensors: /%s: %s: unknown from now on", probe->path, why);
+    tarn_log(level, "sensors: /%s: %s", probe->path, why);
 }
 
 bool tarn_probe_open(struct tarn_probe_root *root, struct tarn_probe *probe, unsigned kind,
