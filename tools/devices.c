@@ -4,15 +4,19 @@
 
 #include <cjson/cJSON.h>
 #include <math.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <tarn/gpu.h>
 
-#include "base/file.h"
 #include "base/log.h"
+#include "base/options.h"
 #include "offload/calibrate.h"
 #include "offload/limits.h"
+#include "platform/board.h"
+#include "platform/sensors.h"
 
 static const char *type_name(tarn_device_type type)
 {
@@ -150,25 +154,6 @@ static const char *reason(const struct tarn_cli *cli, const struct tarn_device_i
 
 /* ---- output ---- */
 
-/* The board's name, as the firmware says it; NULL where nothing does. The caller frees it. */
-static char *board_name(void)
-{
-    static const char *const places[] = {"/sys/firmware/devicetree/base/model",
-                                         "/sys/class/dmi/id/product_name"};
-    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
-        void *data;
-        size_t size;
-        if (tarn_file_read(places[i], 4096, &data, &size, NULL) != TARN_OK)
-            continue;
-        char *name = data;
-        name[strcspn(name, "\r\n")] = '\0';
-        if (name[0] != '\0')
-            return name;
-        free(name);
-    }
-    return NULL;
-}
-
 static void add_limit(cJSON *limits, const char *name, uint64_t value)
 {
     if (value != 0)
@@ -237,9 +222,46 @@ static void add_calibration(cJSON *row, const struct tarn_calibration *c)
         }
 }
 
+static void add_text(cJSON *object, const char *name, const char *text)
+{
+    if (text != NULL && text[0] != '\0')
+        cJSON_AddStringToObject(object, name, text);
+    else
+        cJSON_AddNullToObject(object, name);
+}
+
+static void add_board(cJSON *json, const struct tarn_board *board)
+{
+    cJSON *object = cJSON_AddObjectToObject(json, "board");
+    add_text(object, "name", board->name);
+    add_text(object, "profile", board->profile);
+}
+
+static const char *scope_name(tarn_power_scope scope)
+{
+    static const char *const names[] = {"", "board", "battery", "gpu"};
+    return (unsigned)scope < 4 ? names[scope] : "";
+}
+
+static void add_sensors(cJSON *json, const struct tarn_reading *reading)
+{
+    cJSON *object = cJSON_AddObjectToObject(json, "sensors");
+    /* shares come from divisions: no one needs fifteen digits of them */
+#define X(name, doc) tarn_json_number(object, #name, round(reading->name * 1e4) / 1e4);
+    TARN_READING_LIST(X)
+#undef X
+    add_text(object, "power_scope", scope_name(reading->power_scope));
+    add_text(object, "governor", reading->governor);
+    if (reading->supply != TARN_SUPPLY_UNKNOWN)
+        cJSON_AddBoolToObject(object, "on_battery", reading->supply == TARN_SUPPLY_BATTERY);
+    else
+        cJSON_AddNullToObject(object, "on_battery");
+}
+
 static int print_json(const struct tarn_cli *cli, const struct tarn_device_info *infos,
                       size_t count, const struct tarn_device_info *selected,
-                      const struct tarn_calibration *calibrations)
+                      const struct tarn_calibration *calibrations, const struct tarn_board *board,
+                      const struct tarn_reading *reading)
 {
     cJSON *json = cJSON_CreateObject(), *list = cJSON_AddArrayToObject(json, "devices");
     for (size_t i = 0; i < count; i++) {
@@ -279,14 +301,8 @@ static int print_json(const struct tarn_cli *cli, const struct tarn_device_info 
             cJSON_AddItemToArray(quirks, cJSON_CreateString(tarn_device_quirk(info, k)));
         cJSON_AddItemToArray(list, row);
     }
-    cJSON *board = cJSON_AddObjectToObject(json, "board");
-    char *name = board_name();
-    if (name != NULL)
-        cJSON_AddStringToObject(board, "name", name);
-    else
-        cJSON_AddNullToObject(board, "name");
-    free(name);
-    cJSON_AddNullToObject(board, "profile");
+    add_board(json, board);
+    add_sensors(json, reading);
     return tarn_cli_print_json(cli, json);
 }
 
@@ -355,6 +371,71 @@ static int print_table(const struct tarn_cli *cli, const struct tarn_device_info
     return TARN_EXIT_OK;
 }
 
+/* ---- the board ---- */
+
+/* Some sensors count, so that one reading says nothing of them: two, a little apart. */
+static void read_board(struct tarn_board *board, struct tarn_reading *reading)
+{
+    const char *root = tarn_option_get(TARN_OPTION_SYSFS_ROOT);
+    tarn_sensors *sensors;
+    tarn_board_find(root, board);
+    tarn_reading_clear(reading);
+    if (tarn_sensors_open(&(struct tarn_sensors_params){.root = root}, &sensors) != TARN_OK)
+        return;
+    tarn_sensors_read(sensors, reading);
+    nanosleep(&(struct timespec){.tv_nsec = 60000000}, NULL);
+    tarn_sensors_read(sensors, reading);
+    tarn_sensors_destroy(&sensors);
+}
+
+/* Appends ", " and more; what doesn't fit is left out. */
+TARN_PRINTF(2, 3) static void append(char line[400], const char *format, ...)
+{
+    va_list arguments;
+    size_t used = strlen(line);
+    if (used > 0)
+        used += (size_t)snprintf(line + used, 400 - used, ", ");
+    if (used >= 400)
+        return;
+    va_start(arguments, format);
+    vsnprintf(line + used, 400 - used, format, arguments);
+    va_end(arguments);
+}
+
+static void print_board(const struct tarn_board *board, const struct tarn_reading *r)
+{
+    char line[400] = "";
+    if (board->name[0] != '\0')
+        printf("board: %s%s%s%s\n", board->name, board->profile[0] != '\0' ? " (class: " : "",
+               board->profile, board->profile[0] != '\0' ? ")" : "");
+    if (tarn_known(r->gpu_load))
+        append(line, "GPU %.0f %% busy", 100 * r->gpu_load);
+    if (tarn_known(r->gpu_clock_hz) && tarn_known(r->gpu_clock_max_hz))
+        append(line, "GPU clock %.0f of %.0f MHz", r->gpu_clock_hz / 1e6,
+               r->gpu_clock_max_hz / 1e6);
+    else if (tarn_known(r->gpu_clock_hz))
+        append(line, "GPU clock %.0f MHz", r->gpu_clock_hz / 1e6);
+    if (tarn_known(r->temperature_c))
+        append(line, "%.0f C", r->temperature_c);
+    if (r->throttling > 0)
+        append(line, "slowed down by heat");
+    if (tarn_known(r->power_w))
+        append(line, "%.1f W (%s)", r->power_w, scope_name(r->power_scope));
+    if (r->supply != TARN_SUPPLY_UNKNOWN)
+        append(line, r->supply == TARN_SUPPLY_BATTERY ? "on battery" : "on mains");
+    if (tarn_known(r->battery_percent))
+        append(line, "battery %.0f %%", r->battery_percent);
+    if (tarn_known(r->cpu_load))
+        append(line, "CPUs %.0f %% busy", 100 * r->cpu_load);
+    if (tarn_known(r->memory_available_bytes)) {
+        char size[32];
+        tarn_size_format((uint64_t)r->memory_available_bytes, size);
+        append(line, "memory free %s", size);
+    }
+    if (line[0] != '\0')
+        printf("now: %s\n", line);
+}
+
 static int tarn_cmd_devices(struct tarn_cli *cli, int argc, char **argv)
 {
     struct tarn_device_info *infos = NULL, selected;
@@ -389,8 +470,13 @@ static int tarn_cmd_devices(struct tarn_cli *cli, int argc, char **argv)
             infos[i].queue_priority = selected.queue_priority;
             infos[i].hints = selected.hints;
         }
-    int code = cli->json ? print_json(cli, infos, count, &selected, calibrations)
+    struct tarn_board board;
+    struct tarn_reading reading;
+    read_board(&board, &reading);
+    int code = cli->json ? print_json(cli, infos, count, &selected, calibrations, &board, &reading)
                          : print_table(cli, infos, count, &selected, calibrations);
+    if (!cli->json)
+        print_board(&board, &reading);
     free(calibrations);
     tarn_devices_free(&infos);
     return code;

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # The command line itself: help of each command, exit codes, errors, output that can't be written.
+data=$(CDPATH='' cd -- "$(dirname -- "$0")/../data/sysfs" && pwd)
 . "$(dirname "$0")/lib.sh"
 
 run --version
@@ -69,6 +70,19 @@ expect 0 '' 'devices'
 json 'devices as JSON' "[x['id'] for x in d['devices'] if x['type'] != 'virtual'][-1] == 'host' and \
   [x['id'] for x in d['devices']][-3:] == ['virtual:mali', 'virtual:videocore', 'virtual:jetson'] and \
   sum(x['selected'] for x in d['devices']) == 1 and all(x['why'] for x in d['devices'])"
+json 'the board and its sensors, or null' "set(d['board']) == {'name', 'profile'} and 'gpu_load' in d['sensors']"
+TARN_SYSFS_ROOT=$data/jetson-orin run devices --device host --json
+expect 0 '' 'a recorded Jetson'
+json 'its name, profile and sensors' "d['board'] == {'name': 'NVIDIA Jetson Orin Nano Developer Kit', \
+  'profile': 'jetson'} and d['sensors']['gpu_load'] == 0.423 and d['sensors']['power_scope'] == 'board' and \
+  d['sensors']['battery_percent'] is None and d['sensors']['on_battery'] is None"
+TARN_SYSFS_ROOT=$data/laptop-amdgpu run devices --device host
+says '^board: LENOVO 21CF004PGE$' 'a board in words'
+says '^now: GPU 8 % busy, GPU clock 200 of 2200 MHz, 48 C, .*on battery, battery 82 %' 'and how it is doing'
+TARN_SYSFS_ROOT=$data/container run devices --device host --json
+json 'nothing to be had' "set(d['sensors'].values()) == {None} and d['board'] == {'name': None, 'profile': None}"
+TARN_SYSFS_ROOT=/nowhere run devices --device host --json
+expect 0 'nowhere' 'a root that is none is a warning'
 run devices --device host --json --calibrate --cache-dir cache
 json 'calibrated' "all(x['dispatch_us'] > 0 for x in d['devices'] if x['selected'])"
 run devices --device host --json --cache-dir cache
