@@ -65,7 +65,7 @@ tarn_status tarn_calibration_save(const struct tarn_device_info *info, const cha
 
 /**
  * The quickest measured path of a network of this width, in training or forward. Between two
- * measured widths the nearest one's; not measured: fused where that can do it, else own products.
+ * measured widths the nearest one's; not measured: fused where one launch does it, else own products.
  */
 tarn_path tarn_calibration_path(const struct tarn_calibration *calibration, uint32_t width,
                                 bool train);

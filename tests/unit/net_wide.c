@@ -238,8 +238,7 @@ static void each_shape(tarn_device *device, tarn_queue *queue, tarn_path path)
         bool fused = path == TARN_PATH_FUSED;
         if (!fused || tarn_shape_is_scorable(&d.shape))
             forward_agrees(&d, device, queue, path);
-        if (!fused || tarn_shape_is_valid(&d.shape))
-            training_agrees(&d, device, queue, path);
+        training_agrees(&d, device, queue, path);
         free_data(&d);
     }
 }
