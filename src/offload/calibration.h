@@ -47,7 +47,7 @@ struct tarn_calibration {
     struct tarn_crossover lookup; /**< elements: keys */
     struct tarn_crossover score;  /**< candidates */
     struct tarn_crossover train;  /**< steps of a launch */
-    /** us of a forward pass of TARN_CALIBRATION_SAMPLES and of a step; 0: not measured, or not there */
+    /** least us of a forward pass of TARN_CALIBRATION_SAMPLES and of a step; 0: not measured, or not there */
     float wide_us[2][TARN_CALIBRATION_WIDTHS][TARN_PATHS];
 };
 
