@@ -23,8 +23,9 @@ enum {
     TURNS = 7,     /* of device and host for each size, whose median counts */
     FEW_TURNS = 3, /* where one takes longer than LONG_NS: noise is a small part of that */
     LONG_NS = 10000000,
-    RACE_TURNS = 25, /* of the paths of a width, but few of them after RACE_NS */
-    RACE_NS = 150000000,
+    RACE_TURNS = 25, /* of the paths of a width, TURNS after RACE_NS, FEW_TURNS after that */
+    RACE_NS = 100000000,
+    LONG_RACE_NS = 1000000000,
     MOST_SIZES = 24,
     INDEX_BUCKETS = 1 << 17, /* 8 MiB: more than a core's own cache holds */
     BUFFERS = 7,
@@ -505,7 +506,7 @@ struct race {
     const uint32_t *labels;
     bool train;
     tarn_wide *wide[TARN_PATHS]; /* NULL: not there, not asked for, or wrong */
-    double best_ns[TARN_PATHS];  /* 0: none yet */
+    double times[TARN_PATHS][RACE_TURNS];
 };
 
 static uint32_t race_samples(const struct race *race)
@@ -513,12 +514,23 @@ static uint32_t race_samples(const struct race *race)
     return race->train ? TARN_CALIBRATION_BATCH : TARN_CALIBRATION_SAMPLES;
 }
 
-static tarn_status race_once(const struct race *race, int path, double *ns)
+/*
+ * On a device made of the CPU: the CPU time of the process, so that every core counts that a path
+ * takes, and nothing that others do; these parts are measured by commands, whose process does nothing else.
+ */
+static uint64_t race_clock(const struct part *p)
 {
-    uint64_t begin = tarn_clock_ns();
+    tarn_device_type type = tarn_device_get_info(p->device)->type;
+    return type == TARN_DEVICE_CPU || type == TARN_DEVICE_HOST ? tarn_clock_process_cpu_ns()
+                                                               : tarn_clock_ns();
+}
+
+static tarn_status race_once(const struct part *p, const struct race *race, int path, double *ns)
+{
+    uint64_t begin = race_clock(p);
     tarn_status status = race->train ? tarn_wide_train(race->wide[path], 1, race_samples(race))
                                      : tarn_wide_forward(race->wide[path], race_samples(race));
-    *ns = (double)(tarn_clock_ns() - begin);
+    *ns = (double)(race_clock(p) - begin);
     return status;
 }
 
@@ -546,7 +558,7 @@ static tarn_status enter_race(struct part *p, struct race *race, tarn_path path,
         status = tarn_wide_set_samples(race->wide[path], race->tiles,
                                        race->train ? race->labels : NULL, race_samples(race));
     if (status == TARN_OK)
-        status = race_once(race, path, &first_ns);
+        status = race_once(p, race, path, &first_ns);
     if (status == TARN_OK && warm_ms != NULL)
         *warm_ms += (float)(tarn_clock_ns() - begin) * 1e-6f;
     /* a path that is wrong is never the quickest */
@@ -558,32 +570,28 @@ static tarn_status enter_race(struct part *p, struct race *race, tarn_path path,
     return status == TARN_OK && out_of_time(p) ? TARN_TIMEOUT : status;
 }
 
-/*
- * The least times to `us`: the machine may be busy, and what others take is no fault of a path. Where
- * one can't be had, its time stays as it is.
- */
+/* Medians to `us`. Where a path can't be had, its time stays as it is. */
 static tarn_status run_race(struct part *p, struct race *race, float us[TARN_PATHS])
 {
     uint64_t begin = tarn_clock_ns();
-    for (int turn = 0; turn < RACE_TURNS; turn++) {
-        if (turn >= FEW_TURNS && tarn_clock_ns() - begin > RACE_NS)
+    int turn = 0;
+    for (; turn < RACE_TURNS; turn++) {
+        uint64_t spent = tarn_clock_ns() - begin;
+        if ((turn >= TURNS && spent > RACE_NS) || (turn >= FEW_TURNS && spent > LONG_RACE_NS))
             break;
         for (int path = 0; path < TARN_PATHS; path++) {
-            double ns;
             if (race->wide[path] == NULL)
                 continue;
-            tarn_status status = race_once(race, path, &ns);
+            tarn_status status = race_once(p, race, path, &race->times[path][turn]);
             if (status != TARN_OK)
                 return status;
-            if (turn == 0 || ns < race->best_ns[path])
-                race->best_ns[path] = ns;
             if (out_of_time(p))
                 return TARN_TIMEOUT;
         }
     }
     for (int path = 0; path < TARN_PATHS; path++)
         if (race->wide[path] != NULL)
-            us[path] = (float)(race->best_ns[path] * 1e-3);
+            us[path] = (float)(middle(race->times[path], (size_t)turn) * 1e-3);
     return TARN_OK;
 }
 

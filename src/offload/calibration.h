@@ -47,7 +47,10 @@ struct tarn_calibration {
     struct tarn_crossover lookup; /**< elements: keys */
     struct tarn_crossover score;  /**< candidates */
     struct tarn_crossover train;  /**< steps of a launch */
-    /** least us of a forward pass of TARN_CALIBRATION_SAMPLES and of a step; 0: not measured, or not there */
+    /**
+     * Median us of a forward pass of TARN_CALIBRATION_SAMPLES and of a step: CPU time of all cores on a
+     * device that is made of the CPU, else time on the clock. 0: not measured, or not there.
+     */
     float wide_us[2][TARN_CALIBRATION_WIDTHS][TARN_PATHS];
 };
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Does calibration find where one path of wide networks takes over from another? For each width: what
- * it chose and what a longer measurement says, and by how much the choice is slower. Fails if a choice
+ * it chose and what a longer measurement says, and by how much the choice costs more (calibration.h
+ * says what is counted). Fails if a choice
  * is neither the quickest there nor at a neighbouring width (within 5 %, which is noise).
  *
  *     bench_paths [opencl|vulkan|ID] [clblast]
@@ -14,9 +15,11 @@
 
 enum { ROUNDS = 5, WIDTHS = TARN_CALIBRATION_WIDTHS };
 
-/* The least times of several calibrations, apart from the one that is judged. */
-static tarn_status measure(tarn_device *device, uint32_t parts, struct tarn_calibration *best)
+/* The medians of several calibrations, apart from the one that is judged. */
+static tarn_status measure(tarn_device *device, uint32_t parts, struct tarn_calibration *middle)
 {
+    enum { FLOATS = sizeof middle->wide_us / sizeof(float) };
+    static float times[FLOATS][ROUNDS];
     struct tarn_error error = {0};
     for (int round = 0; round < ROUNDS; round++) {
         struct tarn_calibration c = {0};
@@ -27,12 +30,15 @@ static tarn_status measure(tarn_device *device, uint32_t parts, struct tarn_cali
             fprintf(stderr, "%s\n", error.message);
             return status;
         }
-        for (size_t i = 0; i < sizeof c.wide_us / sizeof(float); i++) {
-            float *least = &best->wide_us[0][0][0] + i, now = (&c.wide_us[0][0][0])[i];
-            if (round == 0 || now < *least)
-                *least = now;
+        for (int i = 0; i < FLOATS; i++) { /* sorted as it grows */
+            int at = round;
+            for (; at > 0 && times[i][at - 1] > (&c.wide_us[0][0][0])[i]; at--)
+                times[i][at] = times[i][at - 1];
+            times[i][at] = (&c.wide_us[0][0][0])[i];
         }
     }
+    for (int i = 0; i < FLOATS; i++)
+        (&middle->wide_us[0][0][0])[i] = times[i][ROUNDS / 2];
     return TARN_OK;
 }
 
@@ -48,7 +54,7 @@ static int compare(const struct tarn_calibration *chosen, const struct tarn_cali
 {
     static const char *const kinds[] = {"score", "train"};
     int wrong = 0;
-    printf("kind   width  chosen   quickest  slower by  us: host, fused, gemm, clblast\n");
+    printf("kind   width  chosen   quickest  dearer by  us: host, fused, gemm, clblast\n");
     for (int train = 0; train < 2; train++)
         for (int w = 0; w < WIDTHS; w++) {
             const float *us = measured->wide_us[train][w];
