@@ -97,6 +97,102 @@ float losses(__global const float *logits, uint label, uint row, uint bins, floa
     return loss * scale;
 }
 
+/*
+ * One layer of a pass, or its way back: pairs of a row and a sample over the items. `v` and `out`
+ * are tiles, `turned` takes [sample][row] too where there is one.
+ */
+void stage(uint rows, uint terms, __global const float *s, uint s_row, uint s_term,
+           __global const float *v, uint v_tile, uint samples, __global const float *bias,
+           __global const float *slope, int leaky, __global float *out, __global float *turned)
+{
+    uint tile = TARN_WIDE_PADDED(rows) * TARN_LANES;
+    for (uint task = (uint)get_local_id(0); task < rows * samples; task += 64u) {
+        uint r = task / samples, n = task % samples, lane = n % TARN_LANES;
+        __global const float *from = v + n / TARN_LANES * v_tile + lane;
+        uint to = n / TARN_LANES * tile + r * TARN_LANES + lane;
+        float sum = bias ? bias[r] : 0.0f;
+        for (uint t = 0u; t < terms; t++)
+            sum += s[r * s_row + t * s_term] * from[t * TARN_LANES];
+        if (slope ? !(slope[to] > 0.0f) : leaky && !(sum > 0.0f))
+            sum *= TARN_LEAK;
+        out[to] = sum;
+        if (turned)
+            turned[n * TARN_WIDE_PADDED(rows) + r] = sum;
+    }
+    barrier(CLK_GLOBAL_MEM_FENCE);
+}
+
+void pass(__global const float *weights, __global const float *b, __global float *c,
+          __global float *d, struct tarn_wide_constants k)
+{
+    uint item = (uint)get_local_id(0), first = (uint)get_group_id(0) * TARN_WIDE_PASS_SAMPLES;
+    uint samples = min(TARN_WIDE_PASS_SAMPLES, k.columns - first), in = k.inputs;
+    uint p1 = TARN_WIDE_PADDED(k.hidden1), p2 = TARN_WIDE_PADDED(k.hidden2);
+    uint p3 = TARN_WIDE_PADDED(k.outputs), p0 = TARN_WIDE_PADDED(in);
+    __global const float *tiles = b + k.b + first * in;
+    __global const float *w1 = weights + k.a, *w2 = w1 + k.hidden1 * (in + 1u);
+    __global const float *w3 = w2 + k.hidden2 * (k.hidden1 + 1u);
+    __global float *a1 = c + k.c + first * p1, *a2 = c + k.c + TARN_WIDE_A2(k) + first * p2;
+    __global float *d1 = c + k.c + TARN_WIDE_D1(k) + first * p1;
+    __global float *d2 = c + k.c + TARN_WIDE_D2(k) + first * p2;
+    __global float *d3 = c + k.c + TARN_WIDE_D3(k) + first * p3;
+    __global float *t0 = c + k.c + TARN_WIDE_T0(k) + first * p0;
+    for (uint i = item; i < in * samples; i += 64u) {
+        uint n = i % samples, f = i / samples;
+        t0[n * p0 + f] = tiles[(n / TARN_LANES * in + f) * TARN_LANES + n % TARN_LANES];
+    }
+    stage(k.hidden1, in, w1, in, 1u, tiles, in * TARN_LANES, samples, w1 + k.hidden1 * in, 0, 1, a1,
+          c + k.c + TARN_WIDE_T1(k) + first * p1);
+    stage(k.hidden2, k.hidden1, w2, k.hidden1, 1u, a1, p1 * TARN_LANES, samples,
+          w2 + k.hidden2 * k.hidden1, 0, 1, a2, c + k.c + TARN_WIDE_T2(k) + first * p2);
+    stage(k.outputs, k.hidden2, w3, k.hidden2, 1u, a2, p2 * TARN_LANES, samples,
+          w3 + k.outputs * k.hidden2, 0, 0, d3, 0);
+    if (item < samples) {
+        __global float *z = d3 + item / TARN_LANES * p3 * TARN_LANES + item % TARN_LANES;
+        d[k.d + first + item] = losses(z, ((__global const uint *)b)[k.b_term + first + item],
+                                       TARN_LANES, k.outputs, k.scale, z, TARN_LANES);
+    }
+    barrier(CLK_GLOBAL_MEM_FENCE);
+    stage(k.hidden2, k.outputs, w3, 1u, k.hidden2, d3, p3 * TARN_LANES, samples, 0, a2, 0, d2, 0);
+    stage(k.hidden1, k.hidden2, w2, 1u, k.hidden1, d2, p2 * TARN_LANES, samples, 0, a1, 0, d1, 0);
+}
+
+void adam(__global float *w, uint apart, float g, struct tarn_wide_constants k)
+{
+    __global float *m = w + apart, *v = m + apart;
+    if ((as_uint(g) & 0x7f800000u) == 0x7f800000u)
+        return;
+    float new_m = *m + (1.0f - k.beta1) * (g - *m), new_v = *v + (1.0f - k.beta2) * (g * g - *v);
+    *m = new_m;
+    *v = new_v;
+    *w -= k.scale * (new_m * k.unbias1) / (sqrt(new_v * k.unbias2) + k.epsilon);
+}
+
+void update(__global const float *scratch, __global float *c, struct tarn_wide_constants k)
+{
+    uint neurons = k.hidden1, inputs = k.inputs, row = (uint)get_group_id(0) * TARN_WIDE_UPDATE_ROWS;
+    __global const float *d = scratch + k.a + TARN_WIDE_D1(k), *t = scratch + k.a + TARN_WIDE_T0(k);
+    __global float *w = c + k.c;
+    for (uint layer = 0u; layer < 2u && row >= TARN_WIDE_PADDED(neurons); layer++) {
+        row -= TARN_WIDE_PADDED(neurons);
+        w += neurons * (inputs + 1u);
+        inputs = neurons;
+        neurons = layer == 0u ? k.hidden2 : k.outputs;
+        d = scratch + k.a + (layer == 0u ? TARN_WIDE_D2(k) : TARN_WIDE_D3(k));
+        t = scratch + k.a + (layer == 0u ? TARN_WIDE_T1(k) : TARN_WIDE_T2(k));
+    }
+    uint rows = min(TARN_WIDE_UPDATE_ROWS, neurons - row), across = TARN_WIDE_PADDED(inputs);
+    uint tile = TARN_WIDE_PADDED(neurons) * TARN_LANES;
+    for (uint task = (uint)get_local_id(0); task < rows * (inputs + 1u); task += 64u) {
+        uint r = row + task / (inputs + 1u), i = task % (inputs + 1u);
+        float sum = 0.0f;
+        for (uint n = 0u; n < k.columns; n++)
+            sum += d[n / TARN_LANES * tile + r * TARN_LANES + n % TARN_LANES] *
+                   (i < inputs ? t[n * across + i] : 1.0f);
+        adam(w + (i < inputs ? r * inputs + i : neurons * inputs + r), k.c_row, sum, k);
+    }
+}
+
 __kernel __attribute__((reqd_work_group_size(TARN_LOCAL_SIZE, 1, 1))) void
 wide(__global const float *a, __global const float *b, __global float *c, __global float *d,
      struct tarn_wide_constants k)
@@ -144,6 +240,10 @@ wide(__global const float *a, __global const float *b, __global float *c, __glob
                 c[k.c + r] = slice_a[0];
             barrier(CLK_LOCAL_MEM_FENCE);
         }
+    } else if (k.op == TARN_WIDE_PASS) {
+        pass(a, b, c, d, k);
+    } else if (k.op == TARN_WIDE_UPDATE) {
+        update(a, c, k);
     } else {
         __global float *m = (__global float *)b;
         uint end = min((group + 1u) * TARN_WIDE_FLAT, k.rows);
@@ -275,6 +375,195 @@ TARN_INLINE void store_columns(float16 x, float *to, uint column, uint columns)
         to[n] = lanes[n - column];
 }
 
+/* out[r][v] += ... for any number of rows and columns. */
+TARN_INLINE void through(struct tarn_product p, uint rows, uint columns)
+{
+    uint v = 0u;
+    for (; v < columns; v += TARN_COLUMNS) {
+        uint r = 0u;
+        if (v + TARN_COLUMNS <= columns) {
+#pragma nounroll
+            for (; r + TARN_ROWS <= rows; r += TARN_ROWS)
+                tarn_product_block(TARN_ROWS, TARN_COLUMNS, p, (int)r, (int)v);
+#pragma nounroll
+            for (; r < rows; r++)
+                tarn_product_block(1, TARN_COLUMNS, p, (int)r, (int)v);
+        } else {
+#pragma nounroll
+            for (; r + TARN_ROWS <= rows; r += TARN_ROWS)
+                tarn_product_block(TARN_ROWS, 1, p, (int)r, (int)v);
+#pragma nounroll
+            for (; r < rows; r++)
+                tarn_product_block(1, 1, p, (int)r, (int)v);
+        }
+    }
+}
+
+/* Sixteen vectors to the columns of a matrix whose rows lie `row` vectors apart. Each round of
+ * riffling turns the number of a place, row and lane, by one bit: four of them swap the two. */
+TARN_INLINE void turn(const float16 *from, float16 *to, uint row)
+{
+    const uint16 low = (uint16)(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+    const uint16 high = low + 8u;
+    float16 x[16], y[16];
+#define TARN_RIFFLE(x, y)                                                                          \
+    for (int i = 0; i < 8; i++) {                                                                  \
+        y[2 * i] = shuffle2(x[i], x[i + 8], low);                                                  \
+        y[2 * i + 1] = shuffle2(x[i], x[i + 8], high);                                             \
+    }
+    TARN_RIFFLE(from, x)
+    TARN_RIFFLE(x, y)
+    TARN_RIFFLE(y, x)
+    TARN_RIFFLE(x, y)
+#undef TARN_RIFFLE
+    for (uint i = 0u; i < 16u; i++)
+        to[i * row] = y[i];
+}
+
+/* `rows` rows of tiles to [sample][row]. */
+TARN_INLINE void turn_tiles(const float16 *from, uint rows, uint from_tile, uint tiles, float16 *to)
+{
+    uint row = (rows + 15u) / 16u;
+    for (uint tile = 0u; tile < tiles; tile++)
+        for (uint r = 0u; r < rows; r += 16u) {
+            float16 filled[16];
+            for (uint i = 0u; i < 16u; i++)
+                filled[i] = r + i < rows ? from[tile * from_tile + r + i] : (float16)(0.0f);
+            turn(filled, to + tile * 16u * row + r / 16u, row);
+        }
+}
+
+/* Two tiles: three layers forward, the loss, two back. In one loop, so that the products are
+ * compiled once. Their vectors run over samples, and weights are taken as they lie. */
+TARN_INLINE void pass(const float *weights, const float *b, float *c, float *d,
+                      struct tarn_wide_constants k, uint group)
+{
+    uint first = group * TARN_WIDE_PASS_SAMPLES;
+    uint tiles = min(TARN_WIDE_PASS_SAMPLES, k.columns - first) / TARN_LANES;
+    const uint sizes[4] = {k.inputs, k.hidden1, k.hidden2, k.outputs};
+    const uint active[3] = {TARN_WIDE_A1(k), TARN_WIDE_A2(k), TARN_WIDE_D3(k)};
+    const uint slopes[3] = {TARN_WIDE_D1(k), TARN_WIDE_D2(k), TARN_WIDE_D3(k)};
+    const uint turned[3] = {TARN_WIDE_T0(k), TARN_WIDE_T1(k), TARN_WIDE_T2(k)};
+    const float *w[3] = {weights + k.a, 0, 0};
+    w[1] = w[0] + sizes[1] * (sizes[0] + 1u);
+    w[2] = w[1] + sizes[2] * (sizes[1] + 1u);
+    const float16 *input = (const float16 *)(b + k.b + (size_t)first * k.inputs);
+    float *scratch = c + k.c;
+    turn_tiles(input, k.inputs, k.inputs, tiles,
+               (float16 *)(scratch + turned[0] + (size_t)first * TARN_WIDE_PADDED(k.inputs)));
+#pragma nounroll
+    for (uint stage = 0u; stage < 5u; stage++) {
+        bool back = stage > 2u;
+        uint layer = back ? 5u - stage : stage, rows = back ? sizes[layer] : sizes[layer + 1u];
+        uint terms = back ? sizes[layer + 1u] : sizes[layer], across = sizes[layer];
+        uint tile = TARN_WIDE_PADDED(rows), place = first * tile;
+        float16 *out =
+            (float16 *)(scratch + (back ? slopes[layer - 1u] : active[layer]) + place);
+        const float16 *in =
+            back         ? (const float16 *)(scratch + slopes[layer] + first * TARN_WIDE_PADDED(terms))
+            : layer > 0u ? (const float16 *)(scratch + active[layer - 1u] +
+                                             first * TARN_WIDE_PADDED(terms))
+                         : input;
+        const float *bias = w[layer] + (size_t)sizes[layer + 1u] * across;
+        for (uint r = 0u; r < rows; r++)
+            for (uint t = 0u; t < tiles; t++)
+                out[t * tile + r] = (float16)(back ? 0.0f : bias[r]);
+        struct tarn_product p = {(int)terms,
+                                 w[layer],
+                                 back ? 1 : (int)across,
+                                 back ? (int)across : 1,
+                                 in,
+                                 1,
+                                 (int)(!back && layer == 0u ? terms : TARN_WIDE_PADDED(terms)),
+                                 out,
+                                 1,
+                                 (int)tile};
+        through(p, rows, tiles);
+        if (stage == 2u) {
+            struct tarn_wide_constants l = k;
+            l.rows = rows;
+            l.a_row = l.c_row = TARN_LANES;
+            for (uint t = 0u; t < tiles; t++) {
+                uint n = first + t * TARN_LANES;
+                float *z = (float *)(out + t * tile);
+                uint16 labels = as_uint16(vload16(0, b + k.b_term + n));
+                vstore16(losses(z, labels, l, z), 0, d + k.d + n);
+            }
+            continue;
+        }
+        const float16 *a = back ? (const float16 *)(scratch + active[layer - 1u] + place) : out;
+        for (uint t = 0u; t < tiles; t++)
+            for (uint r = t * tile; r < t * tile + rows; r++)
+                out[r] = select(out[r] * TARN_LEAK, out[r], a[r] > 0.0f);
+        if (!back)
+            turn_tiles(out, rows, tile, tiles, (float16 *)(scratch + turned[layer + 1u] + place));
+    }
+}
+
+TARN_INLINE void adam(float *w, uint apart, float16 g, uint count, struct tarn_wide_constants k)
+{
+    float lanes[3][16];
+    float *m = w + apart, *v = m + apart;
+    bool whole = count >= 16u;
+    for (uint i = 0u; !whole && i < 16u; i++) {
+        lanes[0][i] = i < count ? w[i] : 0.0f;
+        lanes[1][i] = i < count ? m[i] : 0.0f;
+        lanes[2][i] = i < count ? v[i] : 0.0f;
+    }
+    float16 old_m = vload16(0, whole ? m : lanes[1]), old_v = vload16(0, whole ? v : lanes[2]);
+    float16 old_w = vload16(0, whole ? w : lanes[0]);
+    int16 good = (as_int16(g) & 0x7f800000) != 0x7f800000;
+    float16 new_m = old_m + (1.0f - k.beta1) * (g - old_m);
+    float16 new_v = old_v + (1.0f - k.beta2) * (g * g - old_v);
+    float16 step = k.scale * (new_m * k.unbias1) / (sqrt(new_v * k.unbias2) + k.epsilon);
+    vstore16(select(old_m, new_m, good), 0, whole ? m : lanes[1]);
+    vstore16(select(old_v, new_v, good), 0, whole ? v : lanes[2]);
+    vstore16(select(old_w, old_w - step, good), 0, whole ? w : lanes[0]);
+    for (uint i = 0u; !whole && i < count; i++) {
+        w[i] = lanes[0][i];
+        m[i] = lanes[1][i];
+        v[i] = lanes[2][i];
+    }
+}
+
+/* Sixteen neurons of a layer: their gradients by all weights, then the step. */
+TARN_INLINE void update(const float *scratch, float *c, struct tarn_wide_constants k, uint group)
+{
+    const uint sizes[4] = {k.inputs, k.hidden1, k.hidden2, k.outputs};
+    const uint slopes[3] = {TARN_WIDE_D1(k), TARN_WIDE_D2(k), TARN_WIDE_D3(k)};
+    const uint turned[3] = {TARN_WIDE_T0(k), TARN_WIDE_T1(k), TARN_WIDE_T2(k)};
+    float16 packed[TARN_WIDE_TERMS], sums[16u * (TARN_MAX_WIDE_WIDTH / 16u)];
+    float *w = c + k.c;
+    uint row = group * TARN_WIDE_UPDATE_ROWS, layer = 0u;
+    for (; layer < 2u && row >= TARN_WIDE_PADDED(sizes[layer + 1u]); layer++) {
+        row -= TARN_WIDE_PADDED(sizes[layer + 1u]);
+        w += sizes[layer + 1u] * (sizes[layer] + 1u);
+    }
+    uint inputs = sizes[layer], neurons = sizes[layer + 1u], vectors = (inputs + 15u) / 16u;
+    uint tile = TARN_WIDE_PADDED(neurons);
+    const float16 *d = (const float16 *)(scratch + k.a + slopes[layer]) + row;
+    const float16 *t = (const float16 *)(scratch + k.a + turned[layer]);
+    float16 bias = (float16)(0.0f);
+    for (uint i = 0u; i < 16u * vectors; i++)
+        sums[i] = (float16)(0.0f);
+    for (uint done = 0u; done < k.columns; done += TARN_WIDE_TERMS) {
+        uint terms = min(TARN_WIDE_TERMS, k.columns - done);
+        for (uint n = 0u; n < terms; n += TARN_LANES)
+            turn(d + (done + n) / TARN_LANES * tile, packed + n, 1u);
+        for (uint n = 0u; n < terms; n++)
+            bias += packed[n];
+        struct tarn_product p = {(int)terms,   (const float *)packed, 1, 16, t + done * vectors,
+                                 (int)vectors, 1,                     sums, (int)vectors, 1};
+        through(p, TARN_WIDE_UPDATE_ROWS, vectors);
+    }
+    uint rows = min(TARN_WIDE_UPDATE_ROWS, neurons - row);
+    for (uint r = 0u; r < rows; r++)
+        for (uint v = 0u; v < vectors; v++)
+            adam(w + (size_t)(row + r) * inputs + v * 16u, k.c_row, sums[r * vectors + v],
+                 inputs - v * 16u, k);
+    adam(w + (size_t)neurons * inputs + row, k.c_row, bias, rows, k);
+}
+
 __kernel TARN_WIDE void wide(__global const float *global_a, __global const float *global_b,
                              __global float *global_c, __global float *global_d,
                              struct tarn_wide_constants k)
@@ -326,6 +615,10 @@ __kernel TARN_WIDE void wide(__global const float *global_a, __global const floa
                 sum += from[n];
             c[k.c + r] = sum;
         }
+    } else if (k.op == TARN_WIDE_PASS) {
+        pass(a, b, c, d, k, group);
+    } else if (k.op == TARN_WIDE_UPDATE) {
+        update(a, c, k, group);
     } else {
         float *m = (float *)b;
         uint end = min((group + 1u) * TARN_WIDE_FLAT, k.rows);

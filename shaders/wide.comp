@@ -96,18 +96,24 @@ void score(uint n)
     c[k.c + n] = log2(best + 1e-9);
 }
 
+/* The loss of a logit, and its gradient times `scale`. */
+float loss_of(float x, uint bin, uint label, out float gradient)
+{
+    float y = (label >> 8 & 0xffu) == bin + 1u ? 1.0 : 0.0;
+    float e = exp(-abs(x)), small = 1.0 / (1.0 + e), hazard = x > 0.0 ? small : e * small;
+    bool inside = bin < (label & 0xffu);
+    gradient = inside ? (hazard - y) * k.scale : 0.0;
+    return inside ? (x > 0.0 ? x : 0.0) - y * x + 0.693147181 * log2(1.0 + e) : 0.0;
+}
+
 void losses(uint n)
 {
     uint label = floatBitsToUint(b[k.b + n]);
     float loss = 0.0;
     [[dont_unroll]] for (uint bin = 0u; bin < k.rows; bin++) {
-        float x = a[k.a + bin * k.a_row + n];
-        float y = (label >> 8 & 0xffu) == bin + 1u ? 1.0 : 0.0;
-        float e = exp(-abs(x)), small = 1.0 / (1.0 + e), hazard = x > 0.0 ? small : e * small;
-        bool inside = bin < (label & 0xffu);
-        if (inside)
-            loss += (x > 0.0 ? x : 0.0) - y * x + 0.693147181 * log2(1.0 + e);
-        c[k.c + bin * k.c_row + n] = inside ? (hazard - y) * k.scale : 0.0;
+        float gradient;
+        loss += loss_of(a[k.a + bin * k.a_row + n], bin, label, gradient);
+        c[k.c + bin * k.c_row + n] = gradient;
     }
     d[k.d + n] = loss * k.scale;
 }
@@ -141,6 +147,134 @@ void adam(uint i)
     c[k.c + i] -= k.scale * (m * k.unbias1) / (sqrt(v * k.unbias2) + k.epsilon);
 }
 
+/* ---- networks in two steps ---- */
+
+/*
+ * One layer of a pass or its way back: pairs of a row and a sample over the invocations, `rows` of
+ * them for `samples` samples, many terms a turn because llvmpipe ends loops after 65,536 turns: at
+ * 1024 wide two layers of 512 pairs take 33 each. Weights are in a[], tiles in b[] or c[]; NONE
+ * stands for what isn't there.
+ */
+const uint NONE = 0xffffffffu, TURN = 32u;
+
+float entering(bool in_b, uint at)
+{
+    return in_b ? b[at] : c[at];
+}
+
+void stage(uint item, uint rows, uint terms, uint s, uint s_row, uint s_term, bool in_b, uint v,
+           uint v_tile, uint samples, uint bias, uint slope, bool leaky, uint to, uint turned)
+{
+    uint tile = TARN_WIDE_PADDED(rows) * TARN_LANES;
+    [[dont_unroll]] for (uint task = item; task < rows * samples; task += ITEMS) {
+        uint r = task / samples, n = task % samples, lane = n % TARN_LANES;
+        uint place = n / TARN_LANES * tile + r * TARN_LANES + lane;
+        uint from = v + n / TARN_LANES * v_tile + lane, weight = s + r * s_row;
+        float sum = 0.0;
+        if (bias != NONE)
+            sum = a[bias + r];
+        uint t = 0u;
+        [[dont_unroll]] for (; t + TURN <= terms; t += TURN)
+            [[unroll]] for (uint i = 0u; i < TURN; i++)
+                sum += a[weight + (t + i) * s_term] * entering(in_b, from + (t + i) * TARN_LANES);
+        [[dont_unroll]] for (; t < terms; t++)
+            sum += a[weight + t * s_term] * entering(in_b, from + t * TARN_LANES);
+        if (slope != NONE)
+            sum = c[slope + place] > 0.0 ? sum : sum * TARN_LEAK;
+        else if (leaky)
+            sum = leak(sum);
+        c[to + place] = sum;
+        if (turned != NONE)
+            c[turned + n * TARN_WIDE_PADDED(rows) + r] = sum;
+    }
+    memoryBarrierBuffer();
+    barrier();
+}
+
+void pass(uint group, uint item)
+{
+    uint first = group * TARN_WIDE_PASS_SAMPLES, inputs = k.inputs;
+    uint samples = min(TARN_WIDE_PASS_SAMPLES, k.columns - first);
+    uint p0 = TARN_WIDE_PADDED(inputs), p1 = TARN_WIDE_PADDED(k.hidden1);
+    uint p2 = TARN_WIDE_PADDED(k.hidden2), p3 = TARN_WIDE_PADDED(k.outputs);
+    uint tiles = k.b + first * inputs, w1 = k.a, w2 = w1 + k.hidden1 * (inputs + 1u);
+    uint w3 = w2 + k.hidden2 * (k.hidden1 + 1u);
+    uint a1 = k.c + first * p1, a2 = k.c + TARN_WIDE_A2(k) + first * p2;
+    uint d1 = k.c + TARN_WIDE_D1(k) + first * p1, d2 = k.c + TARN_WIDE_D2(k) + first * p2;
+    uint d3 = k.c + TARN_WIDE_D3(k) + first * p3, t0 = k.c + TARN_WIDE_T0(k) + first * p0;
+    [[dont_unroll]] for (uint i = item; i < inputs * samples; i += ITEMS) {
+        uint n = i % samples, f = i / samples;
+        c[t0 + n * p0 + f] = b[tiles + (n / TARN_LANES * inputs + f) * TARN_LANES + n % TARN_LANES];
+    }
+    stage(item, k.hidden1, inputs, w1, inputs, 1u, true, tiles, inputs * TARN_LANES, samples,
+          w1 + k.hidden1 * inputs, NONE, true, a1, k.c + TARN_WIDE_T1(k) + first * p1);
+    stage(item, k.hidden2, k.hidden1, w2, k.hidden1, 1u, false, a1, p1 * TARN_LANES, samples,
+          w2 + k.hidden2 * k.hidden1, NONE, true, a2, k.c + TARN_WIDE_T2(k) + first * p2);
+    stage(item, k.outputs, k.hidden2, w3, k.hidden2, 1u, false, a2, p2 * TARN_LANES, samples,
+          w3 + k.outputs * k.hidden2, NONE, false, d3, NONE);
+    if (item < samples) {
+        uint z = d3 + item / TARN_LANES * p3 * TARN_LANES + item % TARN_LANES;
+        uint label = floatBitsToUint(b[k.b_term + first + item]);
+        float loss = 0.0;
+        [[dont_unroll]] for (uint bin = 0u; bin < k.outputs; bin++) {
+            float gradient;
+            loss += loss_of(c[z + bin * TARN_LANES], bin, label, gradient);
+            c[z + bin * TARN_LANES] = gradient;
+        }
+        d[k.d + first + item] = loss * k.scale;
+    }
+    memoryBarrierBuffer();
+    barrier();
+    stage(item, k.hidden2, k.outputs, w3, 1u, k.hidden2, false, d3, p3 * TARN_LANES, samples, NONE,
+          a2, false, d2, NONE);
+    stage(item, k.hidden1, k.hidden2, w2, 1u, k.hidden1, false, d2, p2 * TARN_LANES, samples, NONE,
+          a1, false, d1, NONE);
+}
+
+void adam_at(uint at, float g)
+{
+    if ((floatBitsToUint(g) & 0x7f800000u) == 0x7f800000u)
+        return;
+    uint at_m = at + k.c_row, at_v = at_m + k.c_row;
+    float m = c[at_m], v = c[at_v];
+    m += (1.0 - k.beta1) * (g - m);
+    v += (1.0 - k.beta2) * (g * g - v);
+    c[at_m] = m;
+    c[at_v] = v;
+    c[at] -= k.scale * (m * k.unbias1) / (sqrt(v * k.unbias2) + k.epsilon);
+}
+
+void update(uint group, uint item)
+{
+    uint row = group * TARN_WIDE_UPDATE_ROWS, neurons = k.hidden1, inputs = k.inputs;
+    uint from = k.a + TARN_WIDE_D1(k), turned = k.a + TARN_WIDE_T0(k), weights = k.c;
+    [[dont_unroll]] for (uint layer = 0u; layer < 2u && row >= TARN_WIDE_PADDED(neurons); layer++) {
+        row -= TARN_WIDE_PADDED(neurons);
+        weights += neurons * (inputs + 1u);
+        inputs = neurons;
+        neurons = layer == 0u ? k.hidden2 : k.outputs;
+        from = k.a + (layer == 0u ? TARN_WIDE_D2(k) : TARN_WIDE_D3(k));
+        turned = k.a + (layer == 0u ? TARN_WIDE_T1(k) : TARN_WIDE_T2(k));
+    }
+    uint rows = min(TARN_WIDE_UPDATE_ROWS, neurons - row), across = TARN_WIDE_PADDED(inputs);
+    uint tile = TARN_WIDE_PADDED(neurons) * TARN_LANES;
+    [[dont_unroll]] for (uint task = item; task < rows * (inputs + 1u); task += ITEMS) {
+        uint r = row + task / (inputs + 1u), i = task % (inputs + 1u);
+        uint at = from + r * TARN_LANES, v = turned + i;
+        float sum = 0.0;
+        [[dont_unroll]] for (uint n = 0u; n < k.columns; n += TARN_LANES) {
+            if (i < inputs)
+                [[unroll]] for (uint l = 0u; l < TARN_LANES; l++)
+                    sum += a[at + l] * a[v + (n + l) * across];
+            else
+                [[unroll]] for (uint l = 0u; l < TARN_LANES; l++)
+                    sum += a[at + l];
+            at += tile;
+        }
+        adam_at(i < inputs ? weights + r * inputs + i : weights + neurons * inputs + r, sum);
+    }
+}
+
 void main()
 {
     uint group = gl_WorkGroupID.x, item = gl_LocalInvocationID.x;
@@ -167,6 +301,10 @@ void main()
     } else if (k.op == TARN_WIDE_SUM) {
         [[dont_unroll]] for (uint r = first; r < end; r++)
             sum_row(r, item);
+    } else if (k.op == TARN_WIDE_PASS) {
+        pass(group, item);
+    } else if (k.op == TARN_WIDE_UPDATE) {
+        update(group, item);
     } else {
         uint last = min((group + 1u) * TARN_WIDE_FLAT, k.rows);
         [[dont_unroll]] for (uint i = group * TARN_WIDE_FLAT + item; i < last; i += ITEMS)

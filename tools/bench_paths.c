@@ -106,7 +106,8 @@ static void add_row(const struct sweep *sweep, tarn_path path, uint32_t width, s
     tarn_json_integer(row, "width", width);
     tarn_json_integer(row, "batch", sweep->batch);
     if (sweep->train)
-        tarn_json_integer(row, "steps_per_launch", path == TARN_PATH_FUSED ? STEPS : 1);
+        tarn_json_integer(row, "steps_per_launch",
+                          path == TARN_PATH_FUSED && width <= TARN_MAX_WIDTH ? STEPS : 1);
     cJSON_AddStringToObject(row, "path", tarn_path_name(path));
     cJSON_AddBoolToObject(row, "chosen", chosen);
     tarn_json_number(row, sweep->train ? "us_per_step" : "us", us);

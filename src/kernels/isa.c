@@ -158,6 +158,12 @@ uint32_t tarn_wide_groups(const struct tarn_wide_constants *c)
         return across;
     case TARN_WIDE_ADAM:
         return (c->rows + TARN_WIDE_FLAT - 1) / TARN_WIDE_FLAT;
+    case TARN_WIDE_PASS:
+        return (c->columns + TARN_WIDE_PASS_SAMPLES - 1) / TARN_WIDE_PASS_SAMPLES;
+    case TARN_WIDE_UPDATE:
+        return (TARN_WIDE_PADDED(c->hidden1) + TARN_WIDE_PADDED(c->hidden2) +
+                TARN_WIDE_PADDED(c->outputs)) /
+               TARN_WIDE_UPDATE_ROWS;
     default:
         return down;
     }

@@ -183,6 +183,23 @@ static void cost_wide(const struct tarn_host_launch *launch, struct tarn_kernel_
         cost->operations = rows * ADAM_OPERATIONS;
         cost->bytes = rows * 7 * 4;
         break;
+    case TARN_WIDE_PASS: {
+        struct tarn_shape s = {c->inputs, c->hidden1, c->hidden2, c->outputs};
+        uint64_t back = multiplies_of(&s) - (uint64_t)s.inputs * s.hidden1;
+        cost->operations =
+            columns * (2 * (multiplies_of(&s) + back) + s.outputs * (uint64_t)HAZARD_OPERATIONS);
+        /* activations and derivatives out, in again, and turned; every group reads the weights */
+        cost->bytes = 4 * (columns * (2 * (uint64_t)s.inputs + 5 * (s.hidden1 + s.hidden2)) +
+                           columns / TARN_WIDE_PASS_SAMPLES * 2 * multiplies_of(&s));
+        break;
+    }
+    case TARN_WIDE_UPDATE: {
+        struct tarn_shape s = {c->inputs, c->hidden1, c->hidden2, c->outputs};
+        uint64_t weights = tarn_shape_weights(&s), units = s.inputs + 2 * s.hidden1 + 2 * s.hidden2;
+        cost->operations = weights * (2 * columns + ADAM_OPERATIONS);
+        cost->bytes = 4 * (6 * weights + columns * (units + s.outputs));
+        break;
+    }
     case TARN_WIDE_SCORE:
     case TARN_WIDE_LOSS:
         cost->operations = rows * columns * HAZARD_OPERATIONS;

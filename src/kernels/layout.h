@@ -28,7 +28,7 @@
 #define TARN_LANES             16
 #define TARN_MAX_WIDTH         64   /* widest layer of the fused kernels, and most features */
 #define TARN_MAX_FORWARD_WIDTH 256  /* widest layer of the fused forward pass on its own */
-#define TARN_MAX_WIDE_WIDTH    1024 /* widest layer of networks in matrix products */
+#define TARN_MAX_WIDE_WIDTH    1024 /* widest layer of networks in several launches */
 #define TARN_MAX_BINS          16
 #define TARN_LEAK              0.01f
 
@@ -73,10 +73,27 @@ struct tarn_train_constants {
 #define TARN_WIDE_SLOPE   4u
 #define TARN_WIDE_SUM     5u
 #define TARN_WIDE_ADAM    6u
+#define TARN_WIDE_PASS    7u
+#define TARN_WIDE_UPDATE  8u
 
 #define TARN_WIDE_SIDE  64u   /* a group's rows, columns or lines */
 #define TARN_WIDE_FLAT  4096u /* a group's elements where they are a flat list */
 #define TARN_WIDE_TERMS 128u  /* terms of a product that are packed at once */
+
+#define TARN_WIDE_PASS_SAMPLES 32u /* a group's samples of a pass: two tiles */
+#define TARN_WIDE_UPDATE_ROWS  16u /* a group's neurons of an update */
+#define TARN_WIDE_PADDED(n)    (((n) + 15u) / 16u * 16u)
+
+/* Where things are in the scratch of a pass over k.columns samples: wide.h. */
+#define TARN_WIDE_A1(k)  0u
+#define TARN_WIDE_A2(k)  ((k).columns * TARN_WIDE_PADDED((k).hidden1))
+#define TARN_WIDE_D1(k)  (TARN_WIDE_A2(k) + (k).columns * TARN_WIDE_PADDED((k).hidden2))
+#define TARN_WIDE_D2(k)  (TARN_WIDE_D1(k) + (k).columns * TARN_WIDE_PADDED((k).hidden1))
+#define TARN_WIDE_D3(k)  (TARN_WIDE_D2(k) + (k).columns * TARN_WIDE_PADDED((k).hidden2))
+#define TARN_WIDE_T0(k)  (TARN_WIDE_D3(k) + (k).columns * TARN_WIDE_PADDED((k).outputs))
+#define TARN_WIDE_T1(k)  (TARN_WIDE_T0(k) + (k).columns * TARN_WIDE_PADDED((k).inputs))
+#define TARN_WIDE_T2(k)  (TARN_WIDE_T1(k) + (k).columns * TARN_WIDE_PADDED((k).hidden1))
+#define TARN_WIDE_END(k) (TARN_WIDE_T2(k) + (k).columns * TARN_WIDE_PADDED((k).hidden2))
 
 #define TARN_WIDE_HAS_BIAS 1u
 #define TARN_WIDE_LEAKY    2u
@@ -91,7 +108,8 @@ struct tarn_wide_constants {
     TARN_U32 flags, bias;
     float scale; /* of the losses, or Adam's rate */
     float beta1, beta2, epsilon;
-    float unbias1, unbias2; /* 1 / (1 - beta^t) */
+    float unbias1, unbias2;                     /* 1 / (1 - beta^t) */
+    TARN_U32 inputs, hidden1, hidden2, outputs; /* of PASS and UPDATE */
 };
 
 #endif

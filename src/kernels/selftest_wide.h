@@ -7,14 +7,13 @@
 
 #include "base/rng.h"
 
-enum { TARN_SELFTEST_WIDE_STEPS = 8 };
+enum { TARN_SELFTEST_WIDE_STEPS = 10 };
 
 /**
- * Runs each kind of step on random arrays; `worst[i]` is by how much step i differs from the host,
- * relative to 1 + the number. The status of what didn't run: TARN_UNSUPPORTED if the device can't,
- * TARN_COMPILE with the reason in `error`.
+ * Runs each kind of step of the kernel "wide" on random arrays; `worst[i]` is by how much step i
+ * differs from the host, relative to 1 + the number. The status of what didn't run.
  */
-tarn_status tarn_selftest_wide(tarn_device *device, tarn_queue *queue, struct tarn_rng *rng,
-                               double worst[TARN_SELFTEST_WIDE_STEPS], struct tarn_error *error);
+tarn_status tarn_selftest_wide(tarn_device *device, tarn_queue *queue, tarn_kernel *kernel,
+                               struct tarn_rng *rng, double worst[TARN_SELFTEST_WIDE_STEPS]);
 
 #endif

@@ -177,6 +177,139 @@ static void adam(const struct tarn_wide_constants *k, const float *restrict grad
     }
 }
 
+/* ---- networks in two steps ---- */
+
+/* One layer of a PASS for one tile, or its way back: what `p` says, from `bias` or from zero, then
+ * the leaky ReLU, or its slope where it gave `a`. `turned`: [lane][row] too, rows `turned_row` apart. */
+struct stage {
+    struct product p;
+    uint32_t rows;
+    const float *bias, *a;
+    bool leaky;
+    float *turned;
+    size_t turned_row;
+};
+
+static void run_stage(const struct stage *s)
+{
+    float *out = s->p.out;
+    for (uint32_t r = 0; r < s->rows; r++)
+        for (uint32_t l = 0; l < TARN_LANES; l += LANES)
+            store(out + r * TARN_LANES + l, all(s->bias != NULL ? s->bias[r] : 0.0f));
+    product(&s->p, s->rows, TARN_LANES / LANES);
+    if (s->leaky)
+        leak(out, (size_t)s->rows * TARN_LANES);
+    for (size_t i = 0; s->a != NULL && i < (size_t)s->rows * TARN_LANES; i += LANES) {
+        vec z = load(out + i);
+        store(out + i, pick(load(s->a + i) > 0.0f, z, z * TARN_LEAK));
+    }
+    for (uint32_t l = 0; s->turned != NULL && l < TARN_LANES; l++)
+        for (uint32_t r = 0; r < s->rows; r++)
+            s->turned[l * s->turned_row + r] = out[r * TARN_LANES + l];
+}
+
+static struct product tile_product(const float *s, size_t s_row, size_t s_term, size_t terms,
+                                   const float *v, float *out)
+{
+    return (struct product){.terms = terms,
+                            .s = s,
+                            .s_row = s_row,
+                            .s_term = s_term,
+                            .v = v,
+                            .v_term = TARN_LANES,
+                            .v_column = LANES,
+                            .out = out,
+                            .out_row = TARN_LANES,
+                            .out_column = LANES};
+}
+
+/* The tile of samples from `n` on. */
+static void pass_tile(const struct tarn_wide_constants *k, const struct tarn_wide_arrays *x,
+                      uint32_t n)
+{
+    const uint32_t in = k->inputs, h1 = k->hidden1, h2 = k->hidden2, out = k->outputs;
+    const size_t p0 = TARN_WIDE_PADDED(in), p1 = TARN_WIDE_PADDED(h1), p2 = TARN_WIDE_PADDED(h2);
+    const float *w1 = x->a + k->a, *w2 = w1 + (size_t)h1 * (in + 1);
+    const float *w3 = w2 + (size_t)h2 * (h1 + 1), *tile = x->b + k->b + (size_t)n * in;
+    float *c = x->c + k->c;
+    float *a1 = c + TARN_WIDE_A1(*k) + n * p1, *a2 = c + TARN_WIDE_A2(*k) + n * p2;
+    float *d1 = c + TARN_WIDE_D1(*k) + n * p1, *d2 = c + TARN_WIDE_D2(*k) + n * p2;
+    float *d3 = c + TARN_WIDE_D3(*k) + n * (size_t)TARN_WIDE_PADDED(out);
+    float *t0 = c + TARN_WIDE_T0(*k) + n * p0;
+    for (uint32_t l = 0; l < TARN_LANES; l++)
+        for (uint32_t f = 0; f < in; f++)
+            t0[l * p0 + f] = tile[f * TARN_LANES + l];
+    run_stage(&(struct stage){.p = tile_product(w1, in, 1, in, tile, a1),
+                              .rows = h1,
+                              .bias = w1 + (size_t)h1 * in,
+                              .leaky = true,
+                              .turned = c + TARN_WIDE_T1(*k) + n * p1,
+                              .turned_row = p1});
+    run_stage(&(struct stage){.p = tile_product(w2, h1, 1, h1, a1, a2),
+                              .rows = h2,
+                              .bias = w2 + (size_t)h2 * h1,
+                              .leaky = true,
+                              .turned = c + TARN_WIDE_T2(*k) + n * p2,
+                              .turned_row = p2});
+    run_stage(&(struct stage){
+        .p = tile_product(w3, h2, 1, h2, a2, d3), .rows = out, .bias = w3 + (size_t)out * h2});
+    struct tarn_wide_constants loss = {.rows = out,
+                                       .a_row = TARN_LANES,
+                                       .b = k->b_term + n,
+                                       .c_row = TARN_LANES,
+                                       .d = k->d + n,
+                                       .scale = k->scale};
+    loss_columns(&loss, &(struct tarn_wide_arrays){d3, x->b, d3, x->d}, 0, TARN_LANES);
+    run_stage(&(struct stage){.p = tile_product(w3, 1, h2, out, d3, d2), .rows = h2, .a = a2});
+    run_stage(&(struct stage){.p = tile_product(w2, 1, h1, h2, d2, d1), .rows = h1, .a = a1});
+}
+
+/* The gradients of a neuron's weights by what its samples' derivatives `d` and its inputs `t` say,
+ * 64 at a time, and Adam's step. */
+static void update_neuron(const struct tarn_wide_constants *k, const float *d, size_t tile,
+                          const float *t, uint32_t inputs, float *weights, float *bias)
+{
+    const size_t across = TARN_WIDE_PADDED(inputs), apart = k->c_row;
+    float total = 0;
+    for (uint32_t n = 0; n < k->columns; n++)
+        total += d[n / TARN_LANES * tile + n % TARN_LANES];
+    adam(k, &total, bias + apart, bias + 2 * apart, bias, 1);
+    for (uint32_t i = 0; i < inputs; i += SIDE) {
+        float sums[SIDE] = {0};
+        uint32_t count = least(SIDE, inputs - i);
+        for (uint32_t n = 0; n < k->columns; n += TARN_LANES)
+            product(&(struct product){.terms = TARN_LANES,
+                                      .s = d + n / TARN_LANES * tile,
+                                      .s_term = 1,
+                                      .v = t + n * across + i,
+                                      .v_term = across,
+                                      .v_column = LANES,
+                                      .out = sums,
+                                      .out_column = LANES},
+                    1, (count + LANES - 1) / LANES);
+        adam(k, sums, weights + apart + i, weights + 2 * apart + i, weights + i, count);
+    }
+}
+
+static void update(const struct tarn_wide_constants *k, const struct tarn_wide_arrays *x,
+                   uint32_t group)
+{
+    const uint32_t sizes[] = {k->inputs, k->hidden1, k->hidden2, k->outputs};
+    const size_t d[] = {TARN_WIDE_D1(*k), TARN_WIDE_D2(*k), TARN_WIDE_D3(*k)};
+    const size_t t[] = {TARN_WIDE_T0(*k), TARN_WIDE_T1(*k), TARN_WIDE_T2(*k)};
+    uint32_t row = group * TARN_WIDE_UPDATE_ROWS, layer = 0;
+    float *weights = x->c + k->c;
+    for (; layer < 2 && row >= TARN_WIDE_PADDED(sizes[layer + 1]); layer++) {
+        row -= TARN_WIDE_PADDED(sizes[layer + 1]);
+        weights += (size_t)sizes[layer + 1] * (sizes[layer] + 1);
+    }
+    uint32_t inputs = sizes[layer], neurons = sizes[layer + 1];
+    for (uint32_t r = row; r < least(row + TARN_WIDE_UPDATE_ROWS, neurons); r++)
+        update_neuron(k, x->a + k->a + d[layer] + r * TARN_LANES,
+                      (size_t)TARN_WIDE_PADDED(neurons) * TARN_LANES, x->a + k->a + t[layer],
+                      inputs, weights + (size_t)r * inputs, weights + (size_t)neurons * inputs + r);
+}
+
 void TARN_VARIANT(tarn_wide)(const struct tarn_wide_constants *k, const struct tarn_wide_arrays *x,
                              uint32_t first, uint32_t count)
 {
@@ -201,6 +334,14 @@ void TARN_VARIANT(tarn_wide)(const struct tarn_wide_constants *k, const struct t
             break;
         case TARN_WIDE_SUM:
             sum_rows(k, x, line, least(SIDE, k->rows - line));
+            break;
+        case TARN_WIDE_PASS:
+            for (uint32_t n = g * TARN_WIDE_PASS_SAMPLES;
+                 n < least((g + 1) * TARN_WIDE_PASS_SAMPLES, k->columns); n += TARN_LANES)
+                pass_tile(k, x, n);
+            break;
+        case TARN_WIDE_UPDATE:
+            update(k, x, g);
             break;
         default:
             adam(k, x->a + k->a + at, x->b + k->b + at, x->d + k->d + at, x->c + k->c + at,

@@ -17,6 +17,18 @@
  *   SUM      c[r] = sum over n of a[r][n]
  *   ADAM     one Adam step: gradients a[r], moments b[r] and d[r], weights c[r]; `scale` is the
  *            rate. An element whose gradient isn't finite stays as it is.
+ *   PASS     a network of k.inputs ... k.outputs over `columns` samples, a multiple of TARN_LANES,
+ *            forward and back: a: weights; b: tiles from b.b, labels (uint32) from b.b_term; c:
+ *            scratch; losses d[n]. Those and the gradients are times `scale`.
+ *   UPDATE   the Adam step behind a PASS, for all weights: a: that scratch; c: weights, and the
+ *            moments m and v, each c_row floats from the last; else as ADAM.
+ *
+ * A network's scratch, tarn_wide_scratch_floats() that mean nothing before a PASS: activations A1, A2
+ * of the hidden layers and derivatives D1 ... D3 by what the layers sum up, in tiles of TARN_LANES
+ * samples, tile[neuron][lane], with the neurons filled up to a multiple of 16; and T0 ... T2, what
+ * enters each layer, as [sample][neuron], filled up likewise: sums over samples take its vectors.
+ * What fills up is written at random. TARN_WIDE_A1 ... (layout.h) say where each is, behind c.c and
+ * a.a, which are multiples of 16.
  *
  * For BIAS, LOSS, SCORE and SLOPE, and for SUM's input, columns are next to each other and rows lie a
  * multiple of TARN_LANES floats apart; whole vectors are touched, so a row has room for `columns`
@@ -33,6 +45,12 @@
 struct tarn_wide_arrays {
     float *a, *b, *c, *d;
 };
+
+/** The floats of the scratch of PASS and UPDATE. */
+static inline size_t tarn_wide_scratch_floats(const struct tarn_wide_constants *k)
+{
+    return TARN_WIDE_END(*k);
+}
 
 /** Work-groups of a step: the same for every device, and for tarn_wide_host(). */
 uint32_t tarn_wide_groups(const struct tarn_wide_constants *constants);

@@ -6,19 +6,25 @@
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "gpu/backend.h"
 #include "gpu/gemm.h"
+#include "kernels/canary.h"
 #include "kernels/kernels.h"
 #include "kernels/train.h"
 #include "kernels/wide.h"
 
+/* What takes longer hangs: a pass and, above it, each training step. CLBlast compiles before. */
+#define LONGEST_WAIT_US 30000000
+#define LONGEST_STEP_US 10000000
+
 enum {
-    WEIGHTS,
+    WEIGHTS, /* and where steps are passes m and v behind them */
     M,
     V,
-    INPUT, /* tiles for the fused kernels, else [feature][sample] */
+    INPUT, /* [feature][sample] for products, else tiles, and for passes labels behind them */
     LABELS,
     OUTPUT, /* scores, or losses */
-    HIDDEN, /* the fused training's scratch; else activations [neuron][sample], layer by layer */
+    HIDDEN, /* scratch; for products activations [neuron][sample], layer by layer */
     DERIVATIVES,
     GRADIENT,
     BUFFERS
@@ -35,7 +41,9 @@ struct tarn_wide {
     struct tarn_shape shape;
     struct layer layer[LAYERS];
     tarn_path path;
-    bool fused; /* one kernel does it all, on the host too */
+    bool fused;  /* one kernel does it all, on the host too */
+    bool passes; /* training in two launches a step */
+    size_t weights;
     uint32_t room, samples;
     bool labelled;
     float rate;
@@ -64,6 +72,17 @@ bool tarn_wide_is_valid(const struct tarn_shape *s)
 
 /* ---- creation ---- */
 
+static struct tarn_wide_constants pass_constants(const tarn_wide *w, uint32_t batch)
+{
+    return (struct tarn_wide_constants){
+        .columns = batch,
+        .inputs = w->shape.inputs,
+        .hidden1 = w->shape.hidden1,
+        .hidden2 = w->shape.hidden2,
+        .outputs = w->shape.outputs,
+    };
+}
+
 static void lay_out(tarn_wide *w, bool train)
 {
     const struct tarn_shape *s = &w->shape;
@@ -71,7 +90,7 @@ static void lay_out(tarn_wide *w, bool train)
     uint32_t at = 0, active = 0;
     w->ld = (w->room + TARN_LANES - 1) / TARN_LANES * TARN_LANES;
     /* rows that lie a power of two apart fall into the same few places of a cache */
-    if (!w->fused && w->ld % 256 == 0)
+    if (!w->fused && !w->passes && w->ld % 256 == 0)
         w->ld += TARN_LANES;
     for (int i = 0; i < LAYERS; i++) {
         struct layer *l = &w->layer[i];
@@ -80,10 +99,18 @@ static void lay_out(tarn_wide *w, bool train)
         active += l->neurons * w->ld;
     }
     size_t weights = at * sizeof(float), row = w->ld * sizeof(float);
+    w->weights = at;
     w->size[WEIGHTS] = weights;
     w->size[INPUT] = s->inputs * row;
     /* scores or losses; behind these a loss for each sample */
     w->size[OUTPUT] = train ? 2 * row : row;
+    if (w->passes) {
+        struct tarn_wide_constants k = pass_constants(w, w->ld);
+        w->size[WEIGHTS] = 3 * weights;
+        w->size[INPUT] += row;
+        w->size[HIDDEN] = tarn_wide_scratch_floats(&k) * sizeof(float);
+        return;
+    }
     if (train) {
         w->size[M] = w->size[V] = weights;
         w->size[LABELS] = row;
@@ -128,17 +155,18 @@ static tarn_status make_kernels(tarn_wide *w, bool train, struct tarn_error *err
     if (w->path == TARN_PATH_HOST)
         return TARN_OK;
     if (!w->fused)
-        return tarn_kernel_create(
-            w->device, &(struct tarn_kernel_params){.source = &tarn_wide_source}, &w->wide, error);
+        return tarn_canary_create(w->device,
+                                  &(struct tarn_kernel_params){.source = &tarn_wide_source}, NULL,
+                                  &w->wide, error);
     int32_t defines[TARN_MAX_DEFINES];
     tarn_shape_defines(&w->shape, defines);
-    tarn_status status = tarn_kernel_create(
+    tarn_status status = tarn_canary_create(
         w->device, &(struct tarn_kernel_params){.source = &tarn_forward_source, .defines = defines},
-        &w->forward, error);
+        NULL, &w->forward, error);
     if (status == TARN_OK && train)
-        status = tarn_kernel_create(
+        status = tarn_canary_create(
             w->device,
-            &(struct tarn_kernel_params){.source = &tarn_train_source, .defines = defines},
+            &(struct tarn_kernel_params){.source = &tarn_train_source, .defines = defines}, NULL,
             &w->train, error);
     return status;
 }
@@ -155,11 +183,12 @@ tarn_status tarn_wide_create(const struct tarn_wide_params *params, tarn_wide **
     const struct tarn_shape *s = params->shape;
     bool host = params->path == TARN_PATH_HOST;
     bool fusable = params->train ? tarn_shape_is_valid(s) : tarn_shape_is_scorable(s);
+    bool passes = params->path == TARN_PATH_FUSED && !fusable && params->train;
     *wide = NULL;
     if (!tarn_wide_is_valid(s) || params->room == 0 || params->room > 1u << 20)
         return tarn_fail(error, TARN_INVALID, "net: no such network: %u-%u-%u-%u, %u samples",
                          s->inputs, s->hidden1, s->hidden2, s->outputs, params->room);
-    if (params->path == TARN_PATH_FUSED && !fusable)
+    if (params->path == TARN_PATH_FUSED && !fusable && !passes)
         return tarn_fail(error, TARN_UNSUPPORTED, "net: %u-%u-%u-%u is too wide for one kernel",
                          s->inputs, s->hidden1, s->hidden2, s->outputs);
     if (params->path == TARN_PATH_CLBLAST && !tarn_device_has_gemm(params->device))
@@ -170,7 +199,8 @@ tarn_status tarn_wide_create(const struct tarn_wide_params *params, tarn_wide **
         return tarn_fail(error, TARN_NO_MEMORY, "net: out of memory");
     w->shape = *s;
     w->path = params->path;
-    w->fused = params->path == TARN_PATH_FUSED || (host && fusable);
+    w->passes = passes;
+    w->fused = !passes && (params->path == TARN_PATH_FUSED || (host && fusable));
     w->room = params->room;
     w->rate = params->rate;
     w->device = host ? NULL : params->device;
@@ -178,7 +208,7 @@ tarn_status tarn_wide_create(const struct tarn_wide_params *params, tarn_wide **
     lay_out(w, params->train);
     tarn_status status = make_memory(w);
     if (status == TARN_OK) {
-        memcpy(w->memory[WEIGHTS], params->weights, w->size[WEIGHTS]);
+        memcpy(w->memory[WEIGHTS], params->weights, w->weights * sizeof(float));
         for (int i = WEIGHTS; i <= V && status == TARN_OK; i++)
             if (w->size[i] > 0)
                 status = upload(w, i, w->size[i]);
@@ -193,13 +223,24 @@ tarn_status tarn_wide_create(const struct tarn_wide_params *params, tarn_wide **
     return status;
 }
 
+/* What is still under way may use the buffers whenever it likes: a device that hangs keeps them. */
+static tarn_status wait(tarn_wide *w, uint32_t steps)
+{
+    tarn_status status =
+        tarn_queue_finish(w->queue, LONGEST_WAIT_US + steps * (uint64_t)LONGEST_STEP_US);
+    if (status != TARN_TIMEOUT)
+        return status;
+    tarn_device_abandon(w->device, "a step of a network doesn't end");
+    return TARN_DEVICE_LOST;
+}
+
 void tarn_wide_destroy(tarn_wide **wide)
 {
     tarn_wide *w = *wide;
     if (w == NULL)
         return;
     if (w->queue != NULL)
-        tarn_queue_finish(w->queue, TARN_FOREVER);
+        wait(w, 0);
     tarn_kernel_destroy(&w->forward);
     tarn_kernel_destroy(&w->train);
     tarn_kernel_destroy(&w->wide);
@@ -353,33 +394,44 @@ static tarn_status pass_back(tarn_wide *w, uint32_t first, uint32_t count)
     return status;
 }
 
-static tarn_status update(tarn_wide *w)
+static void next_adam(tarn_wide *w, struct tarn_wide_constants *k)
 {
     double done = (double)(w->steps + 1);
-    struct tarn_wide_constants k = {
-        .op = TARN_WIDE_ADAM,
-        .rows = (uint32_t)(w->size[WEIGHTS] / sizeof(float)),
-        .scale = w->rate,
-        .beta1 = 0.9f,
-        .beta2 = 0.999f,
-        .epsilon = 1e-7f,
-        .unbias1 = (float)(-1.0 / expm1(done * log(0.9))),
-        .unbias2 = (float)(-1.0 / expm1(done * log(0.999))),
-    };
+    k->scale = w->rate;
+    k->beta1 = 0.9f;
+    k->beta2 = 0.999f;
+    k->epsilon = 1e-7f;
+    k->unbias1 = (float)(-1.0 / expm1(done * log(0.9)));
+    k->unbias2 = (float)(-1.0 / expm1(done * log(0.999)));
     w->steps++;
+}
+
+static tarn_status update(tarn_wide *w)
+{
+    struct tarn_wide_constants k = {.op = TARN_WIDE_ADAM, .rows = (uint32_t)w->weights};
+    next_adam(w, &k);
     return step(w, &k, GRADIENT, M, WEIGHTS, V);
 }
 
 /* ---- whole passes ---- */
 
-static tarn_status finish(tarn_wide *w, const int *results, int count, tarn_status status)
+static tarn_status finish(tarn_wide *w, const int *results, int count, uint32_t steps,
+                          tarn_status status)
 {
     if (w->path == TARN_PATH_HOST)
         return status;
-    for (int i = 0; i < count && status == TARN_OK; i++)
-        status = tarn_buffer_download(w->queue, w->buffer[results[i]], 0, w->size[results[i]]);
-    tarn_status finished = tarn_queue_finish(w->queue, TARN_FOREVER);
+    for (int i = 0; i < count && status == TARN_OK; i++) {
+        size_t size = results[i] == WEIGHTS ? w->weights * sizeof(float) : w->size[results[i]];
+        status = tarn_buffer_download(w->queue, w->buffer[results[i]], 0, size);
+    }
+    tarn_status finished = wait(w, steps);
     return status == TARN_OK ? finished : status;
+}
+
+/* Where a pass finds them in INPUT: behind the tiles. */
+static size_t labels_at(const tarn_wide *w)
+{
+    return (size_t)w->shape.inputs * w->ld;
 }
 
 tarn_status tarn_wide_set_samples(tarn_wide *w, const float *tiles, const uint32_t *labels,
@@ -387,10 +439,10 @@ tarn_status tarn_wide_set_samples(tarn_wide *w, const float *tiles, const uint32
 {
     if (count > w->room)
         return TARN_TOO_LARGE;
-    if (labels != NULL && w->size[LABELS] == 0)
+    if (labels != NULL && w->size[LABELS] == 0 && !w->passes)
         return TARN_INVALID;
     uint32_t inputs = w->shape.inputs;
-    if (w->fused) {
+    if (w->fused || w->passes) {
         memcpy(w->memory[INPUT], tiles, tarn_shape_tile_floats(&w->shape, count) * sizeof(float));
     } else {
         for (uint32_t n = 0; n < count; n += TARN_LANES, tiles += inputs * TARN_LANES)
@@ -401,11 +453,12 @@ tarn_status tarn_wide_set_samples(tarn_wide *w, const float *tiles, const uint32
     w->samples = count;
     w->labelled = labels != NULL;
     if (labels != NULL) {
-        memset(w->memory[LABELS], 0, w->size[LABELS]);
-        memcpy(w->memory[LABELS], labels, count * sizeof *labels);
+        float *to = w->passes ? w->memory[INPUT] + labels_at(w) : w->memory[LABELS];
+        memset(to, 0, w->ld * sizeof *to);
+        memcpy(to, labels, count * sizeof *labels);
     }
     tarn_status status = upload(w, INPUT, w->size[INPUT]);
-    if (status == TARN_OK && labels != NULL)
+    if (status == TARN_OK && labels != NULL && !w->passes)
         status = upload(w, LABELS, w->size[LABELS]);
     return status;
 }
@@ -430,6 +483,8 @@ tarn_status tarn_wide_forward(tarn_wide *w, uint32_t count)
     static const int results[] = {OUTPUT};
     if (count == 0 || count > w->samples)
         return TARN_INVALID;
+    if (w->passes)
+        return TARN_UNSUPPORTED;
     tarn_status status = w->fused ? forward_fused(w, count) : pass_forward(w, 0, count);
     if (status == TARN_OK && !w->fused) {
         struct tarn_wide_constants k = {
@@ -441,7 +496,7 @@ tarn_status tarn_wide_forward(tarn_wide *w, uint32_t count)
         };
         status = step(w, &k, HIDDEN, HIDDEN, OUTPUT, OUTPUT);
     }
-    return finish(w, results, 1, status);
+    return finish(w, results, 1, 0, status);
 }
 
 const float *tarn_wide_scores(const tarn_wide *w)
@@ -477,10 +532,29 @@ static tarn_status train_fused(tarn_wide *w, uint32_t steps, uint32_t batch)
         NULL);
 }
 
-static tarn_status train_step(tarn_wide *w, uint32_t number, uint32_t batch)
+static tarn_status pass(tarn_wide *w, uint32_t first, uint32_t batch)
+{
+    struct tarn_wide_constants k = pass_constants(w, batch);
+    k.op = TARN_WIDE_PASS;
+    k.b = first * w->shape.inputs;
+    k.b_term = (uint32_t)labels_at(w) + first;
+    k.d = w->ld + first;
+    k.scale = 1.0f / (float)batch;
+    tarn_status status = step(w, &k, WEIGHTS, INPUT, HIDDEN, OUTPUT);
+    if (status != TARN_OK)
+        return status;
+    k = pass_constants(w, batch);
+    k.op = TARN_WIDE_UPDATE;
+    k.c_row = (uint32_t)w->weights;
+    next_adam(w, &k);
+    return step(w, &k, HIDDEN, HIDDEN, WEIGHTS, HIDDEN);
+}
+
+static tarn_status train_step(tarn_wide *w, uint32_t first, uint32_t batch)
 {
     const struct layer *last = &w->layer[LAYERS - 1];
-    uint32_t first = number * batch;
+    if (w->passes)
+        return pass(w, first, batch);
     tarn_status status = pass_forward(w, first, batch);
     struct tarn_wide_constants loss = {
         .op = TARN_WIDE_LOSS,
@@ -496,19 +570,22 @@ static tarn_status train_step(tarn_wide *w, uint32_t number, uint32_t batch)
     };
     if (status == TARN_OK)
         status = step(w, &loss, HIDDEN, LABELS, DERIVATIVES, OUTPUT);
-    struct tarn_wide_constants sum = {
-        .op = TARN_WIDE_SUM,
-        .rows = 1,
-        .columns = batch,
-        .a = w->ld + first,
-        .a_row = w->ld,
-        .c = number,
-    };
-    if (status == TARN_OK)
-        status = step(w, &sum, OUTPUT, OUTPUT, OUTPUT, OUTPUT);
     if (status == TARN_OK)
         status = pass_back(w, first, batch);
     return status == TARN_OK ? update(w) : status;
+}
+
+/* The samples' losses to those of the steps, for all of them in one launch. */
+static tarn_status sum_losses(tarn_wide *w, uint32_t steps, uint32_t batch)
+{
+    struct tarn_wide_constants sum = {
+        .op = TARN_WIDE_SUM,
+        .rows = steps,
+        .columns = batch,
+        .a = w->ld,
+        .a_row = batch,
+    };
+    return step(w, &sum, OUTPUT, OUTPUT, OUTPUT, OUTPUT);
 }
 
 tarn_status tarn_wide_train(tarn_wide *w, uint32_t steps, uint32_t batch)
@@ -520,10 +597,11 @@ tarn_status tarn_wide_train(tarn_wide *w, uint32_t steps, uint32_t batch)
     tarn_status status = TARN_OK;
     if (w->fused)
         status = train_fused(w, steps, batch);
-    else
-        for (uint32_t s = 0; s < steps && status == TARN_OK; s++)
-            status = train_step(w, s, batch);
-    return finish(w, results, 2, status);
+    for (uint32_t s = 0; s < steps && status == TARN_OK && !w->fused; s++)
+        status = train_step(w, s * batch, batch);
+    if (status == TARN_OK && !w->fused)
+        status = sum_losses(w, steps, batch);
+    return finish(w, results, 2, steps, status);
 }
 
 const float *tarn_wide_losses(const tarn_wide *w)

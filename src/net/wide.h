@@ -6,11 +6,15 @@
  *
  *   host     the host's kernels on the calling thread: fused where they can, else matrix products
  *   fused    one launch of the fused kernel for everything: to TARN_MAX_FORWARD_WIDTH forward, to
- *            TARN_MAX_WIDTH in training
+ *            TARN_MAX_WIDTH in training; training beyond that is two launches a
+ *            step: the samples through all layers and back, then all the weights
  *   gemm     a launch for each product and each step between, by our own kernel
  *   clblast  the same with the products by CLBlast, which comes with some OpenCL builds
  *
  * One thread at a time; calls return when the work is done. No allocation of ours after creation.
+ * Kernels are tried before they are trusted (kernels/canary.h). A call that takes longer than
+ * half a minute and ten seconds a step hangs: TARN_DEVICE_LOST, and the device is abandoned with what
+ * it may still use.
  */
 #ifndef TARN_NET_WIDE_H
 #define TARN_NET_WIDE_H
@@ -48,7 +52,7 @@ bool tarn_wide_is_valid(const struct tarn_shape *shape);
 
 /**
  * TARN_UNSUPPORTED if the path can't do the shape or isn't there on the device, with the reason in
- * `error`. Device and queue must outlive it. Starts no work on CLBlast: its first product, which may
+ * `error`; TARN_QUARANTINED or TARN_TIMEOUT as tarn_canary_create(). Device and queue must outlive it. Starts no work on CLBlast: its first product, which may
  * take many seconds, comes with the first forward pass.
  */
 tarn_status tarn_wide_create(const struct tarn_wide_params *params, tarn_wide **wide,
@@ -61,7 +65,7 @@ void tarn_wide_destroy(tarn_wide **wide);
  */
 tarn_status tarn_wide_set_samples(tarn_wide *wide, const float *tiles, const uint32_t *labels,
                                   uint32_t count);
-/** Scores the first `count` of the samples. */
+/** Scores the first `count` of the samples. TARN_UNSUPPORTED where training takes two launches. */
 tarn_status tarn_wide_forward(tarn_wide *wide, uint32_t count);
 /** What the last forward pass gave, valid until the next call. */
 const float *tarn_wide_scores(const tarn_wide *wide);

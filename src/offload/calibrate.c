@@ -23,6 +23,9 @@ enum {
     TURNS = 7,     /* of device and host for each size, whose median counts */
     FEW_TURNS = 3, /* where one takes longer than LONG_NS: noise is a small part of that */
     LONG_NS = 10000000,
+    RACE_TURNS = 25, /* of the paths of a width, TURNS after RACE_NS, FEW_TURNS after that */
+    RACE_NS = 100000000,
+    LONG_RACE_NS = 1000000000,
     MOST_SIZES = 24,
     INDEX_BUCKETS = 1 << 17, /* 8 MiB: more than a core's own cache holds */
     BUFFERS = 7,
@@ -43,7 +46,8 @@ struct part {
     int buffers;
     int input, result; /* what goes up before a launch and comes down after it */
     size_t input_unit, result_unit;
-    float *output; /* the host's results */
+    float *output;    /* the host's results */
+    bool quarantined; /* some of its ways are */
     tarn_status (*submit)(struct part *part, uint32_t n);
     void (*host)(struct part *part, uint32_t n);
 };
@@ -495,52 +499,115 @@ static bool same_results(const tarn_wide *wide, tarn_path path, bool train, floa
     return true;
 }
 
-/* Where a path can't be had, its times stay 0. */
-static tarn_status measure_path(struct part *p, const struct tarn_shape *shape,
-                                const float *weights, const float *tiles, const uint32_t *labels,
-                                tarn_path path, bool train, float *wanted, float *us,
-                                float *warm_ms)
+/* The ways to do one width, which take turns: whatever else the machine does meets all of them. */
+struct race {
+    const struct tarn_shape *shape;
+    const float *weights, *tiles;
+    const uint32_t *labels;
+    bool train;
+    tarn_wide *wide[TARN_PATHS]; /* NULL: not there, not asked for, or wrong */
+    double times[TARN_PATHS][RACE_TURNS];
+};
+
+static uint32_t race_samples(const struct race *race)
 {
-    uint32_t samples = train ? TARN_CALIBRATION_BATCH : TARN_CALIBRATION_SAMPLES;
-    double times[TURNS];
+    return race->train ? TARN_CALIBRATION_BATCH : TARN_CALIBRATION_SAMPLES;
+}
+
+/*
+ * On a device made of the CPU: the CPU time of the process, so that every core counts that a path
+ * takes, and nothing that others do; these parts are measured by commands, whose process does nothing else.
+ */
+static uint64_t race_clock(const struct part *p)
+{
+    tarn_device_type type = tarn_device_get_info(p->device)->type;
+    return type == TARN_DEVICE_CPU || type == TARN_DEVICE_HOST ? tarn_clock_process_cpu_ns()
+                                                               : tarn_clock_ns();
+}
+
+static tarn_status race_once(const struct part *p, const struct race *race, int path, double *ns)
+{
+    uint64_t begin = race_clock(p);
+    tarn_status status = race->train ? tarn_wide_train(race->wide[path], 1, race_samples(race))
+                                     : tarn_wide_forward(race->wide[path], race_samples(race));
+    *ns = (double)(race_clock(p) - begin);
+    return status;
+}
+
+/* Makes a way and warms it up, which `warm_ms` (may be NULL) grows by. */
+static tarn_status enter_race(struct part *p, struct race *race, tarn_path path, float *wanted,
+                              float *warm_ms)
+{
     struct tarn_error error;
-    tarn_wide *wide = NULL;
+    double first_ns = 0;
     uint64_t begin = tarn_clock_ns();
-    tarn_status status = tarn_wide_create(&(struct tarn_wide_params){.shape = shape,
-                                                                     .weights = weights,
+    tarn_status status = tarn_wide_create(&(struct tarn_wide_params){.shape = race->shape,
+                                                                     .weights = race->weights,
                                                                      .device = p->device,
                                                                      .queue = p->queue,
                                                                      .path = path,
-                                                                     .room = samples,
-                                                                     .train = train,
+                                                                     .room = race_samples(race),
+                                                                     .train = race->train,
                                                                      .rate = 1e-6f},
-                                          &wide, &error);
-    if (status == TARN_UNSUPPORTED)
+                                          &race->wide[path], &error);
+    /* what is quarantined isn't there */
+    p->quarantined |= status == TARN_QUARANTINED;
+    if (status == TARN_UNSUPPORTED || status == TARN_QUARANTINED)
         return TARN_OK;
     if (status == TARN_OK)
-        status = tarn_wide_set_samples(wide, tiles, train ? labels : NULL, samples);
-    int turns = 0;
-    for (; turns <= TURNS && status == TARN_OK; turns++) {
-        status = train ? tarn_wide_train(wide, 1, samples) : tarn_wide_forward(wide, samples);
-        uint64_t end = tarn_clock_ns();
-        if (turns > 0)
-            times[turns - 1] = (double)(end - begin);
-        else if (warm_ms != NULL)
-            *warm_ms += (float)(end - begin) * 1e-6f;
-        /* a path that is wrong is never the quickest */
-        if (status == TARN_OK && turns == 0 && !same_results(wide, path, train, wanted)) {
-            tarn_log(TARN_LOG_WARNING, "offload: %s: the path %s is wrong at width %u",
-                     tarn_device_get_info(p->device)->id, tarn_path_name(path), shape->hidden1);
-            tarn_wide_destroy(&wide);
-            return TARN_OK;
-        }
-        begin = tarn_clock_ns();
-        if (out_of_time(p))
-            status = TARN_TIMEOUT;
-    }
+        status = tarn_wide_set_samples(race->wide[path], race->tiles,
+                                       race->train ? race->labels : NULL, race_samples(race));
     if (status == TARN_OK)
-        *us = (float)(middle(times, TURNS) * 1e-3);
-    tarn_wide_destroy(&wide);
+        status = race_once(p, race, path, &first_ns);
+    if (status == TARN_OK && warm_ms != NULL)
+        *warm_ms += (float)(tarn_clock_ns() - begin) * 1e-6f;
+    /* a path that is wrong is never the quickest */
+    if (status == TARN_OK && !same_results(race->wide[path], path, race->train, wanted)) {
+        tarn_log(TARN_LOG_WARNING, "offload: %s: the path %s is wrong at width %u",
+                 tarn_device_get_info(p->device)->id, tarn_path_name(path), race->shape->hidden1);
+        tarn_wide_destroy(&race->wide[path]);
+    }
+    return status == TARN_OK && out_of_time(p) ? TARN_TIMEOUT : status;
+}
+
+/* Medians to `us`. Where a path can't be had, its time stays as it is. */
+static tarn_status run_race(struct part *p, struct race *race, float us[TARN_PATHS])
+{
+    uint64_t begin = tarn_clock_ns();
+    int turn = 0;
+    for (; turn < RACE_TURNS; turn++) {
+        uint64_t spent = tarn_clock_ns() - begin;
+        if ((turn >= TURNS && spent > RACE_NS) || (turn >= FEW_TURNS && spent > LONG_RACE_NS))
+            break;
+        for (int path = 0; path < TARN_PATHS; path++) {
+            if (race->wide[path] == NULL)
+                continue;
+            tarn_status status = race_once(p, race, path, &race->times[path][turn]);
+            if (status != TARN_OK)
+                return status;
+            if (out_of_time(p))
+                return TARN_TIMEOUT;
+        }
+    }
+    for (int path = 0; path < TARN_PATHS; path++)
+        if (race->wide[path] != NULL)
+            us[path] = (float)(middle(race->times[path], (size_t)turn) * 1e-3);
+    return TARN_OK;
+}
+
+static tarn_status measure_width(struct part *p, struct race *race, struct tarn_calibration *c,
+                                 int width, bool clblast)
+{
+    float wanted[TARN_CALIBRATION_SAMPLES];
+    tarn_status status = TARN_OK;
+    for (int path = 0; path < TARN_PATHS && status == TARN_OK; path++)
+        if (path == TARN_PATH_HOST || (path == TARN_PATH_CLBLAST) == clblast)
+            status = enter_race(p, race, (tarn_path)path, wanted,
+                                path == TARN_PATH_CLBLAST ? &c->clblast_warm_ms : NULL);
+    if (status == TARN_OK)
+        status = run_race(p, race, c->wide_us[race->train][width]);
+    for (int path = 0; path < TARN_PATHS; path++)
+        tarn_wide_destroy(&race->wide[path]);
     return status;
 }
 
@@ -550,7 +617,6 @@ static tarn_status measure_widths(struct part *p, struct tarn_calibration *c, bo
     size_t tiles_size = tarn_shape_tile_floats(&widest, TARN_CALIBRATION_SAMPLES) * 4;
     float *weights = tarn_alloc(tarn_shape_weights(&widest) * 4), *tiles = tarn_alloc(tiles_size);
     uint32_t labels[TARN_CALIBRATION_BATCH];
-    float wanted[TARN_CALIBRATION_SAMPLES];
     tarn_status status = weights != NULL && tiles != NULL ? TARN_OK : TARN_NO_MEMORY;
     struct tarn_rng rng;
     tarn_rng_seed(&rng, SEED);
@@ -561,12 +627,14 @@ static tarn_status measure_widths(struct part *p, struct tarn_calibration *c, bo
     for (int w = 0; w < TARN_CALIBRATION_WIDTHS && status == TARN_OK; w++) {
         const struct tarn_shape shape = {28, 8u << w, 8u << w, 11};
         tarn_net_init(&shape, &rng, weights);
-        for (int train = 0; train < 2; train++)
-            for (int path = 0; path < TARN_PATHS && status == TARN_OK; path++)
-                if (path == TARN_PATH_HOST || (path == TARN_PATH_CLBLAST) == clblast)
-                    status = measure_path(p, &shape, weights, tiles, labels, (tarn_path)path, train,
-                                          wanted, &c->wide_us[train][w][path],
-                                          path == TARN_PATH_CLBLAST ? &c->clblast_warm_ms : NULL);
+        for (int train = 0; train < 2 && status == TARN_OK; train++)
+            status = measure_width(p,
+                                   &(struct race){.shape = &shape,
+                                                  .weights = weights,
+                                                  .tiles = tiles,
+                                                  .labels = labels,
+                                                  .train = train},
+                                   c, w, clblast);
     }
     tarn_free(weights);
     tarn_free(tiles);
@@ -636,11 +704,11 @@ static tarn_status run_part(tarn_device *device, const struct tarn_calibrate_par
     if (status == TARN_OK)
         status = parts[n].measure(&part, c, &reason);
     end_part(&part);
+    *quarantined = part.quarantined || status == TARN_QUARANTINED;
     if (status == TARN_OK)
         return TARN_OK;
     float warm_ms = c->clblast_warm_ms;
     *c = before;
-    *quarantined = status == TARN_QUARANTINED;
     if (status == TARN_TIMEOUT || status == TARN_DEVICE_LOST || status == TARN_NO_MEMORY)
         return tarn_fail(error, status, "calibration: %s: %s", parts[n].name,
                          tarn_status_message(status));

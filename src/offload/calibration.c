@@ -153,8 +153,10 @@ tarn_path tarn_calibration_path(const struct tarn_calibration *c, uint32_t width
     for (uint32_t edge = 12; width >= edge && nearest < TARN_CALIBRATION_WIDTHS - 1; edge *= 2)
         nearest++;
     const float *us = c->wide_us[train][nearest];
-    uint32_t most = train ? TARN_MAX_WIDTH : TARN_MAX_FORWARD_WIDTH;
-    tarn_path best = width <= most ? TARN_PATH_FUSED : TARN_PATH_GEMM;
+    /* fused training is one launch to TARN_MAX_WIDTH; two a step beyond, which have to be measured */
+    uint32_t one = train ? TARN_MAX_WIDTH : TARN_MAX_FORWARD_WIDTH;
+    uint32_t most = train ? TARN_MAX_WIDE_WIDTH : TARN_MAX_FORWARD_WIDTH;
+    tarn_path best = width <= one ? TARN_PATH_FUSED : TARN_PATH_GEMM;
     for (int p = 0; p < TARN_PATHS; p++) {
         if (us[p] <= 0.0f || (p == TARN_PATH_FUSED && width > most))
             continue;

@@ -47,7 +47,10 @@ struct tarn_calibration {
     struct tarn_crossover lookup; /**< elements: keys */
     struct tarn_crossover score;  /**< candidates */
     struct tarn_crossover train;  /**< steps of a launch */
-    /** us of a forward pass of TARN_CALIBRATION_SAMPLES and of a step; 0: not measured, or not there */
+    /**
+     * Median us of a forward pass of TARN_CALIBRATION_SAMPLES and of a step: CPU time of all cores on a
+     * device that is made of the CPU, else time on the clock. 0: not measured, or not there.
+     */
     float wide_us[2][TARN_CALIBRATION_WIDTHS][TARN_PATHS];
 };
 
@@ -65,7 +68,7 @@ tarn_status tarn_calibration_save(const struct tarn_device_info *info, const cha
 
 /**
  * The quickest measured path of a network of this width, in training or forward. Between two
- * measured widths the nearest one's; not measured: fused where that can do it, else own products.
+ * measured widths the nearest one's; not measured: fused where one launch does it, else own products.
  */
 tarn_path tarn_calibration_path(const struct tarn_calibration *calibration, uint32_t width,
                                 bool train);

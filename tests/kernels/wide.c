@@ -42,10 +42,38 @@ static uint32_t rounded(uint32_t n)
     return (n + TARN_LANES - 1) / TARN_LANES * TARN_LANES;
 }
 
+/* What PASS and UPDATE take: the weights, scratch or tiles of either fit into FLOATS. */
+static struct tarn_wide_constants some_network(struct tarn_rng *rng, uint32_t op, int round)
+{
+    struct tarn_wide_constants k = {.op = op,
+                                    .columns = TARN_LANES * (round == 0 ? 4 : between(rng, 1, 5)),
+                                    .inputs = round == 0 ? 32 : between(rng, 1, 60),
+                                    .hidden1 = round == 0 ? 48 : between(rng, 1, 60),
+                                    .hidden2 = round == 0 ? 16 : between(rng, 1, 60),
+                                    .outputs = round == 0 ? 16 : between(rng, 1, TARN_MAX_BINS),
+                                    .scale = 0.25f,
+                                    .beta1 = 0.9f,
+                                    .beta2 = 0.999f,
+                                    .epsilon = 1e-7f,
+                                    .unbias1 = 10.0f,
+                                    .unbias2 = 1000.0f};
+    struct tarn_shape shape = {k.inputs, k.hidden1, k.hidden2, k.outputs};
+    bool pass = op == TARN_WIDE_PASS;
+    k.a = pass ? between(rng, 0, 9) : TARN_LANES * between(rng, 0, 3);
+    k.b = TARN_LANES * between(rng, 0, 3);
+    k.b_term = k.b + k.columns * k.inputs + between(rng, 0, 9);
+    k.c = pass ? TARN_LANES * between(rng, 0, 3) : between(rng, 0, 9);
+    k.c_row = (uint32_t)tarn_shape_weights(&shape) + between(rng, 0, 5);
+    k.d = TARN_LANES * between(rng, 0, 3);
+    return k;
+}
+
 /* Round 0 of an op is small and even, the others are ragged, transposed and offset. */
 static struct tarn_wide_constants some_step(struct tarn_rng *rng, uint32_t op, int round)
 {
     struct tarn_wide_constants k = {.op = op};
+    if (op >= TARN_WIDE_PASS)
+        return some_network(rng, op, round);
     k.rows = round == 0 ? 32 : between(rng, 1, 150);
     k.columns = round == 0 ? 32 : between(rng, 1, 150);
     if (op == TARN_WIDE_PRODUCT) {
@@ -106,18 +134,97 @@ static double plain_score(const float *logits, uint32_t row, uint32_t bins)
     return log2(best + 1e-9);
 }
 
+/* One layer of a pass in plain code, or its way back: rows and terms of `w` have these strides. */
+static void plain_stage(const struct state *s, float *to, float *turned, uint32_t rows,
+                        uint32_t terms, size_t w, uint32_t row, uint32_t term, const float *from,
+                        const float *slope, int bias, uint32_t lane)
+{
+    for (uint32_t r = 0; r < rows; r++) {
+        double sum = bias > 0 ? (double)s->a[w + (size_t)rows * terms + r] : 0;
+        for (uint32_t t = 0; t < terms; t++)
+            sum += (double)s->a[w + r * row + t * term] * (double)from[t * TARN_LANES + lane];
+        if (slope != NULL)
+            sum *= slope[r * TARN_LANES + lane] > 0 ? 1 : (double)TARN_LEAK;
+        to[r * TARN_LANES + lane] = (float)(bias > 1 ? leaky(sum) : sum);
+        if (turned != NULL)
+            turned[lane * TARN_WIDE_PADDED(rows) + r] = to[r * TARN_LANES + lane];
+    }
+}
+
+static void plain_pass(const struct tarn_wide_constants *k, struct state *s, uint32_t n)
+{
+    uint32_t lane = n % TARN_LANES, in = k->inputs, h1 = k->hidden1, h2 = k->hidden2;
+    uint32_t first = n - lane, p1 = TARN_WIDE_PADDED(h1), p2 = TARN_WIDE_PADDED(h2);
+    size_t w1 = k->a, w2 = w1 + h1 * (in + 1), w3 = w2 + h2 * (h1 + 1);
+    float *c = s->c + k->c, *tile = s->b + k->b + first * in;
+    float *a1 = c + TARN_WIDE_A1(*k) + first * p1, *a2 = c + TARN_WIDE_A2(*k) + first * p2;
+    float *d1 = c + TARN_WIDE_D1(*k) + first * p1, *d2 = c + TARN_WIDE_D2(*k) + first * p2;
+    float *d3 = c + TARN_WIDE_D3(*k) + first * TARN_WIDE_PADDED(k->outputs);
+    for (uint32_t f = 0; f < in; f++)
+        c[TARN_WIDE_T0(*k) + n * TARN_WIDE_PADDED(in) + f] = tile[f * TARN_LANES + lane];
+    plain_stage(s, a1, c + TARN_WIDE_T1(*k) + first * p1, h1, in, w1, in, 1, tile, NULL, 2, lane);
+    plain_stage(s, a2, c + TARN_WIDE_T2(*k) + first * p2, h2, h1, w2, h1, 1, a1, NULL, 2, lane);
+    plain_stage(s, d3, NULL, k->outputs, h2, w3, h2, 1, a2, NULL, 1, lane);
+    double loss = 0;
+    uint32_t label;
+    memcpy(&label, &s->b[k->b_term + n], sizeof label);
+    for (uint32_t bin = 0; bin < k->outputs; bin++) {
+        double x = (double)d3[bin * TARN_LANES + lane], y = label >> 8 == bin + 1;
+        bool inside = bin < (label & 0xff);
+        loss += inside ? fmax(x, 0) - y * x + log1p(exp(-fabs(x))) : 0;
+        d3[bin * TARN_LANES + lane] = inside ? (float)((1 / (1 + exp(-x)) - y) * 0.25) : 0.0f;
+    }
+    s->d[k->d + n] = (float)(loss * 0.25);
+    plain_stage(s, d2, NULL, h2, k->outputs, w3, 1, h2, d3, a2, 0, lane);
+    plain_stage(s, d1, NULL, h1, h2, w2, 1, h1, d2, a1, 0, lane);
+}
+
+static void plain_adam(float *w, float *m, float *v, double g)
+{
+    if (!isfinite(g))
+        return;
+    *m = (float)(0.9 * (double)*m + 0.1 * g);
+    *v = (float)(0.999 * (double)*v + 0.001 * g * g);
+    *w -= (float)(0.25 * (double)*m * 10 / (sqrt((double)*v * 1000) + 1e-7));
+}
+
+static void plain_update(const struct tarn_wide_constants *k, struct state *s)
+{
+    const uint32_t sizes[] = {k->inputs, k->hidden1, k->hidden2, k->outputs};
+    const uint32_t d[] = {TARN_WIDE_D1(*k), TARN_WIDE_D2(*k), TARN_WIDE_D3(*k)};
+    const uint32_t t[] = {TARN_WIDE_T0(*k), TARN_WIDE_T1(*k), TARN_WIDE_T2(*k)};
+    float *w = s->c + k->c;
+    for (int layer = 0; layer < 3; layer++) {
+        uint32_t neurons = sizes[layer + 1], inputs = sizes[layer];
+        for (uint32_t p = 0; p < neurons * (inputs + 1); p++, w++) {
+            uint32_t r = p < neurons * inputs ? p / inputs : p - neurons * inputs;
+            double g = 0;
+            for (uint32_t n = 0; n < k->columns; n++) {
+                uint32_t tile = n / TARN_LANES * TARN_WIDE_PADDED(neurons);
+                double slope =
+                    (double)s->a[k->a + d[layer] + (tile + r) * TARN_LANES + n % TARN_LANES];
+                g +=
+                    slope *
+                    (p < neurons * inputs
+                         ? (double)s->a[k->a + t[layer] + n * TARN_WIDE_PADDED(inputs) + p % inputs]
+                         : 1);
+            }
+            plain_adam(w, w + k->c_row, w + 2 * k->c_row, g);
+        }
+    }
+}
+
 /* Changes the state as the step would. */
 static void plain(const struct tarn_wide_constants *k, struct state *s)
 {
+    for (uint32_t n = 0; n < k->columns && k->op == TARN_WIDE_PASS; n++)
+        plain_pass(k, s, n);
+    if (k->op == TARN_WIDE_UPDATE)
+        plain_update(k, s);
     for (uint32_t r = 0; r < k->rows && k->op != TARN_WIDE_SCORE && k->op != TARN_WIDE_LOSS; r++) {
         if (k->op == TARN_WIDE_ADAM) {
-            float *m = s->b + k->b + r, *v = s->d + k->d + r;
-            double g = (double)s->a[k->a + r];
-            if (!isfinite(g))
-                continue;
-            *m = (float)(0.9 * (double)*m + 0.1 * g);
-            *v = (float)(0.999 * (double)*v + 0.001 * g * g);
-            s->c[k->c + r] -= (float)(0.25 * (double)*m * 10 / (sqrt((double)*v * 1000) + 1e-7));
+            plain_adam(s->c + k->c + r, s->b + k->b + r, s->d + k->d + r, (double)s->a[k->a + r]);
+            continue;
         }
         double total = 0;
         for (uint32_t n = 0; n < k->columns; n++) {
@@ -198,7 +305,22 @@ static void copy(struct state *to, const struct state *from)
     memcpy(to->d, from->d, FLOATS * 4);
 }
 
-enum { OPS = TARN_WIDE_ADAM + 1, ROUNDS = 12 };
+enum { OPS = TARN_WIDE_UPDATE + 1, ROUNDS = 12 };
+
+/* Labels behind the tiles; what fills up a scratch means nothing: zeros for all; moments are positive,
+ * and one sample's derivatives spoil the gradients of a neuron. */
+static void prepare_network(const struct tarn_wide_constants *k, struct tarn_rng *rng,
+                            struct state *s)
+{
+    if (k->op == TARN_WIDE_PASS) {
+        memset(s->c, 0, FLOATS * 4);
+        memcpy(s->b + k->b_term, s->labels, k->columns * 4);
+        return;
+    }
+    for (int i = 0; i < FLOATS; i++)
+        s->c[i] = 0.1f + tarn_rng_float(rng);
+    s->a[k->a + TARN_WIDE_D2(*k)] = NAN;
+}
 
 /* Calls `run` with each step, the state before it in `work`, and compares what it left there. */
 static void each_step(void (*run)(void *, const struct tarn_wide_constants *, struct state *),
@@ -218,6 +340,8 @@ static void each_step(void (*run)(void *, const struct tarn_wide_constants *, st
             float kept = first.a[k.a];
             if (op == TARN_WIDE_ADAM && round % 2 == 1)
                 first.a[k.a] = round % 4 == 1 ? INFINITY : NAN;
+            if (op >= TARN_WIDE_PASS)
+                prepare_network(&k, &rng, &first);
             copy(&work, &first);
             copy(&wanted, &first);
             wanted.labels = work.labels = first.labels;
@@ -225,6 +349,8 @@ static void each_step(void (*run)(void *, const struct tarn_wide_constants *, st
             run(context, &k, &work);
             CHECK(same(&k, &work, &wanted, who));
             first.a[k.a] = kept;
+            if (op == TARN_WIDE_UPDATE)
+                first.a[k.a + TARN_WIDE_D2(k)] = 0.5f;
         }
     work.a = wanted.a = NULL;
     wanted.labels = work.labels = NULL;

@@ -87,6 +87,10 @@ static void the_path_is_the_quickest_measured_one(void)
     CHECK(tarn_calibration_path(&c, 200, false) == TARN_PATH_CLBLAST); /* 256 is nearest */
     CHECK(tarn_calibration_path(&c, 128, false) == TARN_PATH_FUSED);
     CHECK(tarn_calibration_path(&c, 256, true) == TARN_PATH_GEMM); /* training is another matter */
+    us = c.wide_us[1][6];                                          /* 512 */
+    us[TARN_PATH_GEMM] = 7;
+    us[TARN_PATH_FUSED] = 5; /* two launches a step, where they were measured */
+    CHECK(tarn_calibration_path(&c, 512, true) == TARN_PATH_FUSED);
 }
 
 static struct tarn_device_info some_info(void)
