@@ -33,7 +33,8 @@ void explore_counted(const volatile void *object, unsigned before);
     (explore_step(object, EXPLORE_CHANGE), atomic_exchange(object, value))
 static inline unsigned explore_add(atomic_uint *object, unsigned value)
 {
-    explore_step(object, EXPLORE_CHANGE);
+    if (value != 1) /* one more reference: the order of those makes no difference */
+        explore_step(object, EXPLORE_CHANGE);
     unsigned before = atomic_fetch_add(object, value);
     if (value == -1u)
         explore_counted(object, before);
