@@ -160,9 +160,9 @@ void tarn_history_add(tarn_history *h, tarn_event_kind kind, uint64_t version, u
 /* Under the lock: what a flush has to write, into a block of its own. */
 static uint8_t *compose(tarn_history *h, bool *whole, size_t *size)
 {
-    *whole = h->rewrite || h->file_size + (size_t)(h->sequence - h->written) *
-                                              TARN_HISTORY_RECORD_MAX >
-                               TARN_HISTORY_FILE_MAX;
+    *whole =
+        h->rewrite || h->file_size + (size_t)(h->sequence - h->written) * TARN_HISTORY_RECORD_MAX >
+                          TARN_HISTORY_FILE_MAX;
     uint8_t *data =
         tarn_alloc(TARN_HISTORY_HEADER + ((size_t)h->count + 1) * TARN_HISTORY_RECORD_MAX);
     if (data == NULL)
@@ -172,7 +172,8 @@ static uint8_t *compose(tarn_history *h, bool *whole, size_t *size)
         struct tarn_event mark = {.kind = TARN_EVENT_MARK,
                                   .version = h->version,
                                   .requests = h->requests,
-                                  .sequence = h->count > 0 ? h->events[0].sequence - 1 : h->sequence};
+                                  .sequence =
+                                      h->count > 0 ? h->events[0].sequence - 1 : h->sequence};
         tarn_history_write_header(data);
         *size = TARN_HISTORY_HEADER;
         *size += tarn_history_encode(&mark, data + *size);

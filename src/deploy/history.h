@@ -146,10 +146,10 @@ tarn_status tarn_history_keep_model(tarn_history *history, const struct tarn_bun
 
 /* ---- the format ---- */
 
-#define TARN_HISTORY_HEADER      16
-#define TARN_HISTORY_RECORD_MAX  256
-#define TARN_HISTORY_FILE_MAX    (1u << 20)
-#define TARN_HISTORY_LIMIT_MAX   4000 /* records of the largest size fit into such a file */
+#define TARN_HISTORY_HEADER     16
+#define TARN_HISTORY_RECORD_MAX 256
+#define TARN_HISTORY_FILE_MAX   (1u << 20)
+#define TARN_HISTORY_LIMIT_MAX  4000 /* records of the largest size fit into such a file */
 
 /** Writes the file's header. */
 void tarn_history_write_header(uint8_t *to);

@@ -136,8 +136,7 @@ bool tarn_history_next(struct tarn_history_reader *reader, struct tarn_event *ev
     while (reader->size - reader->at >= LEAST_SIZE) {
         const uint8_t *from = reader->data + reader->at;
         size_t size = tarn_get_u16(from);
-        if (size < LEAST_SIZE || size > TARN_HISTORY_RECORD_MAX ||
-            size > reader->size - reader->at)
+        if (size < LEAST_SIZE || size > TARN_HISTORY_RECORD_MAX || size > reader->size - reader->at)
             break;
         reader->at += size;
         if (tarn_get_u64(from + size - HASH_SIZE) == tarn_hash(from, size - HASH_SIZE) &&

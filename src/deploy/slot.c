@@ -75,7 +75,8 @@ static uint32_t least_wanted(tarn_slot *slot)
             fallback = i;
     }
     /* the newest failure is for inspection, so a single one waits until there is no other */
-    return found < slot->kept_count && (found + 1 < slot->kept_count || fallback == slot->kept_count)
+    return found < slot->kept_count &&
+                   (found + 1 < slot->kept_count || fallback == slot->kept_count)
                ? found
                : fallback;
 }
@@ -86,8 +87,7 @@ static void keep(tarn_slot *slot, struct tarn_bundle *bundle, bool failed)
         uint32_t i = least_wanted(slot);
         tarn_bundle_release(&slot->kept[i].bundle);
         slot->kept_count--;
-        memmove(slot->kept + i, slot->kept + i + 1,
-                (slot->kept_count - i) * sizeof *slot->kept);
+        memmove(slot->kept + i, slot->kept + i + 1, (slot->kept_count - i) * sizeof *slot->kept);
     }
     slot->kept[slot->kept_count++] =
         (struct kept){tarn_bundle_hold(bundle), bundle->version, failed};
@@ -171,15 +171,14 @@ static tarn_status check_bundle(tarn_slot *slot, const struct tarn_bundle *bundl
 {
     const struct tarn_shape *is = &bundle->model->shape, *wanted = &slot->shape;
     if (bundle->version != 0)
-        return tarn_fail(error, TARN_INVALID, "model slot: version %" PRIu64 " is in a slot already",
-                         bundle->version);
+        return tarn_fail(error, TARN_INVALID,
+                         "model slot: version %" PRIu64 " is in a slot already", bundle->version);
     if (memcmp(is, wanted, sizeof *is) != 0)
         return tarn_fail(error, TARN_INVALID,
                          "model slot: a network of %u-%u-%u-%u where %u-%u-%u-%u runs",
                          (unsigned)is->inputs, (unsigned)is->hidden1, (unsigned)is->hidden2,
-                         (unsigned)is->outputs, (unsigned)wanted->inputs,
-                         (unsigned)wanted->hidden1, (unsigned)wanted->hidden2,
-                         (unsigned)wanted->outputs);
+                         (unsigned)is->outputs, (unsigned)wanted->inputs, (unsigned)wanted->hidden1,
+                         (unsigned)wanted->hidden2, (unsigned)wanted->outputs);
     return TARN_OK;
 }
 
@@ -391,8 +390,8 @@ tarn_status tarn_slot_pin(tarn_slot *slot, uint64_t version, const struct tarn_c
     struct kept *k = find(slot, version != 0 ? version : live);
     tarn_status status = TARN_OK;
     if (k == NULL)
-        status = tarn_fail(error, TARN_NOT_FOUND, "model slot: version %" PRIu64 " isn't kept",
-                           version);
+        status =
+            tarn_fail(error, TARN_NOT_FOUND, "model slot: version %" PRIu64 " isn't kept", version);
     else if (k->version != live)
         status = make_room(slot, error);
     if (status == TARN_OK) {

@@ -70,8 +70,8 @@ static tarn_status check(const struct tarn_bundle_params *params, struct tarn_er
 static uint64_t hash_of(const struct tarn_bundle *b)
 {
     const struct tarn_shape *shape = &b->model->shape;
-    uint32_t shape_words[] = {shape->inputs, shape->hidden1, shape->hidden2, shape->outputs,
-                              (uint32_t)b->scorer, b->experts, b->thresholds};
+    uint32_t shape_words[] = {shape->inputs,       shape->hidden1, shape->hidden2, shape->outputs,
+                              (uint32_t)b->scorer, b->experts,     b->thresholds};
     uint64_t parts[] = {
         tarn_hash(shape_words, sizeof shape_words),
         tarn_hash(b->model->weights, tarn_shape_weights(shape) * sizeof(float)),

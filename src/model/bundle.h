@@ -31,10 +31,10 @@ struct tarn_bundle_params {
     const float *weights;   /**< layout.h's order; copied */
     const char *provenance; /**< copied; NULL: none */
     tarn_scorer scorer;
-    uint32_t experts;                     /**< that have a weight; 0 for the network alone */
-    float expert[TARN_BUNDLE_EXPERTS];    /**< their say, the network's first: >= 0, sum 1 */
-    const float *scale, *offset;          /**< of each input: x' = x scale + offset; NULL: 1 and 0 */
-    uint32_t thresholds;                  /**< in use */
+    uint32_t experts;                  /**< that have a weight; 0 for the network alone */
+    float expert[TARN_BUNDLE_EXPERTS]; /**< their say, the network's first: >= 0, sum 1 */
+    const float *scale, *offset;       /**< of each input: x' = x scale + offset; NULL: 1 and 0 */
+    uint32_t thresholds;               /**< in use */
     float threshold[TARN_BUNDLE_THRESHOLDS]; /**< what scores are compared with */
 };
 

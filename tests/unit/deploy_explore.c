@@ -456,7 +456,8 @@ static void one_has_won(void)
         violate("two writers on one base, and not one of them won");
 }
 
-static const struct program writers = {{write_second, write_third, read_once}, NULL, one_has_won, 0};
+static const struct program writers = {
+    {write_second, write_third, read_once}, NULL, one_has_won, 0};
 
 /* Swaps push the first version out of what is kept. */
 static void swap_third(void)

@@ -11,7 +11,13 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
-typedef enum explore_op { EXPLORE_READ, EXPLORE_WRITE, EXPLORE_CHANGE, EXPLORE_LOCK, EXPLORE_UNLOCK } explore_op;
+typedef enum explore_op {
+    EXPLORE_READ,
+    EXPLORE_WRITE,
+    EXPLORE_CHANGE,
+    EXPLORE_LOCK,
+    EXPLORE_UNLOCK
+} explore_op;
 
 /** Stops before an operation on `object`. */
 void explore_step(const volatile void *object, explore_op op);
@@ -23,9 +29,9 @@ void explore_counted(const volatile void *object, unsigned before);
 
 #define tarn_step_load(object, order)                                                              \
     (explore_step(object, EXPLORE_READ),                                                           \
-     _Generic((object),                                                                            \
-         atomic_uint * : explore_loaded(object, (unsigned)(size_t)atomic_load(object)),            \
-         default : atomic_load(object)))
+     _Generic((object), atomic_uint *                                                              \
+              : explore_loaded(object, (unsigned)(size_t)atomic_load(object)), default             \
+              : atomic_load(object)))
 #define tarn_step_store(object, value, order)                                                      \
     (explore_step(object, EXPLORE_WRITE),                                                          \
      explore_delays(object, value) ? (void)0 : atomic_store(object, value))

@@ -54,11 +54,12 @@ static void add(tarn_history *history, uint64_t version)
 
 static bool is_whole(const struct tarn_event *e, uint64_t version)
 {
-    return e->kind == TARN_EVENT_SWAP && e->reason == TARN_REASON_TRAINED && e->version == version &&
-           e->parent == version - 1 && e->hash == 77 * version && e->failed == (version % 3 == 0) &&
-           e->requests == 1000 * version && e->unix_ms == 5 && e->metrics == 2 &&
-           e->metric[1].kind == TARN_METRIC_DISTANCE && e->metric[1].value == (float)version &&
-           strcmp(e->text, version % 2 ? "odd" : "") == 0 && e->sequence == version;
+    return e->kind == TARN_EVENT_SWAP && e->reason == TARN_REASON_TRAINED &&
+           e->version == version && e->parent == version - 1 && e->hash == 77 * version &&
+           e->failed == (version % 3 == 0) && e->requests == 1000 * version && e->unix_ms == 5 &&
+           e->metrics == 2 && e->metric[1].kind == TARN_METRIC_DISTANCE &&
+           e->metric[1].value == (float)version && strcmp(e->text, version % 2 ? "odd" : "") == 0 &&
+           e->sequence == version;
 }
 
 static void survives_a_restart(void)

@@ -32,8 +32,8 @@ static struct tarn_bundle *make(float value)
 static tarn_slot *open_slot(tarn_history *history, uint32_t keep)
 {
     tarn_slot *slot = NULL;
-    CHECK(tarn_slot_create(&(struct tarn_slot_params){keep, 1000, history}, make(1), &trained, &slot,
-                           NULL) == TARN_OK);
+    CHECK(tarn_slot_create(&(struct tarn_slot_params){keep, 1000, history}, make(1), &trained,
+                           &slot, NULL) == TARN_OK);
     return slot;
 }
 

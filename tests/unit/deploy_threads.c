@@ -31,10 +31,8 @@ static struct tarn_bundle *make(int number)
 {
     float weights[WEIGHTS], shifts[4];
     struct tarn_bundle *bundle = NULL;
-    struct tarn_bundle_params params = {.shape = shape,
-                                        .weights = weights,
-                                        .offset = shifts,
-                                        .thresholds = TARN_BUNDLE_THRESHOLDS};
+    struct tarn_bundle_params params = {
+        .shape = shape, .weights = weights, .offset = shifts, .thresholds = TARN_BUNDLE_THRESHOLDS};
     for (int i = 0; i < WEIGHTS; i++)
         weights[i] = (float)number;
     for (int i = 0; i < 4; i++)
