@@ -41,6 +41,7 @@ struct tarn_slot {
     uint32_t keep, kept_count;
     struct leaving leaving[WAITING]; /* a ring, oldest first */
     uint32_t leaving_at, leaving_count;
+    struct tarn_bundle *dropped;     /* no longer kept; released with the next reap */
     struct cooling cooling[COOLING]; /* a ring */
     uint32_t cooling_count;          /* ever */
 };
@@ -85,7 +86,8 @@ static void keep(tarn_slot *slot, struct tarn_bundle *bundle, bool failed)
 {
     if (slot->kept_count == slot->keep) {
         uint32_t i = least_wanted(slot);
-        tarn_bundle_release(&slot->kept[i].bundle);
+        slot->kept[i].bundle->next = slot->dropped;
+        slot->dropped = slot->kept[i].bundle;
         slot->kept_count--;
         memmove(slot->kept + i, slot->kept + i + 1, (slot->kept_count - i) * sizeof *slot->kept);
     }
@@ -121,6 +123,11 @@ static void note(tarn_slot *slot, tarn_event_kind kind, uint64_t version, uint64
 
 static uint32_t reap(tarn_slot *slot)
 {
+    while (slot->dropped != NULL) {
+        struct tarn_bundle *bundle = slot->dropped;
+        slot->dropped = bundle->next;
+        tarn_bundle_release(&bundle);
+    }
     if (slot->leaving_count == 0)
         return 0;
     unsigned passed = tarn_reclaim_passed(&slot->front.reclaim);
@@ -306,7 +313,6 @@ tarn_status tarn_slot_swap(tarn_slot *slot, struct tarn_bundle *bundle, uint64_t
         keep(slot, bundle, false);
         slot->swaps++;
         note(slot, TARN_EVENT_SWAP, bundle->version, bundle->parent, bundle->hash, why);
-        reap(slot);
     }
     tarn_step_unlock(&slot->lock);
     return status;
@@ -337,7 +343,6 @@ static void return_to(tarn_slot *slot, struct kept *target, tarn_event_kind kind
     target->failed = false; /* somebody trusts it again */
     go_live(slot, tarn_bundle_hold(target->bundle));
     note(slot, kind, target->version, version, hash, why);
-    reap(slot);
 }
 
 tarn_status tarn_slot_rollback(tarn_slot *slot, uint64_t target, uint64_t base,

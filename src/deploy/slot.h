@@ -138,8 +138,8 @@ bool tarn_slot_is_cooling(tarn_slot *slot, uint64_t hash, uint64_t requests);
  */
 tarn_status tarn_slot_hold(tarn_slot *slot, uint64_t version, struct tarn_bundle **bundle);
 /**
- * Frees what no reader can be inside any more; called by swaps too. Returns how many versions still
- * wait for a reader: 0 is none.
+ * Frees what no reader can be inside any more, to be called now and then by whoever swaps: a swap itself
+ * frees only when sixty versions wait. Returns how many still wait for a reader: 0 is none.
  */
 uint32_t tarn_slot_reap(tarn_slot *slot);
 

@@ -48,6 +48,7 @@ struct tarn_bundle {
     uint64_t hash; /**< of all that decides a score; equal bundles have equal ones */
     /** Given by the slot that takes the bundle, once; 0 before. */
     uint64_t version, parent;
+    struct tarn_bundle *next; /**< the slot's: those that it has yet to release */
     atomic_uint references;
 };
 

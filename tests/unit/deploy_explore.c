@@ -407,7 +407,9 @@ static void swap_and_roll_back(void)
     swap_in(3, 3);
     if (tarn_slot_rollback(x.slot, 0, 0, &worse, NULL, NULL) != TARN_OK)
         violate("no way back");
+    tarn_slot_reap(x.slot);
     x.status[4] = tarn_slot_reject(x.slot, x.bundle[4], &worse, NULL, NULL);
+    tarn_slot_reap(x.slot);
 }
 
 static void read_twice(void)

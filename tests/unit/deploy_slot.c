@@ -204,6 +204,7 @@ static void the_last_versions_are_kept(void)
     CHECK(swap_in(slot, 50, NULL) == TARN_COOLDOWN);
     for (int i = 3; i < 7; i++)
         CHECK(swap_in(slot, (float)i, NULL) == TARN_OK);
+    CHECK_NUMBER(tarn_slot_reap(slot), 0);
     tarn_slot_get_stats(slot, &stats);
     CHECK(stats.kept == 4 && stats.live == 6 && stats.parent == 5 && stats.rejected == 1);
     CHECK(stats.waiting == 0 && stats.swaps == 4 && stats.memory > sizeof *held);
