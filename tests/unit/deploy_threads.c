@@ -113,7 +113,7 @@ static void no_batch_sees_two_versions_or_none(void)
     pthread_t writer;
     uint64_t mine[2] = {0}, others[2] = {0};
     REQUIRE(tarn_history_open(&(struct tarn_history_params){0}, &history, NULL) == TARN_OK);
-    struct tarn_slot_params params = {.history = history};
+    struct tarn_slot_params params = {.history = history, .keep = 3}; /* freed soon */
     REQUIRE(tarn_slot_create(&params, make(1), &start, &slot, NULL) == TARN_OK);
     for (int i = 0; i < READERS; i++) {
         reader[i].number = i;
