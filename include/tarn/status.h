@@ -38,7 +38,8 @@ extern "C" {
     X(COMPILE, 13, "the kernel does not compile on this device")                                   \
     X(END, 14, "end of data")                                                                      \
     X(DRIVER, 15, "the driver reported an error")                                                  \
-    X(QUARANTINED, 16, "not used on this device: it was found wrong there")
+    X(QUARANTINED, 16, "not used on this device: it was found wrong there")                        \
+    X(COOLDOWN, 17, "it failed not long ago: not tried again yet")
 
 typedef enum tarn_status {
 #define TARN_STATUS_ENUM(name, number, text) TARN_##name = (number),

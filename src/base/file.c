@@ -127,3 +127,28 @@ tarn_status tarn_file_replace(const char *path, const void *data, size_t size,
         sync_directory_of(path);
     return TARN_OK;
 }
+
+tarn_status tarn_file_append(const char *path, size_t expected, const void *data, size_t size,
+                             struct tarn_error *error)
+{
+    struct stat info;
+    int fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC);
+    if (fd < 0)
+        return tarn_fail(error, errno == ENOENT ? TARN_NOT_FOUND : TARN_IO, "%s: %s", path,
+                         strerror(errno));
+    if (fstat(fd, &info) != 0 || !S_ISREG(info.st_mode) || info.st_size != (off_t)expected) {
+        close(fd);
+        return tarn_fail(error, TARN_BUSY, "%s: it isn't the %zu bytes that it was", path,
+                         expected);
+    }
+    bool ok = write_all(fd, data, size) && fsync(fd) == 0;
+    int reason = errno;
+    /* a piece of a record would be in the way of the next */
+    if (!ok && ftruncate(fd, (off_t)expected) == 0)
+        fsync(fd);
+    if (close(fd) != 0 && ok) {
+        ok = false;
+        reason = errno;
+    }
+    return ok ? TARN_OK : tarn_fail(error, TARN_IO, "%s: %s", path, strerror(reason));
+}

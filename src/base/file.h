@@ -21,4 +21,11 @@ tarn_status tarn_file_read(const char *path, size_t limit, void **data, size_t *
 tarn_status tarn_file_replace(const char *path, const void *data, size_t size,
                               struct tarn_error *error);
 
+/**
+ * Adds `size` bytes to the file at `path`, whose size must be `expected` (else TARN_BUSY: somebody
+ * else has written to it), and syncs them. On an error (a full disk) what was written is cut off again.
+ */
+tarn_status tarn_file_append(const char *path, size_t expected, const void *data, size_t size,
+                             struct tarn_error *error);
+
 #endif

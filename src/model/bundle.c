@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "bundle.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/error.h"
+#include "base/hash.h"
+#include "base/memory.h"
+#include "base/steps.h"
+
+#define SHARES_SLACK 1e-3f /* rounding of shares that were stored or sent */
+
+static tarn_status check_finite(const char *what, const float *values, size_t count,
+                                struct tarn_error *error)
+{
+    for (size_t i = 0; values != NULL && i < count; i++)
+        if (!isfinite(values[i]))
+            return tarn_fail(error, TARN_INVALID, "model: %s %zu is %s", what, i,
+                             isnan(values[i]) ? "not a number" : "infinite");
+    return TARN_OK;
+}
+
+static tarn_status check_experts(const struct tarn_bundle_params *params, struct tarn_error *error)
+{
+    float sum = 0;
+    if ((unsigned)params->scorer >= TARN_SCORERS)
+        return tarn_fail(error, TARN_INVALID, "model: scorer %d is not known", (int)params->scorer);
+    if (params->experts > TARN_BUNDLE_EXPERTS ||
+        (params->scorer == TARN_SCORER_MIX) != (params->experts > 0))
+        return tarn_fail(error, TARN_INVALID, "model: %u experts where %s decides",
+                         (unsigned)params->experts,
+                         params->scorer == TARN_SCORER_MIX ? "a mix" : "the network alone");
+    for (uint32_t i = 0; i < params->experts; i++) {
+        if (!(params->expert[i] >= 0 && params->expert[i] <= 1))
+            return tarn_fail(error, TARN_INVALID, "model: the weight of expert %u is no share",
+                             (unsigned)i);
+        sum += params->expert[i];
+    }
+    if (params->experts > 0 && !(fabsf(sum - 1) <= SHARES_SLACK))
+        return tarn_fail(error, TARN_INVALID, "model: the experts' weights add up to %g",
+                         (double)sum);
+    return TARN_OK;
+}
+
+static tarn_status check(const struct tarn_bundle_params *params, struct tarn_error *error)
+{
+    const struct tarn_shape *shape = &params->shape;
+    if (!tarn_shape_is_valid(shape))
+        return tarn_fail(error, TARN_INVALID, "model: a network of %u-%u-%u-%u can't be computed",
+                         (unsigned)shape->inputs, (unsigned)shape->hidden1,
+                         (unsigned)shape->hidden2, (unsigned)shape->outputs);
+    if (params->thresholds > TARN_BUNDLE_THRESHOLDS)
+        return tarn_fail(error, TARN_INVALID, "model: %u thresholds, %d at most",
+                         (unsigned)params->thresholds, TARN_BUNDLE_THRESHOLDS);
+    tarn_status status = check_experts(params, error);
+    if (status == TARN_OK)
+        status = check_finite("weight", params->weights, tarn_shape_weights(shape), error);
+    if (status == TARN_OK)
+        status = check_finite("threshold", params->threshold, params->thresholds, error);
+    if (status == TARN_OK)
+        status = check_finite("scale", params->scale, shape->inputs, error);
+    if (status == TARN_OK)
+        status = check_finite("offset", params->offset, shape->inputs, error);
+    return status;
+}
+
+/* Where something came from, and its version, are no part of what it is. */
+static uint64_t hash_of(const struct tarn_bundle *b)
+{
+    const struct tarn_shape *shape = &b->model->shape;
+    uint32_t shape_words[] = {shape->inputs,       shape->hidden1, shape->hidden2, shape->outputs,
+                              (uint32_t)b->scorer, b->experts,     b->thresholds};
+    uint64_t parts[] = {
+        tarn_hash(shape_words, sizeof shape_words),
+        tarn_hash(b->model->weights, tarn_shape_weights(shape) * sizeof(float)),
+        tarn_hash(b->expert, sizeof b->expert),
+        tarn_hash(b->threshold, sizeof b->threshold),
+        tarn_hash(b->scale, shape->inputs * sizeof(float)),
+        tarn_hash(b->offset, shape->inputs * sizeof(float)),
+    };
+    uint64_t hash = tarn_hash(parts, sizeof parts);
+    return hash != 0 ? hash : 1;
+}
+
+tarn_status tarn_bundle_create(const struct tarn_bundle_params *params, struct tarn_bundle **bundle,
+                               struct tarn_error *error)
+{
+    *bundle = NULL;
+    tarn_status status = check(params, error);
+    if (status != TARN_OK)
+        return status;
+    struct tarn_bundle *b = tarn_alloc_zeroed(1, sizeof *b);
+    if (b == NULL)
+        return tarn_fail(error, TARN_NO_MEMORY, "model: out of memory");
+    status = tarn_model_create(&params->shape, params->weights,
+                               params->provenance != NULL ? params->provenance : "", &b->model);
+    if (status != TARN_OK) {
+        tarn_free(b);
+        return tarn_fail(error, status, "model: %s", tarn_status_message(status));
+    }
+    b->scorer = params->scorer;
+    b->experts = params->experts;
+    b->thresholds = params->thresholds;
+    memcpy(b->expert, params->expert, params->experts * sizeof(float));
+    memcpy(b->threshold, params->threshold, params->thresholds * sizeof(float));
+    for (uint32_t i = 0; i < params->shape.inputs; i++) {
+        b->scale[i] = params->scale != NULL ? params->scale[i] : 1;
+        b->offset[i] = params->offset != NULL ? params->offset[i] : 0;
+    }
+    b->hash = hash_of(b);
+    atomic_init(&b->references, 1);
+    *bundle = b;
+    return TARN_OK;
+}
+
+struct tarn_bundle *tarn_bundle_hold(struct tarn_bundle *bundle)
+{
+    tarn_step_add(&bundle->references, 1u, memory_order_relaxed);
+    return bundle;
+}
+
+void tarn_bundle_release(struct tarn_bundle **bundle)
+{
+    struct tarn_bundle *b = *bundle;
+    *bundle = NULL;
+    if (b == NULL || tarn_step_add(&b->references, -1u, memory_order_acq_rel) != 1)
+        return;
+    tarn_model_destroy(&b->model);
+    tarn_free(b);
+}
+
+size_t tarn_bundle_memory(const struct tarn_bundle *bundle)
+{
+    return sizeof *bundle + sizeof *bundle->model +
+           tarn_shape_weights(&bundle->model->shape) * sizeof(float) +
+           strlen(bundle->model->provenance) + 1;
+}
