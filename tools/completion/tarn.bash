@@ -40,7 +40,7 @@ _tarn() {
     ' trace info') words='--format --columns --limit --device --json --quiet --seed --log --cache-dir --help --version' ;;
     ' trace convert') words='--output --to --format --columns --limit --device --json --quiet --seed --log --cache-dir --help --version' ;;
     ' bench') words='lookup score train swap trace --device --json --quiet --seed --log --cache-dir --help --version' ;;
-    ' bench lookup') words='--quick --device --json --quiet --seed --log --cache-dir --help --version' ;;
+    ' bench lookup') words='--quick --batch --device --json --quiet --seed --log --cache-dir --help --version' ;;
     ' bench score') words='--quick --path --width --batch --device --json --quiet --seed --log --cache-dir --help --version' ;;
     ' bench train') words='--quick --path --width --batch --device --json --quiet --seed --log --cache-dir --help --version' ;;
     ' bench swap') words='--quick --device --json --quiet --seed --log --cache-dir --help --version' ;;
