@@ -156,6 +156,12 @@ static void cost_forward(const struct tarn_host_launch *launch, struct tarn_kern
  * and in again, twice each) and weights, m, v and gradients (in and out). The weights' part goes to
  * the tile that ends the step.
  */
+/* What a step costs once is charged to its tiles alike, so that it costs the same in any ranges. */
+static uint64_t share_of_steps(uint64_t a_step, uint32_t first, uint32_t end, uint32_t step_tiles)
+{
+    return a_step * end / step_tiles - a_step * first / step_tiles;
+}
+
 static void cost_train(const struct tarn_host_launch *launch, struct tarn_kernel_cost *cost)
 {
     const struct tarn_train_constants *c = launch->constants;
@@ -163,11 +169,13 @@ static void cost_train(const struct tarn_host_launch *launch, struct tarn_kernel
     uint32_t first = launch->first_tile, step_tiles = tarn_train_step_tiles(c);
     uint32_t end = launch->tile_count > 0 ? first + launch->tile_count : train_tiles(launch);
     uint64_t samples = (uint64_t)(end - first) * TARN_LANES;
-    uint64_t weights = tarn_shape_weights(&shape), steps = end / step_tiles - first / step_tiles;
+    uint64_t weights = tarn_shape_weights(&shape);
     uint64_t units = (uint64_t)shape.hidden1 + shape.hidden2 + shape.outputs;
     uint64_t a_sample = 6 * multiplies_of(&shape) + (uint64_t)shape.outputs * HAZARD_OPERATIONS;
-    cost->operations = samples * a_sample + steps * weights * ADAM_OPERATIONS;
-    cost->bytes = samples * (shape.inputs + 1 + 4 * units) * 4 + steps * weights * 8 * 4;
+    cost->operations =
+        samples * a_sample + share_of_steps(weights * ADAM_OPERATIONS, first, end, step_tiles);
+    cost->bytes = samples * (shape.inputs + 1 + 4 * units) * 4 +
+                  share_of_steps(weights * 8 * 4, first, end, step_tiles);
 }
 
 static void cost_wide(const struct tarn_host_launch *launch, struct tarn_kernel_cost *cost)
