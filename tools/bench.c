@@ -138,9 +138,13 @@ int tarn_bench_print(struct tarn_bench *bench, const char *name, struct cJSON *r
     return code;
 }
 
-static const struct tarn_command *const subcommands[] = {&tarn_bench_lookup, &tarn_bench_score,
-                                                         &tarn_bench_train,  &tarn_bench_swap,
-                                                         &tarn_bench_trace,  NULL};
+static const struct tarn_command *const subcommands[] = {&tarn_bench_lookup,
+                                                         &tarn_bench_score,
+                                                         &tarn_bench_train,
+                                                         &tarn_bench_share,
+                                                         &tarn_bench_swap,
+                                                         &tarn_bench_trace,
+                                                         NULL};
 
 const struct tarn_command tarn_command_bench = {
     .name = "bench",

@@ -20,6 +20,7 @@ _tarn() {
             ' bench lookup') path=' bench lookup' ;;
             ' bench score') path=' bench score' ;;
             ' bench train') path=' bench train' ;;
+            ' bench share') path=' bench share' ;;
             ' bench swap') path=' bench swap' ;;
             ' bench trace') path=' bench trace' ;;
             ' selftest') path=' selftest' ;;
@@ -39,10 +40,11 @@ _tarn() {
     ' trace gen') words='--output --to --requests --objects --param --device --json --quiet --seed --log --cache-dir --help --version' ;;
     ' trace info') words='--format --columns --limit --device --json --quiet --seed --log --cache-dir --help --version' ;;
     ' trace convert') words='--output --to --format --columns --limit --device --json --quiet --seed --log --cache-dir --help --version' ;;
-    ' bench') words='lookup score train swap trace --device --json --quiet --seed --log --cache-dir --help --version' ;;
+    ' bench') words='lookup score train share swap trace --device --json --quiet --seed --log --cache-dir --help --version' ;;
     ' bench lookup') words='--quick --batch --device --json --quiet --seed --log --cache-dir --help --version' ;;
     ' bench score') words='--quick --path --width --batch --device --json --quiet --seed --log --cache-dir --help --version' ;;
     ' bench train') words='--quick --path --width --batch --device --json --quiet --seed --log --cache-dir --help --version' ;;
+    ' bench share') words='--quick --keys --load --lookups --quantum --in-flight --latency-budget --frames --plot --device --json --quiet --seed --log --cache-dir --help --version' ;;
     ' bench swap') words='--quick --device --json --quiet --seed --log --cache-dir --help --version' ;;
     ' bench trace') words='--quick --requests --device --json --quiet --seed --log --cache-dir --help --version' ;;
     ' selftest') words='--device --json --quiet --seed --log --cache-dir --help --version' ;;
