@@ -24,6 +24,7 @@
 #include <tarn/cache.h>
 #include <tarn/gpu.h>
 #include <tarn/model.h>
+#include <tarn/share.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -45,6 +46,13 @@ typedef enum tarn_background {
     TARN_BACKGROUND_STEPS,
 } tarn_background;
 
+/** Training while a battery is being emptied. */
+typedef enum tarn_train_on_battery {
+    TARN_TRAIN_ON_BATTERY_NEVER,
+    TARN_TRAIN_ON_BATTERY_LOW, /**< a small share of the time, while it is more than half full */
+    TARN_TRAIN_ON_BATTERY_ALWAYS,
+} tarn_train_on_battery;
+
 struct tarn_engine_params {
     uint64_t memory;  /**< limit in bytes (see struct tarn_cache_params); 0: none */
     uint64_t objects; /**< limit in objects; 0: none */
@@ -62,6 +70,15 @@ struct tarn_engine_params {
     bool no_learn;           /**< keep the model as it is */
     bool no_shadows;         /**< the network alone decides, without experts beside it */
     uint64_t seed;
+    /*
+     * How the device is shared, with TARN_BACKGROUND_THREAD (<tarn/share.h>); 0 is a default.
+     */
+    uint32_t
+        latency_budget_us;   /**< p99 of lookups on the device that training keeps under; 0: none */
+    uint32_t train_dwell_us; /**< activity must have been low for so long; 0: one second */
+    float train_max_temp_c;  /**< degrees Celsius; 0: by what the board says of itself */
+    tarn_train_on_battery train_on_battery;
+    uint64_t train_memory; /**< bytes for training samples, at least 128 KiB; 0: two MiB */
     /** Each training sample with its outcome, for pretraining; under the cache's lock. May be NULL. */
     void (*sample)(void *user, const struct tarn_model_sample *sample);
     void *user;
@@ -120,9 +137,11 @@ struct tarn_engine_stats {
     uint64_t model_bytes;      /**< the model as a file */
     uint64_t memory;           /**< bytes held beside the cache's own */
     struct tarn_kernel_stats lookup, score, train;
-    bool on_device;          /**< a device other than the host is in use at this moment */
-    uint64_t device_losses;  /**< times that it failed, and the host took over */
-    uint64_t device_returns; /**< times that it came back afterwards */
+    struct tarn_share_stats share; /**< of the device's time; zeros with TARN_BACKGROUND_STEPS */
+    uint64_t train_memory;  /**< bytes that training samples hold now: less while memory is short */
+    bool on_device;         /**< a device other than the host is in use at this moment */
+    uint64_t device_losses; /**< times that it failed, and the host took over */
+    uint64_t device_returns;                 /**< times that it came back afterwards */
     const char *expert[TARN_ENGINE_EXPERTS]; /**< names of the scorers, NULL where there is none */
     float weight[TARN_ENGINE_EXPERTS];       /**< their say in evictions, sum 1 */
 };

@@ -90,6 +90,11 @@ struct tarn_share_params {
         latency_budget_us; /**< p99 that lookups are kept under, by giving training less; 0: none */
     /** The driver lets what waits overtake background work between kernels (a real priority). */
     bool overtakes;
+    /**
+     * The work is computed by the arbiter's thread itself, on the CPU: it runs only in time that nobody
+     * else wants (SCHED_IDLE on Linux).
+     */
+    bool spare_time;
     /** How late this process may wake up, so much is kept ready in advance; 0 with a simulated clock. */
     uint32_t jitter_us;
     /** Periods, thresholds and dwell of the activity's watch; 0: its defaults. */
@@ -132,9 +137,11 @@ TARN_API tarn_status tarn_share_stop(tarn_share *share, uint64_t timeout_us);
 TARN_API void tarn_share_set_training(tarn_share *share, bool on);
 /** After a failure of the work: everything is measured anew. Nothing may be in flight. */
 TARN_API void tarn_share_resume(tarn_share *share);
+/** Of the device's time that lookups leave, background work may take so much at most: 0 ... 1 [1]. */
+TARN_API void tarn_share_set_limit(tarn_share *share, float limit);
 /**
  * What else is known of how busy things are, from sensors: shares of 0 ... 1, NaN where unknown.
- * `reason` isn't NULL while training must not run (too hot, on battery): a static string.
+ * `reason` isn't NULL while training must not run (too hot, on battery); copied.
  */
 TARN_API void tarn_share_set_activity(tarn_share *share, float device_load, float memory_load,
                                       const char *reason);

@@ -29,7 +29,9 @@ tarn_status tarn_background_init(struct tarn_engine *e, struct tarn_error *error
         .steps = TARN_TRAIN_STEPS,
         .rate = LEARNING_RATE,
     };
-    return tarn_trainer_create(&trainer, &e->trainer, error);
+    e->loss = NAN;
+    tarn_status status = tarn_trainer_create(&trainer, &e->trainer, error);
+    return status == TARN_OK ? tarn_training_init(e, error) : status;
 }
 
 /* The watch closes the device; until then no round begins. */
@@ -109,11 +111,26 @@ static void publish_weights(struct tarn_engine *e)
     e->weights_are_new = true;
 }
 
-static void reap_training(struct tarn_engine *e, uint64_t timeout_us)
+static void take_weights(struct tarn_engine *e)
 {
-    tarn_status status = tarn_trainer_wait(e->trainer, timeout_us);
+    publish_weights(e);
+    e->loss = tarn_trainer_loss(e->trainer);
+    e->trained.elements = tarn_trainer_steps(e->trainer) * TARN_TRAIN_BATCH;
+    tarn_trainer_times(e->trainer, &e->trained.device_ns, &e->trained.launches);
+}
+
+static void reap_training(struct tarn_engine *e)
+{
+    if (e->share != NULL) {
+        if (atomic_load_explicit(&e->job, memory_order_acquire) == TARN_JOB_DONE) {
+            take_weights(e);
+            atomic_store_explicit(&e->job, TARN_JOB_NONE, memory_order_relaxed);
+        }
+        return;
+    }
+    tarn_status status = tarn_trainer_wait(e->trainer, 0);
     if (status == TARN_OK) {
-        publish_weights(e);
+        take_weights(e);
     } else if (status != TARN_TIMEOUT && status != TARN_NOT_FOUND) {
         tarn_log(TARN_LOG_ERROR, "engine: training stops: %s", tarn_status_message(status));
         e->params.no_learn = true;
@@ -156,8 +173,14 @@ static void start_training(struct tarn_engine *e)
     if (e->steps_due > MOST_STEPS_DUE)
         e->steps_due = MOST_STEPS_DUE;
     if (e->steps_due < TARN_TRAIN_STEPS || !enough ||
-        !atomic_load_explicit(&e->training, memory_order_relaxed) || !stage_samples(e))
+        !atomic_load_explicit(&e->training, memory_order_relaxed) ||
+        atomic_load_explicit(&e->job, memory_order_acquire) != TARN_JOB_NONE || !stage_samples(e))
         return;
+    if (e->share != NULL) {
+        tarn_training_hand_over(e, TARN_TRAIN_STEPS);
+        e->steps_due -= TARN_TRAIN_STEPS;
+        return;
+    }
     tarn_status status = tarn_trainer_submit(e->trainer, TARN_TRAIN_STEPS);
     if (status == TARN_OK) {
         e->train_since = tarn_clock_ns();
@@ -177,11 +200,12 @@ static void look(struct tarn_engine *e, uint64_t timeout_us)
     if (e->score != NULL && !e->round_in_flight && e->score_failure == TARN_OK)
         start_round(e);
     if (!e->params.no_learn) {
-        reap_training(e, 0);
+        reap_training(e);
         start_training(e);
-        if (!tarn_trainer_is_on_device(e->trainer))
-            reap_training(e, 0); /* on the host it is done already */
+        if (e->share == NULL && !tarn_trainer_is_on_device(e->trainer))
+            reap_training(e); /* on the host it is done already */
     }
+    tarn_training_look(e);
     pthread_mutex_unlock(&e->background_lock);
 }
 
@@ -240,6 +264,8 @@ void tarn_background_free(struct tarn_engine *e)
         pthread_join(e->thread, NULL);
         e->thread_runs = false;
     }
+    tarn_training_pause(e);
     tarn_engine_leave_device(e);
+    tarn_training_free(e);
     tarn_trainer_destroy(&e->trainer);
 }

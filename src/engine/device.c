@@ -63,6 +63,7 @@ static tarn_status enter_lookup(struct tarn_engine *e, struct tarn_error *error)
                                             e->calibration.lookup.local_size, &e->lookup, error);
     if (status != TARN_OK)
         return leave_to_host(e, "lookups", status, error);
+    tarn_lookup_set_share(e->lookup, e->share);
     if (e->hashes == NULL)
         e->hashes = tarn_alloc(TARN_LOOKUP_BATCH * sizeof *e->hashes);
     status = e->hashes != NULL ? move_index(e, tarn_lookup_memory(e->lookup)) : TARN_NO_MEMORY;
@@ -79,6 +80,7 @@ static tarn_status enter_score(struct tarn_engine *e, struct tarn_error *error)
     if (status != TARN_OK)
         return leave_to_host(e, "scores", status, error);
     e->weights_are_new = true;
+    tarn_score_set_share(e->score, e->share);
     status = tarn_round_init(&e->round, TARN_ROUND_MAX, tarn_score_tiles(e->score));
     if (status != TARN_OK)
         tarn_score_destroy(&e->score);
@@ -106,7 +108,7 @@ static tarn_status enter(struct tarn_engine *e, struct tarn_error *error)
         status = status == TARN_OK ? TARN_OK : leave_to_host(e, "gradient steps", status, error);
         e->trains_on_device = tarn_trainer_is_on_device(e->trainer);
     }
-    if (status == TARN_OK)
+    if (status == TARN_OK && e->share == NULL)
         tarn_queue_stop(e->train_queue, !atomic_load(&e->training));
     return status;
 }
@@ -131,6 +133,7 @@ static void add_stats(struct tarn_kernel_stats *sum, const struct tarn_kernel_st
 static bool leave(struct tarn_engine *e)
 {
     pthread_mutex_lock(&e->lookup_lock);
+    tarn_training_pause(e);
     calm(e);
     if (e->trainer != NULL)
         tarn_trainer_leave(e->trainer);
@@ -158,6 +161,13 @@ static bool leave(struct tarn_engine *e)
     }
     pthread_mutex_unlock(&e->lookup_lock);
     return moved;
+}
+
+/* The host goes on with its work. */
+static void leave_for_now(struct tarn_engine *e)
+{
+    e->leaving = !leave(e);
+    tarn_training_go_on(e);
 }
 
 static void plan_retry(struct tarn_engine *e)
@@ -198,7 +208,7 @@ tarn_status tarn_engine_enter_device(struct tarn_engine *e, struct tarn_error *e
     /* a device that fails at the first touch is like one that is lost later */
     tarn_log(TARN_LOG_WARNING, "engine: %s can't be used (%s): the host does its work", e->info.id,
              reason.message[0] != '\0' ? reason.message : tarn_status_message(status));
-    e->leaving = !leave(e);
+    leave_for_now(e);
     e->losses++;
     plan_retry(e);
     return TARN_OK;
@@ -219,13 +229,16 @@ static tarn_status failure_of(struct tarn_engine *e)
         return e->score_failure;
     if (e->lookup != NULL && tarn_lookup_has_failed(e->lookup))
         return TARN_DRIVER;
-    if (e->trains_on_device && !tarn_trainer_is_on_device(e->trainer))
+    /* while the arbiter has it, nothing is known of it but that it comes back */
+    bool ours = atomic_load(&e->job) != TARN_JOB_RUNS;
+    if (ours && e->trains_on_device && !tarn_trainer_is_on_device(e->trainer))
         return TARN_DRIVER;
     /* nothing comes back from a launch that hangs */
     uint64_t now = tarn_clock_ns();
     bool round = e->round_in_flight && now - e->round_since > HANG_NS;
-    bool training =
-        e->trains_on_device && tarn_trainer_in_flight(e->trainer) && now - e->train_since > HANG_NS;
+    bool training = tarn_training_hangs(e) ||
+                    (e->share == NULL && e->trains_on_device &&
+                     tarn_trainer_in_flight(e->trainer) && now - e->train_since > HANG_NS);
     if (round || training) {
         tarn_device_abandon(e->device, round ? "scores don't end" : "a gradient step doesn't end");
         return TARN_TIMEOUT;
@@ -238,7 +251,7 @@ void tarn_engine_watch_device(struct tarn_engine *e)
     if (!e->on_device)
         return;
     if (e->leaving) {
-        e->leaving = !leave(e);
+        leave_for_now(e);
         return;
     }
     if (e->device != NULL) {
@@ -254,7 +267,7 @@ void tarn_engine_watch_device(struct tarn_engine *e)
         tarn_log(TARN_LOG_WARNING,
                  "engine: %s failed (%s): the host does its work, and it is tried again later",
                  e->info.id, tarn_status_message(failure));
-        e->leaving = !leave(e);
+        leave_for_now(e);
         return;
     }
     if (moment_of(e) < e->retry_at)
@@ -266,10 +279,14 @@ void tarn_engine_watch_device(struct tarn_engine *e)
     if (status == TARN_OK) {
         /* no lookup may begin before all of it is there */
         pthread_mutex_lock(&e->lookup_lock);
+        tarn_training_pause(e);
+        tarn_training_settle(e);
         status = enter(e, &error);
         pthread_mutex_unlock(&e->lookup_lock);
         if (status != TARN_OK)
-            e->leaving = !leave(e);
+            leave_for_now(e);
+        else
+            tarn_training_go_on(e);
     }
     if (status != TARN_OK) {
         tarn_log(TARN_LOG_INFO, "engine: %s isn't back yet: %s", e->info.id,

@@ -11,6 +11,7 @@
 #include "model/file.h"
 
 #define RING_SAMPLES       32768
+#define LEAST_SAMPLES      1024
 #define DEVICE_SHARE       64 /* a device scores victims for one in so many residents */
 #define DEVICE_SHARE_BYTES 256
 
@@ -48,7 +49,7 @@ static tarn_status make_policy(void *context, struct tarn_table *table,
         .model = e->model,
         .goal_bytes = e->params.goal == TARN_GOAL_BYTES,
         .shadows = !e->params.no_shadows,
-        .ring = RING_SAMPLES,
+        .ring = e->ring_samples,
         .seed = e->params.seed,
     };
     if (samples)
@@ -71,6 +72,15 @@ static tarn_status init_locks(struct tarn_engine *e)
     int failed = pthread_cond_init(&e->wake, &attributes);
     pthread_condattr_destroy(&attributes);
     return failed ? TARN_NO_MEMORY : TARN_OK;
+}
+
+/* As many as the memory holds; a power of two, for the ring. */
+static uint32_t ring_samples(uint64_t memory)
+{
+    uint32_t samples = RING_SAMPLES;
+    while (memory > 0 && samples > LEAST_SAMPLES && tarn_ring_memory(samples) > memory)
+        samples /= 2;
+    return samples;
 }
 
 tarn_status tarn_engine_create(const struct tarn_engine_params *params, tarn_engine **engine,
@@ -97,7 +107,8 @@ tarn_status tarn_engine_create(const struct tarn_engine_params *params, tarn_eng
         status = tarn_fail(error, TARN_UNSUPPORTED, "engine: the model takes %u features, not %d",
                            e->model->shape.inputs, TARN_FEATURES);
     if (status == TARN_OK)
-        status = tarn_ring_init(&e->ring, RING_SAMPLES);
+        status = tarn_ring_init(&e->ring, ring_samples(params->train_memory));
+    e->ring_samples = e->ring.size;
     if (status == TARN_OK && params->sample != NULL) {
         e->ring.sink = give_sample;
         e->ring.sink_context = e;
@@ -122,6 +133,8 @@ tarn_status tarn_engine_create(const struct tarn_engine_params *params, tarn_eng
         status = tarn_engine_enter_device(e, error);
     if (status == TARN_OK)
         status = tarn_measure_start(e);
+    if (status == TARN_OK)
+        status = tarn_training_start(e);
     if (status == TARN_OK && params->background == TARN_BACKGROUND_THREAD)
         status = tarn_background_start(e);
     if (status != TARN_OK) {
@@ -189,7 +202,9 @@ void tarn_engine_set_training(tarn_engine *e, bool on)
 {
     atomic_store(&e->training, on);
     pthread_mutex_lock(&e->background_lock);
-    if (e->train_queue != NULL)
+    if (e->share != NULL)
+        tarn_share_set_training(e->share, on);
+    else if (e->train_queue != NULL)
         tarn_queue_stop(e->train_queue, !on);
     pthread_mutex_unlock(&e->background_lock);
 }
@@ -235,8 +250,8 @@ void tarn_engine_get_stats(tarn_engine *e, struct tarn_engine_stats *stats)
     stats->scores = live->scores;
     stats->samples = e->samples;
     stats->model_bytes = tarn_model_file_size(e->model);
-    stats->memory = tarn_learned_memory(e->learned) +
-                    e->ring.size * (sizeof *e->ring.samples + 2 * sizeof *e->ring.chains);
+    stats->train_memory = tarn_ring_memory(e->ring.size);
+    stats->memory = tarn_learned_memory(e->learned) + stats->train_memory;
     for (uint32_t k = 0; k < TARN_EXPERTS && (k == 0 || k < e->learned->mix.experts); k++) {
         stats->expert[k] = expert_name(live->expert[k]);
         stats->weight[k] = live->weight[k];
@@ -246,10 +261,11 @@ void tarn_engine_get_stats(tarn_engine *e, struct tarn_engine_stats *stats)
     add_stats(&stats->lookup, &e->past_lookup);
     tarn_cache_unlock(e->cache);
     stats->rounds_on_device = e->rounds_on_device;
-    stats->train_steps = tarn_trainer_steps(e->trainer);
-    stats->loss = tarn_trainer_loss(e->trainer);
-    tarn_trainer_times(e->trainer, &stats->train.device_ns, &stats->train.launches);
-    stats->train.elements = stats->train_steps * TARN_TRAIN_BATCH;
+    stats->train_steps = e->trained.elements / TARN_TRAIN_BATCH;
+    stats->loss = e->loss;
+    stats->train = e->trained;
+    if (e->share != NULL)
+        tarn_share_get_stats(e->share, &stats->share);
     if (e->score != NULL)
         tarn_score_get_stats(e->score, &stats->score);
     add_stats(&stats->score, &e->past_score);

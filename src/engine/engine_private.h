@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 
 #include <tarn/engine.h>
+#include <tarn/share.h>
 
 #include "cache/cache.h"
 #include "evict/learned.h"
@@ -16,6 +17,15 @@
 #include "offload/limits.h"
 #include "offload/lookup.h"
 #include "offload/score.h"
+#include "platform/gate.h"
+#include "platform/sensors.h"
+
+/** Who has the trainer. */
+enum tarn_job {
+    TARN_JOB_NONE, /**< the background, which may begin one */
+    TARN_JOB_RUNS, /**< the arbiter's slices */
+    TARN_JOB_DONE, /**< the background, which takes the weights */
+};
 
 struct tarn_engine {
     struct tarn_engine_params params;
@@ -53,9 +63,21 @@ struct tarn_engine {
     struct tarn_round round; /**< the one that a device scores */
     bool round_in_flight, weights_are_new;
     uint64_t rounds_on_device;
-    uint64_t seen; /**< requests up to which training was paced */
+    uint64_t seen;                    /**< requests up to which training was paced */
+    struct tarn_kernel_stats trained; /**< gradient steps so far */
+    float loss;
     double steps_due;
     uint32_t calls;
+
+    /* training under the arbiter; NULL with TARN_BACKGROUND_STEPS or without learning */
+    tarn_share *share;
+    atomic_int job; /**< enum tarn_job */
+    tarn_sensors *sensors;
+    struct tarn_gate gate;
+    struct tarn_gate_verdict verdict;
+    uint64_t board_seen_ns;           /**< when the sensors were read */
+    uint64_t looked_ns, simulated_ns; /**< a simulated device follows the wall's clock */
+    uint32_t ring_samples;            /**< of the ring while memory isn't short */
 
     /* what was measured of the device */
     struct tarn_calibration calibration; /**< under `lookup_lock` */
@@ -98,6 +120,23 @@ tarn_status tarn_engine_enter_device(struct tarn_engine *engine, struct tarn_err
 void tarn_engine_watch_device(struct tarn_engine *engine);
 /** Moves everything to the host and closes the device; nothing that hangs is waited for. */
 void tarn_engine_leave_device(struct tarn_engine *engine);
+
+/** After the trainer, before the device is entered. */
+tarn_status tarn_training_init(struct tarn_engine *engine, struct tarn_error *error);
+/** Starts the arbiter's thread, where it has one. */
+tarn_status tarn_training_start(struct tarn_engine *engine);
+void tarn_training_free(struct tarn_engine *engine);
+/** What was staged becomes the arbiter's job. */
+void tarn_training_hand_over(struct tarn_engine *engine, uint32_t steps);
+/** Between these the trainer is the caller's alone, in the middle of a job or not. */
+void tarn_training_pause(struct tarn_engine *engine);
+void tarn_training_go_on(struct tarn_engine *engine);
+/** Between them too: ends a job that is under way on the host. */
+void tarn_training_settle(struct tarn_engine *engine);
+/** A slice doesn't come back. */
+bool tarn_training_hangs(struct tarn_engine *engine);
+/** Each time that the background looks around: the board's sensors, a simulated device's time. */
+void tarn_training_look(struct tarn_engine *engine);
 
 /** Makes what the background needs; after the cache. */
 tarn_status tarn_background_init(struct tarn_engine *engine, struct tarn_error *error);

@@ -23,6 +23,25 @@ tarn_status tarn_ring_init(struct tarn_ring *ring, uint32_t size)
     return TARN_OK;
 }
 
+uint64_t tarn_ring_memory(uint32_t size)
+{
+    return size * (sizeof(struct tarn_sample) + 2 * sizeof(uint32_t));
+}
+
+tarn_status tarn_ring_resize(struct tarn_ring *ring, uint32_t size, uint64_t now)
+{
+    struct tarn_ring other;
+    tarn_status status = tarn_ring_init(&other, size);
+    if (status != TARN_OK)
+        return status;
+    other.sink = ring->sink;
+    other.sink_context = ring->sink_context;
+    tarn_ring_drain(ring, now);
+    tarn_ring_free(ring);
+    *ring = other;
+    return TARN_OK;
+}
+
 void tarn_ring_free(struct tarn_ring *ring)
 {
     tarn_free(ring->samples);

@@ -44,6 +44,10 @@ struct tarn_ring {
 /** `size` samples, rounded up to a power of two. */
 tarn_status tarn_ring_init(struct tarn_ring *ring, uint32_t size);
 void tarn_ring_free(struct tarn_ring *ring);
+/** Bytes that so many samples take. */
+uint64_t tarn_ring_memory(uint32_t size);
+/** Another size: what is in it goes to the sink. On TARN_NO_MEMORY nothing has changed. */
+tarn_status tarn_ring_resize(struct tarn_ring *ring, uint32_t size, uint64_t now);
 
 void tarn_ring_put(struct tarn_ring *ring, uint64_t hash, const int8_t *features, uint64_t now,
                    float period);

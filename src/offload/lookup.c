@@ -28,6 +28,7 @@ struct tarn_lookup {
     tarn_queue *queue;
     struct tarn_kernel_source source_of_kernel; /**< the table's, perhaps with other work-groups */
     tarn_kernel *kernel;
+    tarn_share *share; /**< the arbiter of the device, or NULL */
     atomic_uint least; /**< keys that pay for a launch */
     tarn_buffer *hashes, *slots;
     uint32_t batch;
@@ -193,6 +194,7 @@ static tarn_status run_on_device(tarn_lookup *l, const uint64_t *hashes, uint32_
     if (table == NULL)
         return status; /* the index isn't on the device */
 
+    uint64_t arrival = l->share != NULL ? tarn_share_arrive(l->share) : 0;
     if (status == TARN_OK)
         status = tarn_buffer_upload(l->queue, l->hashes, 0, count * sizeof *hashes);
     if (status == TARN_OK)
@@ -219,6 +221,8 @@ static tarn_status run_on_device(tarn_lookup *l, const uint64_t *hashes, uint32_
             device_ns = times.end_ns - times.start_ns;
     }
     tarn_event_release(&event);
+    if (l->share != NULL)
+        tarn_share_depart(l->share, arrival, device_ns);
 
     tarn_cache_lock(l->cache);
     if (status == TARN_OK) {
@@ -257,6 +261,11 @@ void tarn_lookup_run(tarn_lookup *l, const uint64_t *hashes, size_t count, uint3
         slots += n;
         count -= n;
     }
+}
+
+void tarn_lookup_set_share(tarn_lookup *l, tarn_share *share)
+{
+    l->share = share;
 }
 
 void tarn_lookup_set_least(tarn_lookup *l, uint32_t keys)

@@ -8,6 +8,7 @@
 #define TARN_OFFLOAD_LOOKUP_H
 
 #include <tarn/gpu.h>
+#include <tarn/share.h>
 
 #include "cache/cache.h"
 
@@ -21,6 +22,8 @@ tarn_status tarn_lookup_create(tarn_device *device, tarn_queue *queue, uint32_t 
                                uint32_t local_size, tarn_lookup **lookup, struct tarn_error *error);
 /** From how many keys on a batch goes to the device; TARN_LOOKUP_LEAST at first. Any thread. */
 void tarn_lookup_set_least(tarn_lookup *lookup, uint32_t keys);
+/** Told of each launch; NULL for none. Before the first run. */
+void tarn_lookup_set_share(tarn_lookup *lookup, tarn_share *share);
 /** After the cache: its index memory goes with it. */
 void tarn_lookup_destroy(tarn_lookup **lookup);
 

@@ -13,6 +13,8 @@ enum { WEIGHTS, TILES, SCORES, BUFFERS };
 struct tarn_score {
     struct tarn_shape shape;
     tarn_queue *queue;
+    tarn_share *share;                /**< the arbiter of the device, or NULL */
+    uint64_t arrival;                 /**< of the launch, there */
     struct tarn_kernel_source source; /**< the table's, perhaps with other work-groups */
     tarn_kernel *kernel;
     tarn_buffer *buffer[BUFFERS];
@@ -74,6 +76,11 @@ float *tarn_score_tiles(tarn_score *s)
     return tarn_buffer_data(s->buffer[TILES]);
 }
 
+void tarn_score_set_share(tarn_score *s, tarn_share *share)
+{
+    s->share = share;
+}
+
 tarn_status tarn_score_set_weights(tarn_score *s, const float *weights)
 {
     if (s->flying > 0)
@@ -88,6 +95,8 @@ tarn_status tarn_score_submit(tarn_score *s, uint32_t count)
     if (s->flying > 0)
         return TARN_BUSY;
     struct tarn_forward_constants constants = {.count = count};
+    if (s->share != NULL)
+        s->arrival = tarn_share_arrive(s->share);
     tarn_status status = tarn_buffer_upload(
         s->queue, s->buffer[TILES], 0, tarn_shape_tile_floats(&s->shape, count) * sizeof(float));
     if (status == TARN_OK)
@@ -110,6 +119,8 @@ tarn_status tarn_score_submit(tarn_score *s, uint32_t count)
     if (s->launch != NULL)
         tarn_queue_finish(s->queue, TARN_FOREVER);
     tarn_event_release(&s->launch);
+    if (s->share != NULL)
+        tarn_share_depart(s->share, s->arrival, 0);
     return status;
 }
 
@@ -121,13 +132,17 @@ tarn_status tarn_score_wait(tarn_score *s, uint64_t timeout_us, float *scores)
     if (status == TARN_TIMEOUT)
         return status;
     struct tarn_event_times times;
+    uint64_t device_ns = 0;
     if (status == TARN_OK) {
         memcpy(scores, tarn_buffer_data(s->buffer[SCORES]), s->flying * sizeof(float));
         if (tarn_event_get_times(s->launch, &times) == TARN_OK)
-            s->stats.device_ns += times.end_ns - times.start_ns;
+            device_ns = times.end_ns - times.start_ns;
+        s->stats.device_ns += device_ns;
         s->stats.launches++;
         s->stats.elements += s->flying;
     }
+    if (s->share != NULL)
+        tarn_share_depart(s->share, s->arrival, device_ns);
     s->flying = 0;
     tarn_event_release(&s->launch);
     tarn_event_release(&s->done);

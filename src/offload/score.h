@@ -8,6 +8,7 @@
 #define TARN_OFFLOAD_SCORE_H
 
 #include <tarn/gpu.h>
+#include <tarn/share.h>
 
 #include "model/model.h"
 
@@ -23,6 +24,8 @@ tarn_status tarn_score_create(tarn_device *device, tarn_queue *queue,
 /** Waits for what is in flight. */
 void tarn_score_destroy(tarn_score **score);
 
+/** Told of each launch; NULL for none. Before the first. */
+void tarn_score_set_share(tarn_score *score, tarn_share *share);
 /** Where the features go, in layout.h's tiles; to be left alone while a launch is in flight. */
 float *tarn_score_tiles(tarn_score *score);
 /** New weights for the launches to come; TARN_BUSY while one is in flight. */

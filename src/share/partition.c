@@ -32,7 +32,9 @@ uint64_t tarn_partition_when(const struct tarn_partition *p, uint64_t now_ns)
     /* all of the device is all of it: measured times may add up to a little more */
     if (p->share >= 1 || p->tokens_ns >= 0)
         return now_ns;
-    return now_ns + (uint64_t)(-p->tokens_ns / p->share) + 1;
+    if (p->share <= 0)
+        return UINT64_MAX;
+    return now_ns + (uint64_t)(-p->tokens_ns / (double)p->share) + 1;
 }
 
 void tarn_partition_adapt(struct tarn_partition *p, double p99_ns, double budget_ns)

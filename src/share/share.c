@@ -138,11 +138,16 @@ static uint32_t most_in_flight(const tarn_share *s)
 
 /* ---- ends ---- */
 
+static void drop_slices(tarn_share *s)
+{
+    while (tarn_timeline_oldest(&s->timeline) != NULL)
+        tarn_timeline_remove(&s->timeline, tarn_timeline_oldest(&s->timeline), 0);
+}
+
 static void fail(tarn_share *s, tarn_status status)
 {
     s->failure = status;
-    while (tarn_timeline_oldest(&s->timeline) != NULL)
-        tarn_timeline_remove(&s->timeline, tarn_timeline_oldest(&s->timeline), 0);
+    drop_slices(s);
     tarn_log(TARN_LOG_WARNING, "share: %s stops: %s", s->work.name, tarn_status_message(status));
 }
 
@@ -239,7 +244,7 @@ static uint64_t when_to_submit(const tarn_share *s, uint64_t now)
         s->timeline.count == TARN_TIMELINE_ROOM)
         return TARN_SHARE_NEVER;
     uint64_t when = now > s->hold_ns ? now : s->hold_ns;
-    if (!is_idle(s)) {
+    if (!is_idle(s) || s->partition.limit < 1) {
         uint64_t tokens = tarn_partition_when(&s->partition, now);
         when = when > tokens ? when : tokens;
     }
@@ -302,15 +307,10 @@ static void tell(tarn_share *s, uint64_t now)
     s->work.stop(s->work.user, ticket);
 }
 
-/* Training is on its way out: nothing of it is waited for. */
-static void tell_all(tarn_share *s)
+/* Training is on its way out. */
+static void tell_all(tarn_share *s, uint64_t now)
 {
-    bool told = true;
-    for (uint32_t i = 0; i < s->timeline.count; i++) {
-        told &= s->timeline.entry[i].waited_for || s->timeline.entry[i].leaving;
-        s->timeline.entry[i].leaving = true;
-    }
-    if (told || s->work.stop == NULL)
+    if (s->work.stop == NULL || !tarn_timeline_tell_all(&s->timeline, now))
         return;
     s->stats.stopped++;
     s->work.stop(s->work.user, s->ticket);
@@ -348,7 +348,7 @@ tarn_status tarn_share_pump(tarn_share *s, uint64_t *next_ns)
         if (s->timeline.slices == 0)
             tarn_activity_yielded(&s->activity, now);
         else if (tarn_activity_state(&s->activity) == TARN_ACTIVITY_YIELDING)
-            tell_all(s);
+            tell_all(s, now);
         tarn_partition_fill(&s->partition, now, s->params.period_us * UINT64_C(1000));
         tell(s, now);
         if (when_to_ask(s) <= now) {
@@ -386,7 +386,7 @@ uint64_t tarn_share_arrive(tarn_share *s)
     struct tarn_timeline_entry *e =
         tarn_timeline_add(&s->timeline, true, name, now, (uint64_t)s->observer.lookup_ns);
     if (tarn_activity_arrive(&s->activity, now))
-        tell_all(s);
+        tell_all(s, now);
     if (e != NULL && s->work.stop != NULL) {
         tarn_timeline_plan(&s->timeline, e, now);
         tell(s, now);
@@ -411,7 +411,7 @@ void tarn_share_depart(tarn_share *s, uint64_t arrival, uint64_t device_ns)
             took = fmax((double)waited - s->observer.latency_ns, 0);
         double off = took - s->observer.lookup_ns;
         s->observer.lookup_ns += s->observer.lookup_ns == 0 ? off : 0.1 * off;
-        s->busy_ns += (uint64_t)took;
+        s->busy_ns += (uint64_t)(took + s->observer.gap_ns);
         s->last_depart_ns = now;
         tarn_timeline_remove(&s->timeline, e, e->end_ns < now ? e->end_ns : now);
         tarn_timeline_predict(&s->timeline, now);
@@ -498,13 +498,22 @@ void tarn_share_set_training(tarn_share *s, bool on)
     tarn_share_kick(s);
 }
 
+void tarn_share_set_limit(tarn_share *s, float limit)
+{
+    pthread_mutex_lock(&s->lock);
+    s->partition.limit = limit < 0 ? 0 : limit > 1 ? 1 : limit;
+    if (s->params.latency_budget_us == 0 || s->partition.share > s->partition.limit)
+        s->partition.share = s->partition.limit; /* else the controller finds its way up */
+    pthread_mutex_unlock(&s->lock);
+}
+
 void tarn_share_set_activity(tarn_share *s, float device_load, float memory_load,
                              const char *reason)
 {
     pthread_mutex_lock(&s->lock);
     s->device_load = device_load;
     s->memory_load = memory_load;
-    s->gate = reason;
+    snprintf(s->gate, sizeof s->gate, "%s", reason != NULL ? reason : "");
     pthread_mutex_unlock(&s->lock);
 }
 
@@ -512,6 +521,7 @@ void tarn_share_resume(tarn_share *s)
 {
     pthread_mutex_lock(&s->lock);
     s->failure = TARN_OK;
+    drop_slices(s);
     s->observer = (struct tarn_share_observer){.lookup_ns = s->observer.lookup_ns};
     s->quantum = (struct tarn_quantum){0};
     s->timeline.latency_ns = s->timeline.gap_ns = s->timeline.least_ns = 0;

@@ -44,7 +44,7 @@ struct tarn_share {
     struct tarn_pattern pattern;
     int64_t fed_s;                  /**< the wall clock when the pattern was last fed */
     float device_load, memory_load; /**< from outside, NaN where unknown */
-    const char *gate;               /**< why training must not run, or NULL */
+    char gate[96];                  /**< why training must not run, or "" */
     uint64_t arrivals;
     uint32_t ticket;
     double carry; /**< of a unit, to the next slice */

@@ -5,6 +5,7 @@
  */
 #include "share_private.h"
 
+#include <sched.h>
 #include <sys/prctl.h>
 #include <time.h>
 
@@ -41,6 +42,8 @@ static void *run(void *context)
 {
     tarn_share *s = context;
     prctl(PR_SET_TIMERSLACK, SLACK_NS);
+    if (s->params.spare_time)
+        pthread_setschedparam(pthread_self(), SCHED_IDLE, &(struct sched_param){0});
     for (;;) {
         bool leave;
         uint64_t next;
@@ -57,8 +60,10 @@ static void *run(void *context)
 
 tarn_status tarn_share_start(tarn_share *s)
 {
-    if (s->thread_runs || s->params.now_ns != NULL)
+    if (s->params.now_ns != NULL)
         return TARN_INVALID;
+    if (s->thread_runs)
+        return TARN_OK;
     s->leave = false;
     s->thread_runs = pthread_create(&s->thread, NULL, run, s) == 0;
     return s->thread_runs ? TARN_OK : TARN_NO_MEMORY;

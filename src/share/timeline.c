@@ -176,10 +176,24 @@ void tarn_timeline_plan(struct tarn_timeline *t, struct tarn_timeline_entry *arr
     tarn_timeline_predict(t, now_ns);
 }
 
+static bool tell_up_to(struct tarn_timeline *t, uint64_t ticket, uint64_t now_ns)
+{
+    bool told = false;
+    for (uint32_t i = 0; i < t->count; i++) {
+        struct tarn_timeline_entry *e = &t->entry[i];
+        if (!e->waited_for && !e->leaving && e->name <= ticket)
+            told = e->leaving = true;
+    }
+    if (told) {
+        set_leave(t, ticket, now_ns);
+        tarn_timeline_predict(t, now_ns);
+    }
+    return told;
+}
+
 uint32_t tarn_timeline_tell(struct tarn_timeline *t, uint64_t now_ns)
 {
     uint64_t ticket = 0;
-    bool told = false;
     for (uint32_t i = 0; i < t->count; i++) {
         struct tarn_timeline_entry *arrival = &t->entry[i];
         if (!arrival->waited_for || arrival->stop_ns > now_ns)
@@ -188,14 +202,10 @@ uint32_t tarn_timeline_tell(struct tarn_timeline *t, uint64_t now_ns)
         ticket =
             later(ticket, arrival->stop_ticket != 0 ? arrival->stop_ticket : running_at(t, now_ns));
     }
-    for (uint32_t i = 0; i < t->count && ticket != 0; i++) {
-        struct tarn_timeline_entry *e = &t->entry[i];
-        if (!e->waited_for && !e->leaving && e->name <= ticket)
-            told = e->leaving = true;
-    }
-    if (!told)
-        return 0;
-    set_leave(t, ticket, now_ns);
-    tarn_timeline_predict(t, now_ns);
-    return (uint32_t)ticket;
+    return ticket != 0 && tell_up_to(t, ticket, now_ns) ? (uint32_t)ticket : 0;
+}
+
+bool tarn_timeline_tell_all(struct tarn_timeline *t, uint64_t now_ns)
+{
+    return tell_up_to(t, NEVER, now_ns);
 }

@@ -63,5 +63,7 @@ void tarn_timeline_plan(struct tarn_timeline *timeline, struct tarn_timeline_ent
                         uint64_t now_ns);
 /** The ticket up to which slices are to be told now because of plans that are due, 0 for none. */
 uint32_t tarn_timeline_tell(struct tarn_timeline *timeline, uint64_t now_ns);
+/** All slices are told to leave now. False if they were already. */
+bool tarn_timeline_tell_all(struct tarn_timeline *timeline, uint64_t now_ns);
 
 #endif

@@ -56,7 +56,7 @@ void tarn_share_watch_period(tarn_share *s, uint64_t now_ns)
     sample.training = fmin((double)s->trained_ns / period_ns, 1);
     sample.system = (double)s->device_load;
     sample.memory = (double)s->memory_load;
-    sample.gate = s->gate;
+    sample.gate = s->gate[0] != '\0' ? s->gate : NULL;
     if (wall_clock(s, &wall_s)) {
         if (wall_s - s->fed_s >= FEED_S || wall_s < s->fed_s) {
             tarn_pattern_feed(&s->pattern, wall_s, now_ns, tarn_activity_load(&s->activity));

@@ -443,7 +443,8 @@ static void kernels_cost_what_is_documented(void)
     launch.first_tile = 3;
     launch.tile_count = 13; /* to the end of the second step */
     tarn_train_source.cost(&launch, &range);
-    CHECK_NUMBER(range.operations, 13 * 16 * (6 * 2272 + 11 * 40) + 2347 * 14 * 2 - 2347 * 14 * 3 / 8);
+    CHECK_NUMBER(range.operations,
+                 13 * 16 * (6 * 2272 + 11 * 40) + 2347 * 14 * 2 - 2347 * 14 * 3 / 8);
     /* without a cost of its own: one pass over its buffers */
     struct world w;
     REQUIRE(world_open(&w, "virtual:mali"));

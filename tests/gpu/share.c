@@ -100,8 +100,10 @@ static void training_is_not_starved(void)
     static const double least[BOARDS][2] = {{0.85, 0.75}, {0.77, 0.77}, {0.85, 0.75}};
     for (int b = 0; b < BOARDS; b++) {
         struct shared s;
-        REQUIRE(shared_open(&s, boards[b], 10, NULL));
-        CHECK(shared_run(&s, 300000, pause_for(&s, 0.3)) == TARN_OK);
+        /* a second of 60 % has moments of 80 %: the watch must be patient */
+        const struct tarn_share_params patient = {.dwell_us = 800000};
+        REQUIRE(shared_open(&s, boards[b], 10, &patient));
+        CHECK(shared_run(&s, 2000000, pause_for(&s, 0.3)) == TARN_OK);
         double third = busy_share(&s, 1000000, pause_for(&s, 0.3));
         double most = busy_share(&s, 1000000, pause_for(&s, 0.6));
         printf("# %s: training has %.3f and %.3f of what lookups leave\n", boards[b], third, most);
@@ -365,6 +367,58 @@ static void wrong_arguments_are_refused(void)
     tarn_share_destroy(&share);
 }
 
+/* Lookups without a pause, then silence: training begins when it has lasted for the dwell time. */
+static void quiet_becomes_training_after_the_dwell_time(void)
+{
+    for (int b = 0; b < BOARDS; b++) {
+        for (uint32_t dwell_us = 50000; dwell_us <= 1600000; dwell_us *= 8) {
+            struct shared s;
+            const struct tarn_share_params params = {.dwell_us = dwell_us};
+            REQUIRE(shared_open(&s, boards[b], 10, &params));
+            s.lookup_us = 200;
+            CHECK(shared_run(&s, dwell_us * 2, pause_for(&s, 0.95)) == TARN_OK);
+            CHECK(stats_of(&s).state == TARN_SHARE_BUSY && stats_of(&s).slices == 0);
+            uint64_t begun = tarn_virtual_now(s.w.bench.device);
+            while (stats_of(&s).slices == 0 &&
+                   tarn_virtual_now(s.w.bench.device) - begun < 3000 * (uint64_t)dwell_us)
+                shared_run(&s, 200, 0);
+            double took_us = (double)(tarn_virtual_now(s.w.bench.device) - begun) * 1e-3;
+            printf("# %s: %.3f of the dwell time of %u us\n", boards[b], took_us / dwell_us,
+                   dwell_us);
+            CHECK(took_us > 0.9 * dwell_us && took_us < 1.1 * dwell_us + 10e3);
+            shared_close(&s);
+        }
+    }
+}
+
+/* From an idle device's first lookup on: slices of the idle size are gone within what was in flight. */
+static void a_burst_gets_the_device_at_once(void)
+{
+    for (int b = 0; b < BOARDS; b++) {
+        struct shared s;
+        REQUIRE(shared_open(&s, boards[b], 10, NULL));
+        CHECK(shared_run(&s, 400000, 0) == TARN_OK);
+        struct tarn_share_stats stats = stats_of(&s);
+        CHECK(stats.idle && stats.state == TARN_SHARE_TRAINING);
+        uint64_t begun = tarn_virtual_now(s.w.bench.device), gone = 0;
+        s.lookup_us = 200;
+        for (int i = 0; i < 200 && gone == 0; i++) {
+            CHECK(shared_run(&s, 20, 50) == TARN_OK);
+            if (s.count == 0)
+                gone = tarn_virtual_now(s.w.bench.device);
+        }
+        printf("# %s: gone after %.1f us, %u slices of %u us\n", boards[b],
+               (double)(gone - begun) * 1e-3, stats.in_flight, stats.quantum_us);
+        CHECK(gone > 0 &&
+              gone - begun <= stats.in_flight * stats.quantum_us * UINT64_C(1000) + 1000000);
+        CHECK(stats_of(&s).state != TARN_SHARE_TRAINING);
+        CHECK(shared_run(&s, 20000, 210) == TARN_OK); /* it lasts */
+        CHECK_NUMBER(s.count, 0);
+        CHECK(stats_of(&s).state == TARN_SHARE_BUSY || stats_of(&s).state == TARN_SHARE_QUIET);
+        shared_close(&s);
+    }
+}
+
 static int allocations;
 
 static bool count_allocation(size_t size)
@@ -392,5 +446,6 @@ CHECK_MAIN(CASE(lookups_wait_for_one_slice), CASE(a_flag_that_nobody_sees_is_no_
            CASE(a_driver_without_times_is_fine), CASE(a_clock_that_jumps_does_no_harm),
            CASE(a_failure_stops_the_work_until_it_is_resumed), CASE(a_lost_device_is_told),
            CASE(work_that_ends_is_asked_for_again), CASE(training_can_be_switched_off),
-           CASE(a_budget_is_kept), CASE(wrong_arguments_are_refused),
+           CASE(a_budget_is_kept), CASE(quiet_becomes_training_after_the_dwell_time),
+           CASE(a_burst_gets_the_device_at_once), CASE(wrong_arguments_are_refused),
            CASE(nothing_is_allocated_once_it_runs))
