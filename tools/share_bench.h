@@ -24,7 +24,7 @@ struct tarn_share_way {
     double steps;
     uint64_t elapsed_ns;
     uint64_t lookup_ns; /**< device time that lookups took, gaps included */
-    uint64_t frames, frames_missed;
+    uint64_t frames, frames_missed, frame_ns; /**< of a user interface */
 };
 
 enum { TARN_SHARE_POINTS = 128 };
