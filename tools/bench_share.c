@@ -88,7 +88,6 @@ static void count_frames(struct tarn_share_way *way, struct tarn_rig *rig)
         return;
     way->frames += stats.frames;
     way->frames_missed += stats.frames_missed;
-    way->frame_ns += stats.frame_busy_ns;
 }
 
 /* A simulated device is opened for each way: all of them meet the same arrivals from time 0 on. */
@@ -143,10 +142,10 @@ static tarn_status run_real(struct run *run, struct tarn_error *error)
 
 /* ---- reporting ---- */
 
-/* What training got, of what it gets alone in the time that lookups and frames leave. */
+/* What training got, of what it gets alone in the time that lookups leave; frames were there both times. */
 static double kept(const struct run *run, const struct tarn_share_way *way)
 {
-    double left = (double)way->elapsed_ns - (double)way->lookup_ns - (double)way->frame_ns;
+    double left = (double)way->elapsed_ns - (double)way->lookup_ns;
     return way->steps / left / (run->alone_steps / run->alone_ns);
 }
 

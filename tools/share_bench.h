@@ -23,8 +23,8 @@ struct tarn_share_way {
     bool sorted;
     double steps;
     uint64_t elapsed_ns;
-    uint64_t lookup_ns; /**< device time that lookups took, gaps included */
-    uint64_t frames, frames_missed, frame_ns; /**< of a user interface */
+    uint64_t lookup_ns;             /**< device time that lookups took, gaps included */
+    uint64_t frames, frames_missed; /**< of a user interface */
 };
 
 enum { TARN_SHARE_POINTS = 128 };

@@ -15,14 +15,23 @@
 #define MISFIT       8 /* more than one in nine slices with wrong times, and they are given up */
 #define MOST_MISFITS 32
 #define QUICK        0.5 /* weight of a sample that is to be believed at once */
-#define SLOW         0.05
+#define LOWEST       4
 #define SHRINK       0.9995 /* of the latency: only slices that come late show it, so some have to */
 #define LATE         0.005  /* of the latency, and */
 #define LATE_NS      200    /* later than that behind the gap: the slice was not there yet */
 
-static void follow(double *value, bool *known, double sample, double up, double down)
+static double lowest_of(struct tarn_lowest *lowest, double sample)
 {
-    *value = !*known ? sample : *value + (sample > *value ? up : down) * (sample - *value);
+    lowest->last[lowest->count++ % LOWEST] = sample;
+    for (uint32_t i = 0; i < LOWEST && i < lowest->count; i++)
+        sample = lowest->last[i] < sample ? lowest->last[i] : sample;
+    return sample;
+}
+
+static void follow(double *value, bool *known, struct tarn_lowest *lowest, double sample)
+{
+    double low = lowest_of(lowest, sample);
+    *value = !*known ? low : *value + QUICK * (low - *value);
     *known = true;
 }
 
@@ -48,7 +57,7 @@ static void learn_between(struct tarn_share_observer *o, const struct tarn_timel
     double start_ns = (double)((int64_t)slice->start_ns + o->offset_ns);
     double since_submit_ns = start_ns - (double)e->submit_ns;
     if (!o->latency_known) {
-        follow(&o->latency_ns, &o->latency_known, since_submit_ns, QUICK, QUICK);
+        follow(&o->latency_ns, &o->latency_known, &o->latencies, since_submit_ns);
         return;
     }
     if (o->last_end_ns == 0 || slice->start_ns < o->last_end_ns)
@@ -56,10 +65,10 @@ static void learn_between(struct tarn_share_observer *o, const struct tarn_timel
     double between_ns = (double)(slice->start_ns - o->last_end_ns);
     double last_end_ns = (double)((int64_t)o->last_end_ns + o->offset_ns);
     if ((double)e->submit_ns + o->latency_ns < last_end_ns) {
-        follow(&o->gap_ns, &o->gap_known, between_ns, SLOW, QUICK);
+        follow(&o->gap_ns, &o->gap_known, &o->gaps, between_ns);
         o->latency_ns *= SHRINK;
     } else if (o->gap_known && between_ns > o->gap_ns + LATE_NS + LATE * o->latency_ns) {
-        follow(&o->latency_ns, &o->latency_known, since_submit_ns, QUICK, QUICK);
+        follow(&o->latency_ns, &o->latency_known, &o->latencies, since_submit_ns);
     }
 }
 

@@ -13,6 +13,12 @@
 #include "quantum.h"
 #include "timeline.h"
 
+/** The lowest of the last few: what others put between (a frame of the screen) isn't taken for ours. */
+struct tarn_lowest {
+    double last[4];
+    uint32_t count;
+};
+
 /** What is learned of a device's clock and of what lies between two kernels; observe.c. */
 struct tarn_share_observer {
     int64_t offset_ns; /**< the arbiter's clock minus the device's */
@@ -23,6 +29,7 @@ struct tarn_share_observer {
     uint32_t misfits; /**< grows with each slice whose times are wrong, shrinks with the others */
     bool gap_known, latency_known;
     double gap_ns, latency_ns;
+    struct tarn_lowest gaps, latencies;
     double lookup_ns; /**< device time of what is waited for */
     uint64_t
         last_end_ns; /**< of the slice before, by the device's clock; 0: something came between */

@@ -18,7 +18,14 @@
 #include "base/rng.h"
 #include "net/trainer.h"
 
-enum { OBJECTS = 100000, BLOCKS = 40, BLOCK_NS = 100000000, BATCH = 128, STEPS = 100, ROOM = 1 << 17 };
+enum {
+    OBJECTS = 100000,
+    BLOCKS = 40,
+    BLOCK_NS = 100000000,
+    BATCH = 128,
+    STEPS = 100,
+    ROOM = 1 << 17
+};
 
 static const struct tarn_shape shape = {28, 32, 32, 11};
 
@@ -140,10 +147,9 @@ int main(int argc, char **argv)
     float *weights = calloc(tarn_shape_weights(&shape), sizeof *weights);
     if (clients == NULL || weights == NULL)
         return 1;
-    if (tarn_engine_create(&(struct tarn_engine_params){.objects = OBJECTS,
-                                                        .device = "host",
-                                                        .no_learn = true},
-                           &engine, &error) != TARN_OK ||
+    if (tarn_engine_create(
+            &(struct tarn_engine_params){.objects = OBJECTS, .device = "host", .no_learn = true},
+            &engine, &error) != TARN_OK ||
         tarn_device_open(&(struct tarn_device_params){.id = id}, &device, &error) != TARN_OK) {
         fprintf(stderr, "%s: %s\n", id, error.message);
         return error.status == TARN_NO_DEVICE ? 77 : 1;
