@@ -419,6 +419,109 @@ static void a_burst_gets_the_device_at_once(void)
     }
 }
 
+/* The clock goes up and down with the load, and with it what a tile takes. */
+static void a_changing_clock_is_followed(void)
+{
+    for (int b = 0; b < BOARDS; b++) {
+        struct shared s;
+        REQUIRE(shared_open(&s, boards[b], 10, NULL));
+        CHECK(tarn_virtual_set_governor(s.w.bench.device, true) == TARN_OK);
+        CHECK(shared_run(&s, 300000, pause_for(&s, 0.1)) == TARN_OK);
+        for (int i = 0; i < 6; i++) { /* silence and load in turns */
+            tarn_share_set_training(s.share, i % 2 == 0);
+            s.worst_block = 0;
+            CHECK(shared_run(&s, 400000, pause_for(&s, i % 2 == 0 ? 0.25 : 0.02)) == TARN_OK);
+            struct tarn_share_stats stats = stats_of(&s);
+            CHECK(s.worst_block <=
+                  stats.in_flight * (stats.quantum_us * 1e3 + (double)s.w.model.gap_ns));
+        }
+        CHECK(stats_of(&s).slices > 500);
+        check_work(&s);
+        shared_close(&s);
+    }
+}
+
+/* Above the upper threshold there is no training at all, and lookups are as alone. */
+static void a_device_that_is_full_is_left_to_lookups(void)
+{
+    for (int b = 0; b < BOARDS; b++) {
+        struct shared s;
+        const struct tarn_share_params params = {.dwell_us = 200000};
+        REQUIRE(shared_open(&s, boards[b], 10, &params));
+        s.lookup_us = 200;
+        CHECK(shared_run(&s, 600000, pause_for(&s, 0.3)) == TARN_OK);
+        CHECK(stats_of(&s).state == TARN_SHARE_TRAINING);
+        CHECK(shared_run(&s, 200000, pause_for(&s, 0.98)) == TARN_OK);
+        CHECK(stats_of(&s).state == TARN_SHARE_BUSY);
+        uint64_t slices = stats_of(&s).slices;
+        CHECK(shared_run(&s, 400000, pause_for(&s, 0.98)) == TARN_OK);
+        CHECK_NUMBER(stats_of(&s).slices, slices);
+        CHECK(shared_run(&s, 800000, pause_for(&s, 0.3)) == TARN_OK);
+        CHECK(stats_of(&s).state == TARN_SHARE_TRAINING && stats_of(&s).slices > slices);
+        CHECK(strstr(stats_of(&s).reason, "training") != NULL);
+        shared_close(&s);
+    }
+}
+
+static bool heard_of_heat;
+
+static void listen(void *user, tarn_log_level level, const char *message)
+{
+    (void)user;
+    heard_of_heat |= level == TARN_LOG_INFO && strstr(message, "too hot") != NULL;
+}
+
+/* What is known from outside: a gate that is closed, and a limit. */
+static void heat_and_batteries_have_a_say(void)
+{
+    struct shared s;
+    REQUIRE(shared_open(&s, boards[JETSON], 10, NULL));
+    CHECK(shared_run(&s, 300000, 0) == TARN_OK);
+    double all = busy_share(&s, 400000, 0);
+    tarn_share_set_limit(s.share, 0.2f);
+    CHECK(shared_run(&s, 50000, 0) == TARN_OK);
+    double limited = busy_share(&s, 400000, 0);
+    CHECK(all > 0.9 && limited > 0.17 && limited < 0.23);
+    tarn_share_set_limit(s.share, 0);
+    CHECK(shared_run(&s, 20000, 0) == TARN_OK);
+    CHECK_NUMBER(busy_share(&s, 100000, 0), 0);
+    tarn_share_set_limit(s.share, 1);
+    CHECK(shared_run(&s, 50000, 0) == TARN_OK);
+    CHECK(busy_share(&s, 200000, 0) > 0.9);
+    tarn_log_set(listen, NULL, TARN_LOG_INFO);
+    tarn_share_set_activity(s.share, NAN, NAN, "too hot");
+    CHECK(shared_run(&s, 20000, 0) == TARN_OK);
+    CHECK_NUMBER(busy_share(&s, 100000, 0), 0);
+    CHECK(heard_of_heat);
+    tarn_log_set(NULL, NULL, TARN_LOG_NONE);
+    tarn_share_set_activity(s.share, NAN, NAN, NULL);
+    CHECK(shared_run(&s, 800000, 0) == TARN_OK);
+    CHECK(busy_share(&s, 200000, 0) > 0.9);
+    /* others on the device, as its driver shows it */
+    tarn_share_set_activity(s.share, 1.0f, NAN, NULL);
+    CHECK(shared_run(&s, 400000, 0) == TARN_OK);
+    tarn_share_set_activity(s.share, NAN, 0.99f, NULL);
+    CHECK(shared_run(&s, 400000, 0) == TARN_OK);
+    CHECK(stats_of(&s).state != TARN_SHARE_TRAINING);
+    shared_close(&s);
+}
+
+static void a_pattern_is_kept(void)
+{
+    struct shared s;
+    uint8_t bytes[TARN_SHARE_PATTERN_BYTES], again[TARN_SHARE_PATTERN_BYTES];
+    REQUIRE(shared_open(&s, boards[MALI], 10, NULL));
+    tarn_share_get_pattern(s.share, bytes);
+    CHECK(tarn_share_set_pattern(s.share, bytes, sizeof bytes) == TARN_OK);
+    CHECK(tarn_share_set_pattern(s.share, bytes, sizeof bytes - 1) == TARN_CORRUPT);
+    bytes[100] ^= 1;
+    CHECK(tarn_share_set_pattern(s.share, bytes, sizeof bytes) == TARN_CORRUPT);
+    bytes[100] ^= 1;
+    tarn_share_get_pattern(s.share, again);
+    CHECK(memcmp(bytes, again, sizeof bytes) == 0);
+    shared_close(&s);
+}
+
 static int allocations;
 
 static bool count_allocation(size_t size)
@@ -447,5 +550,7 @@ CHECK_MAIN(CASE(lookups_wait_for_one_slice), CASE(a_flag_that_nobody_sees_is_no_
            CASE(a_failure_stops_the_work_until_it_is_resumed), CASE(a_lost_device_is_told),
            CASE(work_that_ends_is_asked_for_again), CASE(training_can_be_switched_off),
            CASE(a_budget_is_kept), CASE(quiet_becomes_training_after_the_dwell_time),
-           CASE(a_burst_gets_the_device_at_once), CASE(wrong_arguments_are_refused),
+           CASE(a_burst_gets_the_device_at_once), CASE(a_changing_clock_is_followed),
+           CASE(a_device_that_is_full_is_left_to_lookups), CASE(heat_and_batteries_have_a_say),
+           CASE(a_pattern_is_kept), CASE(wrong_arguments_are_refused),
            CASE(nothing_is_allocated_once_it_runs))
