@@ -75,6 +75,7 @@ struct tarn_engine {
     tarn_sensors *sensors;
     struct tarn_gate gate;
     struct tarn_gate_verdict verdict;
+    uint64_t pattern_kept_ns;
     uint64_t board_seen_ns;           /**< when the sensors were read */
     uint64_t looked_ns, simulated_ns; /**< a simulated device follows the wall's clock */
     uint32_t ring_samples;            /**< of the ring while memory isn't short */

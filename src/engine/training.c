@@ -10,12 +10,16 @@
 #include <tarn/virtual.h>
 
 #include "base/clock.h"
+#include "base/kept.h"
 #include "base/log.h"
 #include "base/options.h"
 
-#define LOOK_NS    1000000000u /* between two looks at the board's sensors */
-#define SMALL_RING 1024        /* samples, while memory is short */
-#define SETTLE_US  30000000    /* a launch that takes longer won't end */
+#define LOOK_NS    1000000000u             /* between two looks at the board's sensors */
+#define KEEP_NS    UINT64_C(3600000000000) /* between two times that the pattern of days is kept */
+#define WORTH_NS   UINT64_C(900000000000)  /* a shorter run has learned nothing of a day */
+#define PATTERN    "activity"
+#define SMALL_RING 1024     /* samples, while memory is short */
+#define SETTLE_US  30000000 /* a launch that takes longer won't end */
 
 _Static_assert((int)TARN_TRAIN_ON_BATTERY_NEVER == TARN_ON_BATTERY_NEVER &&
                    (int)TARN_TRAIN_ON_BATTERY_LOW == TARN_ON_BATTERY_LOW &&
@@ -72,6 +76,27 @@ static bool is_simulated(const struct tarn_engine *e)
     return e->info.type == TARN_DEVICE_VIRTUAL;
 }
 
+/* Day and week as they were: a simulated device has neither. */
+static void read_pattern(struct tarn_engine *e)
+{
+    uint8_t bytes[TARN_SHARE_PATTERN_BYTES];
+    if (!is_simulated(e) &&
+        tarn_kept_read(e->params.cache_dir, PATTERN, bytes, sizeof bytes) == TARN_OK &&
+        tarn_share_set_pattern(e->share, bytes, sizeof bytes) != TARN_OK)
+        tarn_log(TARN_LOG_INFO, "engine: %s is damaged: the day is learned anew", PATTERN);
+}
+
+static void keep_pattern(struct tarn_engine *e)
+{
+    uint8_t bytes[TARN_SHARE_PATTERN_BYTES];
+    struct tarn_error error = {0};
+    if (is_simulated(e))
+        return;
+    tarn_share_get_pattern(e->share, bytes);
+    if (tarn_kept_write(e->params.cache_dir, PATTERN, bytes, sizeof bytes, &error) != TARN_OK)
+        tarn_log(TARN_LOG_INFO, "engine: what days are like is not kept: %s", error.message);
+}
+
 tarn_status tarn_training_init(struct tarn_engine *e, struct tarn_error *error)
 {
     atomic_init(&e->job, TARN_JOB_NONE);
@@ -102,9 +127,12 @@ tarn_status tarn_training_init(struct tarn_engine *e, struct tarn_error *error)
         status = tarn_sensors_open(
             &(struct tarn_sensors_params){.root = tarn_option_get(TARN_OPTION_SYSFS_ROOT)},
             &e->sensors);
-    if (status == TARN_OK)
-        tarn_share_set_training(e->share, atomic_load(&e->training));
-    return status;
+    if (status != TARN_OK)
+        return status;
+    read_pattern(e);
+    e->pattern_kept_ns = tarn_clock_ns();
+    tarn_share_set_training(e->share, atomic_load(&e->training));
+    return TARN_OK;
 }
 
 tarn_status tarn_training_start(struct tarn_engine *e)
@@ -114,6 +142,8 @@ tarn_status tarn_training_start(struct tarn_engine *e)
 
 void tarn_training_free(struct tarn_engine *e)
 {
+    if (e->share != NULL && tarn_clock_ns() - e->pattern_kept_ns > WORTH_NS)
+        keep_pattern(e);
     tarn_share_destroy(&e->share);
     tarn_sensors_destroy(&e->sensors);
 }
@@ -224,6 +254,10 @@ void tarn_training_look(struct tarn_engine *e)
         return;
     uint64_t now = tarn_clock_ns();
     look_at_board(e, now);
+    if (now - e->pattern_kept_ns > KEEP_NS) {
+        keep_pattern(e);
+        e->pattern_kept_ns = now;
+    }
     if (is_simulated(e))
         pass_simulated_time(e, now);
 }

@@ -2,13 +2,11 @@
 #include "calibration.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/bytes.h"
-#include "base/file.h"
 #include "base/hash.h"
+#include "base/kept.h"
 #include "base/log.h"
 #include "base/options.h"
 #include "kernels/isa.h"
@@ -23,7 +21,7 @@
 enum {
     NUMBERS = 4 + 3 * 5 + 2 * TARN_CALIBRATION_WIDTHS * TARN_PATHS,
     FILE_SIZE = 8 + 8 + 4 * NUMBERS + 8,
-    PATH_SIZE = 4096,
+    NAME_SIZE = 40,
 };
 
 /* All fields in the order of the file: floats by their bits, which is what a file needs. */
@@ -57,55 +55,25 @@ static uint64_t key_of(const struct tarn_device_info *info)
     return tarn_hash(text, (size_t)length);
 }
 
-/* mkdir -p; what fails shows when the file is written. */
-static void make_directories(char *path)
+static void name_of(const struct tarn_device_info *info, char name[NAME_SIZE])
 {
-    for (char *slash = strchr(path + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
-        *slash = '\0';
-        mkdir(path, 0700);
-        *slash = '/';
-    }
-}
-
-static bool path_of(const struct tarn_device_info *info, const char *cache_dir,
-                    char path[PATH_SIZE])
-{
-    const char *root = cache_dir, *below = "";
-    if (root == NULL || root[0] == '\0') {
-        root = tarn_option_get(TARN_OPTION_CACHE_HOME);
-        below = "/tarn";
-        if (root[0] != '/') { /* a relative one is to be ignored */
-            root = tarn_option_get(TARN_OPTION_HOME);
-            below = "/.cache/tarn";
-        }
-        if (root[0] != '/')
-            return false;
-    }
-    int length = snprintf(path, PATH_SIZE, "%s%s/calibration-%016llx", root, below,
-                          (unsigned long long)key_of(info));
-    return length > 0 && length < PATH_SIZE;
+    snprintf(name, NAME_SIZE, "calibration-%016llx", (unsigned long long)key_of(info));
 }
 
 tarn_status tarn_calibration_load(const struct tarn_device_info *info, const char *cache_dir,
                                   struct tarn_calibration *calibration)
 {
-    char path[PATH_SIZE];
-    void *data = NULL, *fields[NUMBERS];
-    size_t size = 0;
-    struct stat file;
+    char name[NAME_SIZE];
+    uint8_t bytes[FILE_SIZE];
+    void *fields[NUMBERS];
     memset(calibration, 0, sizeof *calibration);
-    if (!path_of(info, cache_dir, path) || stat(path, &file) != 0)
-        return TARN_NOT_FOUND;
-    if (file.st_size != FILE_SIZE)
-        return TARN_CORRUPT;
-    tarn_status status = tarn_file_read(path, FILE_SIZE, &data, &size, NULL);
+    name_of(info, name);
+    tarn_status status = tarn_kept_read(cache_dir, name, bytes, sizeof bytes);
     if (status != TARN_OK)
         return status;
-    const uint8_t *bytes = data;
-    if (size != FILE_SIZE || tarn_get_u64(bytes) != MAGIC ||
-        tarn_get_u64(bytes + 8) != key_of(info) ||
+    if (tarn_get_u64(bytes) != MAGIC || tarn_get_u64(bytes + 8) != key_of(info) ||
         tarn_get_u64(bytes + FILE_SIZE - 8) != tarn_hash(bytes, FILE_SIZE - 8)) {
-        tarn_log(TARN_LOG_INFO, "offload: %s is no calibration of %s: measuring again", path,
+        tarn_log(TARN_LOG_INFO, "offload: %s is no calibration of %s: measuring again", name,
                  info->id);
         status = TARN_CORRUPT;
     } else {
@@ -115,20 +83,18 @@ tarn_status tarn_calibration_load(const struct tarn_device_info *info, const cha
             memcpy(fields[i], &number, sizeof number);
         }
     }
-    free(data);
     return status;
 }
 
 tarn_status tarn_calibration_save(const struct tarn_device_info *info, const char *cache_dir,
                                   const struct tarn_calibration *calibration)
 {
-    char path[PATH_SIZE];
+    char name[NAME_SIZE];
     uint8_t bytes[FILE_SIZE];
     void *fields[NUMBERS];
     struct tarn_calibration copy = *calibration;
     struct tarn_error error = {0};
-    if (!path_of(info, cache_dir, path))
-        return TARN_NOT_FOUND;
+    name_of(info, name);
     numbers(&copy, fields);
     tarn_put_u64(bytes, MAGIC);
     tarn_put_u64(bytes + 8, key_of(info));
@@ -138,8 +104,7 @@ tarn_status tarn_calibration_save(const struct tarn_device_info *info, const cha
         tarn_put_u32(bytes + 16 + 4 * i, number);
     }
     tarn_put_u64(bytes + FILE_SIZE - 8, tarn_hash(bytes, FILE_SIZE - 8));
-    make_directories(path);
-    tarn_status status = tarn_file_replace(path, bytes, sizeof bytes, &error);
+    tarn_status status = tarn_kept_write(cache_dir, name, bytes, sizeof bytes, &error);
     if (status != TARN_OK)
         tarn_log(TARN_LOG_INFO, "offload: the calibration is not kept: %s", error.message);
     return status;

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/kept.h"
 #include "base/bytes.h"
 #include "base/error.h"
 #include "base/file.h"
@@ -100,6 +101,43 @@ static void options_have_defaults(void)
         CHECK(tarn_option_info((tarn_option)i)->doc[0] != '\0');
 }
 
-CHECK_MAIN(CASE(status_texts), CASE(fields_are_little_endian), CASE(logarithm_is_close),
+static void files_are_kept_where_the_caller_wants(void)
+{
+    char dir[] = "/tmp/tarn-kept-XXXXXX", below[64], path[TARN_KEPT_PATH], read[5];
+    REQUIRE(mkdtemp(dir) != NULL);
+    snprintf(below, sizeof below, "%s/a/b", dir);
+    CHECK(tarn_kept_read(below, "file", read, 5) == TARN_NOT_FOUND);
+    CHECK(tarn_kept_write(below, "file", "12345", 5, NULL) == TARN_OK);
+    CHECK(tarn_kept_path(below, "file", path) && strstr(path, "/a/b/file") != NULL);
+    CHECK(tarn_kept_read(below, "file", read, 5) == TARN_OK && memcmp(read, "12345", 5) == 0);
+    CHECK(tarn_kept_read(below, "file", read, 4) == TARN_CORRUPT);
+    struct tarn_error error = {0};
+    snprintf(below, sizeof below, "%s/a/b/file", dir); /* a file is no folder */
+    CHECK(tarn_kept_write(below, "other", "1", 1, &error) != TARN_OK && error.message[0] != '\0');
+    char *home = getenv("HOME"), *saved = home != NULL ? strdup(home) : NULL;
+    char *cache = getenv("XDG_CACHE_HOME"), *saved_cache = cache != NULL ? strdup(cache) : NULL;
+    setenv("XDG_CACHE_HOME", "relative", 1);
+    setenv("HOME", "/nowhere", 1);
+    CHECK(tarn_kept_path(NULL, "x", path) && strcmp(path, "/nowhere/.cache/tarn/x") == 0);
+    setenv("XDG_CACHE_HOME", "/cache", 1);
+    CHECK(tarn_kept_path("", "x", path) && strcmp(path, "/cache/tarn/x") == 0);
+    setenv("XDG_CACHE_HOME", "", 1);
+    setenv("HOME", "", 1);
+    CHECK(!tarn_kept_path(NULL, "x", path));
+    CHECK(tarn_kept_read(NULL, "x", read, 1) == TARN_NOT_FOUND);
+    if (saved != NULL)
+        setenv("HOME", saved, 1);
+    if (saved_cache != NULL)
+        setenv("XDG_CACHE_HOME", saved_cache, 1);
+    else
+        unsetenv("XDG_CACHE_HOME");
+    free(saved);
+    free(saved_cache);
+    snprintf(below, sizeof below, "rm -rf %s", dir);
+    CHECK(system(below) == 0);
+}
+
+CHECK_MAIN(CASE(files_are_kept_where_the_caller_wants), CASE(status_texts),
+           CASE(fields_are_little_endian), CASE(logarithm_is_close),
            CASE(numbers_are_seeded_and_in_range), CASE(file_is_replaced_whole),
            CASE(options_have_defaults))
