@@ -135,7 +135,11 @@ static const char *reason(const struct tarn_cli *cli, const struct tarn_device_i
             return "runs on the CPU, as the host does: has to win its place (tarn devices "
                    "--calibrate)";
         if (wins[0] == '\0')
-            return "runs on the CPU, and the host was better at everything measured";
+            return c->lookup.least == TARN_NEVER && c->score.least == TARN_NEVER &&
+                           c->train.least == TARN_NEVER
+                       ? "runs on the CPU, and the host was better at everything measured"
+                       : "runs on the CPU, and is better only at more work than the engine has at "
+                         "once";
         snprintf(text, 256, "%s: %s", is_it ? "beats the host" : "another comes first, but it wins",
                  wins);
         return text;

@@ -108,6 +108,20 @@ static struct line *find_line(struct record *record, const char *kernel, uint64_
     return NULL;
 }
 
+/* The line of this kernel that was judged or asked for last. */
+static const struct line *latest_of(const struct record *record, const char *kernel)
+{
+    for (size_t i = 0; i < record->count; i++)
+        if (strcmp(record->lines[i].kernel, kernel) == 0)
+            return &record->lines[i];
+    return NULL;
+}
+
+static bool is_same_code(uint64_t fingerprint, uint64_t other)
+{
+    return fingerprint >> 32 == other >> 32;
+}
+
 /* Takes the line of (kernel, fingerprint) out of the record, and gives room for it in front. */
 static struct line *move_to_front(struct record *record, const char *kernel, uint64_t fingerprint)
 {
@@ -158,6 +172,12 @@ tarn_verdict tarn_quarantine_get(tarn_device *device, const char *kernel, uint64
     why[0] = '\0';
     if (line != NULL)
         verdict = verdict_of(line, why, TARN_QUARANTINE_TEXT);
+    /* another version of the library ran in between: tarn_device_quarantined() is to speak of this one */
+    if (verdict != TARN_VERDICT_NONE &&
+        !is_same_code(latest_of(record, kernel)->fingerprint, fingerprint)) {
+        move_to_front(record, kernel, fingerprint);
+        write_record(device, record);
+    }
     free(record);
     return verdict;
 }
@@ -254,9 +274,12 @@ bool tarn_device_quarantined(const struct tarn_device_info *info, const char *ca
     bool found = false;
     for (size_t i = 0; record != NULL && !found && i < record->count; i++) {
         char why[TARN_QUARANTINE_TEXT];
-        found = verdict_of(&record->lines[i], why, sizeof why) == TARN_VERDICT_BAD && n-- == 0;
+        const struct line *line = &record->lines[i];
+        /* what an older version's code did wrong says nothing of the one in use */
+        found = is_same_code(latest_of(record, line->kernel)->fingerprint, line->fingerprint) &&
+                verdict_of(line, why, sizeof why) == TARN_VERDICT_BAD && n-- == 0;
         if (found)
-            snprintf(text, size, "%s: %s", record->lines[i].kernel, why);
+            snprintf(text, size, "%s: %s", line->kernel, why);
     }
     free(record);
     tarn_program_cache_destroy(&programs);

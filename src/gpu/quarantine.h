@@ -6,6 +6,9 @@
  * device. Who tries a kernel that was never tried says so first (tarn_quarantine_begin()): a driver
  * that kills the process is so found out by the next start.
  *
+ * A fingerprint's upper half stands for the kernel's code, the lower one for its variant (defines,
+ * sizes). What is shown to a person are the verdicts on the code that was asked for last.
+ *
  * Thread-safety: any thread. Of two processes that write at once one is forgotten, which costs a
  * repeated check.
  */

@@ -31,7 +31,11 @@ typedef enum tarn_quirk_flags {
     TARN_QUIRK_PREFER_HOST = 4,      /**< use it only when asked for */
     TARN_QUIRK_RECHECK = 8,          /**< check kernels at each start, not once */
     TARN_QUIRK_NEEDS_FOLDER = 16,    /**< a failed compilation may be for want of its own folder */
+    TARN_QUIRK_SHORT_LOOPS = 32,     /**< a launch's loops end after TARN_SHORT_LOOP_TURNS */
 } tarn_quirk_flags;
+
+/** Turns of an invocation's loops that all drivers with TARN_QUIRK_SHORT_LOOPS get through. */
+enum { TARN_SHORT_LOOP_TURNS = 65000 };
 
 struct tarn_device_identity {
     tarn_api api;

@@ -145,19 +145,20 @@ static bool await_trial(struct trial *trial, const struct tarn_canary_limits *li
     return ended;
 }
 
+/* quarantine.h says what the halves are. */
 static uint64_t fingerprint_of(const struct tarn_kernel_params *params)
 {
     const struct tarn_kernel_source *source = params->source;
     const char *texts[] = {source->name, source->opencl_gpu, source->opencl_cpu, TARN_VERSION};
-    uint64_t hash = source->gpu_local_size | (uint64_t)source->cpu_local_size << 32;
+    uint64_t code = 0, variant = source->gpu_local_size | (uint64_t)source->cpu_local_size << 32;
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
         if (texts[i] != NULL)
-            hash = tarn_mix64(hash + i) ^ tarn_hash(texts[i], strlen(texts[i]));
+            code = tarn_mix64(code + i) ^ tarn_hash(texts[i], strlen(texts[i]));
     if (source->spirv != NULL)
-        hash = tarn_mix64(hash) ^ tarn_hash(source->spirv, source->spirv_size);
+        code = tarn_mix64(code) ^ tarn_hash(source->spirv, source->spirv_size);
     for (size_t i = 0; source->defines != NULL && source->defines[i] != NULL; i++)
-        hash = tarn_mix64(hash + (uint32_t)params->defines[i]);
-    return hash;
+        variant = tarn_mix64(variant + (uint32_t)params->defines[i]);
+    return tarn_mix64(code) >> 32 << 32 | tarn_mix64(variant) >> 32;
 }
 
 static tarn_status quarantined(tarn_device *device, const char *kernel, const char *why,

@@ -150,18 +150,18 @@ static void cost_forward(const struct tarn_host_launch *launch, struct tarn_kern
     cost->bytes = (uint64_t)c->count * (shape.inputs + 1) * 4 + tarn_shape_weights(&shape) * 4;
 }
 
-/*
- * A step multiplies three times, forward, for the gradients and back (all layers: the first needs
- * no way back, but its zeros are filled), and moves a sample's features, label and activations (out
- * and in again, twice each) and weights, m, v and gradients (in and out). The weights' part goes to
- * the tile that ends the step.
- */
 /* What a step costs once is charged to its tiles alike, so that it costs the same in any ranges. */
 static uint64_t share_of_steps(uint64_t a_step, uint32_t first, uint32_t end, uint32_t step_tiles)
 {
     return a_step * end / step_tiles - a_step * first / step_tiles;
 }
 
+/*
+ * A step multiplies three times, forward, for the gradients and back (all layers: the first needs
+ * no way back, but its zeros are filled), and moves a sample's features, label and activations (out
+ * and in again, twice each) and weights, m, v and gradients (in and out). The weights' part is shared
+ * out among the step's tiles.
+ */
 static void cost_train(const struct tarn_host_launch *launch, struct tarn_kernel_cost *cost)
 {
     const struct tarn_train_constants *c = launch->constants;

@@ -207,6 +207,13 @@ static void keep_up(tarn_trainer *t, uint32_t ticket)
         tarn_trainer_stop(t, ticket - far / 2);
 }
 
+/* What may still run on the device uses the buffers; a lost device returns at once. */
+static void drain(tarn_trainer *t)
+{
+    if (tarn_queue_finish(t->queue, LONGEST_WAIT_US) == TARN_TIMEOUT)
+        tarn_device_abandon(t->device, "a gradient step doesn't end");
+}
+
 void tarn_trainer_destroy(tarn_trainer **trainer)
 {
     tarn_trainer *t = *trainer;
@@ -214,7 +221,7 @@ void tarn_trainer_destroy(tarn_trainer **trainer)
         return;
     if (t->in_flight && t->on_device) {
         stop_all(t);
-        tarn_queue_finish(t->queue, TARN_FOREVER);
+        drain(t);
     }
     free_host_memory(t);
     free_device_objects(t);
@@ -349,9 +356,7 @@ static tarn_status launch(tarn_trainer *t, uint32_t first, uint32_t count, uint3
 /* The host's state is as after the last launch that went well: nothing can fail any more here. */
 static void move_to_host(tarn_trainer *t)
 {
-    /* what may still run there uses the buffers; a lost device returns at once */
-    if (tarn_queue_finish(t->queue, LONGEST_WAIT_US) == TARN_TIMEOUT)
-        tarn_device_abandon(t->device, "a gradient step doesn't end");
+    drain(t);
     for (int i = TILES; i <= LABELS; i++)
         memcpy(t->fallback[i], t->memory[i], t->size[i]);
     memcpy(t->memory, t->fallback, sizeof t->memory);
@@ -492,7 +497,7 @@ static tarn_status take_results(tarn_trainer *t, bool stoppable)
     if (t->on_device) {
         status = stoppable ? download_results(t) : TARN_OK;
         if (status == TARN_OK)
-            status = tarn_queue_finish(t->queue, TARN_FOREVER); /* the downloads */
+            status = tarn_queue_finish(t->queue, LONGEST_WAIT_US); /* the downloads */
         if (status != TARN_OK)
             return status;
         for (int i = WEIGHTS; i <= V; i++)

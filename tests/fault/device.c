@@ -104,6 +104,34 @@ static void training_goes_on_with_the_same_bits(void)
     free(weights);
 }
 
+/* A trainer that goes while its step hangs waits no longer than the device lives. */
+static void a_step_that_hangs_is_left_behind(void)
+{
+    size_t count = tarn_shape_weights(&tarn_net_reference);
+    float *weights = calloc(count, sizeof *weights);
+    REQUIRE(weights != NULL);
+    for (uint32_t d = 0; d < DEVICES; d++) {
+        struct place p;
+        REQUIRE(place_open(&p, ids[d], &(struct tarn_virtual_faults){.hang_at = 1}));
+        tarn_trainer *trainer = NULL;
+        struct tarn_error error = {0};
+        REQUIRE(tarn_trainer_create(&(struct tarn_trainer_params){.shape = &tarn_net_reference,
+                                                                  .weights = weights,
+                                                                  .device = p.device,
+                                                                  .queue = p.queue,
+                                                                  .batch = BATCH,
+                                                                  .steps = STEPS,
+                                                                  .rate = 0.01f},
+                                    &trainer, &error) == TARN_OK);
+        CHECK(tarn_trainer_submit(trainer, STEPS) == TARN_OK);
+        CHECK(tarn_trainer_in_flight(trainer));
+        tarn_trainer_destroy(&trainer);
+        CHECK(trainer == NULL && tarn_device_is_lost(p.device));
+        place_close(&p);
+    }
+    free(weights);
+}
+
 enum { KEYS = 5000, LOOKUPS = 4 };
 
 /* Each time all keys, half of which are there; returns how many answers differ from plain ones. */
@@ -194,5 +222,5 @@ static void scores_say_that_the_device_is_lost(void)
     free(weights);
 }
 
-CHECK_MAIN(CASE(training_goes_on_with_the_same_bits), CASE(lookups_go_on_in_the_same_batch),
-           CASE(scores_say_that_the_device_is_lost))
+CHECK_MAIN(CASE(training_goes_on_with_the_same_bits), CASE(a_step_that_hangs_is_left_behind),
+           CASE(lookups_go_on_in_the_same_batch), CASE(scores_say_that_the_device_is_lost))

@@ -205,6 +205,7 @@ static void shared_close(struct shared *s)
         tarn_event_release(&s->slice[i].event);
         tarn_event_release(&s->lookup[i].event);
     }
+    tarn_queue_finish(s->w.low, TARN_FOREVER); /* slices that were stopped still write */
     tarn_buffer_destroy(&s->log);
     tarn_buffer_destroy(&s->stop);
     tarn_kernel_destroy(&s->tiles);

@@ -178,6 +178,7 @@ static void a_wrong_kernel_is_quarantined_and_remembered(void)
         CHECK(!tarn_device_is_lost(device)); /* the others go on */
         CHECK(make(device, &plain, &kernel, &error) == TARN_OK);
         tarn_kernel_destroy(&kernel);
+        CHECK(!shown(device, "wrong", 0, "")); /* another version's code is in use now */
         CHECK_NUMBER(atomic_load(&device->children), 0);
         if (start == 1) {
             /* a new driver gets a new chance */

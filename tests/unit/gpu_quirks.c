@@ -92,6 +92,11 @@ static void vendor_and_interface_both_count(void)
     v3d.vendor = 0x10de;
     CHECK_NUMBER(tarn_quirks_find(&v3d), 0);
     CHECK_NUMBER(tarn_quirks_watchdog_ms(0), 0);
+    struct tarn_device_identity lavapipe = {
+        TARN_API_VULKAN, tarn_driver_by_vulkan(13), 0x10005, 0, tarn_driver_number(0, 0, 1), false};
+    CHECK(flags_of(lavapipe) == TARN_QUIRK_SHORT_LOOPS);
+    lavapipe.driver = tarn_driver_by_vulkan(18); /* Mesa's too, but a GPU's */
+    CHECK_NUMBER(flags_of(lavapipe), 0);
 }
 
 static void each_quirk_names_its_source(void)

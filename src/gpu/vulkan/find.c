@@ -12,9 +12,6 @@
 
 #define MAX_FAMILIES 16
 #define ALIGNMENT    64
-/* Mesa's llvmpipe (LP_MAX_TGSI_LOOP_ITERATIONS), found on 22.3: 57654 turns work, 86481 don't. */
-#define LLVMPIPE_VENDOR VK_VENDOR_ID_MESA
-#define LLVMPIPE_TURNS  65000
 
 static uint32_t version_of_loader(void)
 {
@@ -189,9 +186,6 @@ static tarn_status look_at(VkPhysicalDevice physical, struct vulkan_found *found
     found->timeline = find_timeline(found, &extensions);
     find_features(found, &extensions);
     found->unified = has_shared_memory(found);
-    if (found->properties.vendorID == LLVMPIPE_VENDOR &&
-        found->properties.deviceType == VK_PHYSICAL_DEVICE_TYPE_CPU)
-        found->turn_limit = LLVMPIPE_TURNS;
     free(extensions.list);
     return TARN_OK;
 }

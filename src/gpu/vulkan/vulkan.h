@@ -22,7 +22,6 @@ struct vulkan_found {
     uint32_t family[VULKAN_MAX_LANES], index[VULKAN_MAX_LANES]; /**< high first */
     uint32_t tick_bits[VULKAN_MAX_LANES];                       /**< of a timestamp; 0: none */
     bool unified;
-    uint32_t turn_limit;
     const char *timeline;        /**< the extension to enable, "" if it is core, NULL: not there */
     const char *global_priority; /**< the extension to enable, or NULL */
     uint32_t known, features;    /**< VULKAN_KNOWS_ bits; TARN_FEATURE_ bits that are there */
