@@ -53,13 +53,13 @@ struct run {
     uint64_t lookup_ns, gap_ns;
 };
 
-/* Unsliced steps, nothing else. */
+/* Unsliced steps of one job, as the arbiter's is one; nothing else. */
 static tarn_status train_alone(struct run *run, struct tarn_rig *rig, uint64_t ns)
 {
     uint64_t begun = tarn_rig_now(rig), before = rig->steps;
     tarn_status status = TARN_OK;
     while (status == TARN_OK && tarn_rig_now(rig) - begun < ns) {
-        status = tarn_rig_feed_backlog(rig);
+        status = tarn_rig_feed_backlog(rig, 1);
         tarn_rig_wait(rig, tarn_rig_now(rig) + 20000);
     }
     run->alone_steps += (double)(rig->steps - before);
