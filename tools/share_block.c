@@ -280,7 +280,8 @@ tarn_status tarn_share_block(struct tarn_share_bench *bench, tarn_share_way_kind
     b.way->elapsed_ns += tarn_rig_now(rig) - begun;
     b.way->steps += steps_of(&b) - b.steps_before;
     if (b.share != NULL) {
-        tarn_share_get_stats(b.share, &bench->stats);
+        if (kind == TARN_SHARE_ARBITER)
+            tarn_share_get_stats(b.share, &bench->stats);
         tarn_share_set_training(b.share, false);
         tarn_status stopped = tarn_share_stop(b.share, 10000000);
         status = status == TARN_OK ? stopped : status;
