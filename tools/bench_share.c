@@ -29,13 +29,17 @@ static int compare(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static double quantile(struct tarn_share_way *way, double q)
+static void sort(struct tarn_share_way *way)
+{
+    if (way->count > 0)
+        qsort(way->latency_us, way->count, sizeof(double), compare);
+}
+
+/* Of a way that was sorted. */
+static double quantile(const struct tarn_share_way *way, double q)
 {
     if (way->count == 0)
         return NAN;
-    if (!way->sorted)
-        qsort(way->latency_us, way->count, sizeof(double), compare);
-    way->sorted = true;
     size_t at = (size_t)ceil(q * (double)way->count);
     return way->latency_us[at > 0 ? at - 1 : 0];
 }
@@ -53,13 +57,13 @@ struct run {
     uint64_t lookup_ns, gap_ns;
 };
 
-/* Unsliced steps, nothing else. */
+/* Unsliced steps of one job, as the arbiter's is one; nothing else. */
 static tarn_status train_alone(struct run *run, struct tarn_rig *rig, uint64_t ns)
 {
     uint64_t begun = tarn_rig_now(rig), before = rig->steps;
     tarn_status status = TARN_OK;
     while (status == TARN_OK && tarn_rig_now(rig) - begun < ns) {
-        status = tarn_rig_feed_backlog(rig);
+        status = tarn_rig_feed_backlog(rig, 1);
         tarn_rig_wait(rig, tarn_rig_now(rig) + 20000);
     }
     run->alone_steps += (double)(rig->steps - before);
@@ -150,7 +154,7 @@ static double kept(const struct run *run, const struct tarn_share_way *way)
 }
 
 static void add_way(cJSON *json, tarn_table *table, const struct run *run,
-                    struct tarn_share_way *way)
+                    const struct tarn_share_way *way)
 {
     const char *name = names[way->kind];
     if (way->count == 0)
@@ -176,13 +180,13 @@ static void add_way(cJSON *json, tarn_table *table, const struct run *run,
                    missed);
 }
 
-static int report(struct run *run)
+static int report(const struct run *run)
 {
     static const char *const heads[] = {"way",     "p50 us",        "p99 us", "p99.9 us",
                                         "lookups", "train steps/s", "kept",   "frames missed"};
-    struct tarn_share_bench *bench = &run->bench;
-    struct tarn_share_way *alone = &bench->way[TARN_SHARE_ALONE];
-    struct tarn_share_way *arbiter = &bench->way[TARN_SHARE_ARBITER];
+    const struct tarn_share_bench *bench = &run->bench;
+    const struct tarn_share_way *alone = &bench->way[TARN_SHARE_ALONE];
+    const struct tarn_share_way *arbiter = &bench->way[TARN_SHARE_ARBITER];
     const struct tarn_share_stats *stats = &bench->stats;
     double p50_ratio = quantile(arbiter, 0.5) / quantile(alone, 0.5);
     double p99_ratio = quantile(arbiter, 0.99) / quantile(alone, 0.99);
@@ -293,6 +297,8 @@ static int run(struct tarn_cli *cli, int argc, char **argv)
     }
     if (status == TARN_OK)
         status = r.simulated ? run_simulated(&r, &error) : run_real(&r, &error);
+    for (int kind = 0; kind < TARN_SHARE_WAYS; kind++)
+        sort(&r.bench.way[kind]);
     const char *plot = tarn_cli_value(cli, "plot");
     if (status == TARN_OK && plot != NULL)
         status = tarn_share_plot(&r.bench, r.id, plot, &error);

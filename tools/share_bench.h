@@ -18,9 +18,8 @@ typedef enum tarn_share_way_kind {
 /** What was measured of a way, over all its blocks. */
 struct tarn_share_way {
     tarn_share_way_kind kind;
-    double *latency_us; /**< in the order of arrival, until quantiles are taken */
+    double *latency_us; /**< in the order of arrival; sorted once all blocks have run */
     size_t count, room;
-    bool sorted;
     double steps;
     uint64_t elapsed_ns;
     uint64_t lookup_ns;             /**< device time that lookups took, gaps included */
@@ -49,7 +48,7 @@ struct tarn_share_bench {
 tarn_status tarn_share_block(struct tarn_share_bench *bench, tarn_share_way_kind kind,
                              struct tarn_rig *rig, uint32_t lookups, uint64_t seed);
 
-/** Draws the latencies' distributions and the timeline of shares. */
+/** Draws the latencies' distributions, which are sorted by now, and the timeline of shares. */
 tarn_status tarn_share_plot(const struct tarn_share_bench *bench, const char *device,
                             const char *path, struct tarn_error *error);
 

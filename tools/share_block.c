@@ -12,6 +12,7 @@
 #define DWELL_US       100000
 #define WARM_UP_NS     300000000
 #define MOST_WARM_UP   20000
+#define MOST_NAIVE_NS  2000000000 /* a block in which each lookup waits for a backlog */
 
 /* ---- one block of one way ---- */
 
@@ -144,7 +145,8 @@ static tarn_status feed(struct block *b)
     if (b->share != NULL)
         return tarn_share_pump(b->share, &b->pump_ns);
     b->pump_ns = TARN_SHARE_NEVER;
-    return b->way->kind == TARN_SHARE_NAIVE ? tarn_rig_feed_backlog(b->rig) : TARN_OK;
+    return b->way->kind == TARN_SHARE_NAIVE ? tarn_rig_feed_backlog(b->rig, b->rig->lanes)
+                                            : TARN_OK;
 }
 
 /* Simulated: open-loop arrivals; time goes from one happening to the next. */
@@ -182,10 +184,12 @@ static tarn_status run_simulated(struct block *b)
 static tarn_status run_real(struct block *b)
 {
     tarn_status status = TARN_OK;
-    while (b->left > 0 && status == TARN_OK) {
+    bool naive = b->way->kind == TARN_SHARE_NAIVE;
+    while (b->left > 0 && status == TARN_OK &&
+           !(naive && tarn_clock_ns() - b->begun_ns > MOST_NAIVE_NS)) {
         tarn_rig_wait(b->rig, tarn_clock_ns() + draw_pause(b));
-        if (b->way->kind == TARN_SHARE_NAIVE)
-            status = tarn_rig_feed_backlog(b->rig);
+        if (naive)
+            status = tarn_rig_feed_backlog(b->rig, b->rig->lanes);
         uint64_t begin = tarn_clock_ns();
         if (b->way->kind == TARN_SHARE_HOST) {
             tarn_rig_lookup_on_host(b->rig);
@@ -222,6 +226,7 @@ static tarn_status warm_up(struct block *b)
     b->warm = true;
     struct tarn_share_stats stats = {.state = TARN_SHARE_BUSY};
     tarn_status status = TARN_OK;
+    bool naive = b->way->kind == TARN_SHARE_NAIVE && !b->rig->simulated;
     uint64_t begun = tarn_rig_now(b->rig);
     for (uint32_t n = 0; n < MOST_WARM_UP && status == TARN_OK; n += 50) {
         if (b->share != NULL)
@@ -229,7 +234,9 @@ static tarn_status warm_up(struct block *b)
         if (b->share == NULL ? n >= 50
                              : stats.slices > 50 && tarn_rig_now(b->rig) - begun > WARM_UP_NS)
             break;
-        status = run_lookups(b, 50);
+        status = run_lookups(b, naive ? 5 : 50);
+        if (naive)
+            break; /* the backlog is there */
     }
     b->warm = false;
     return status;
@@ -273,7 +280,8 @@ tarn_status tarn_share_block(struct tarn_share_bench *bench, tarn_share_way_kind
     b.way->elapsed_ns += tarn_rig_now(rig) - begun;
     b.way->steps += steps_of(&b) - b.steps_before;
     if (b.share != NULL) {
-        tarn_share_get_stats(b.share, &bench->stats);
+        if (kind == TARN_SHARE_ARBITER)
+            tarn_share_get_stats(b.share, &bench->stats);
         tarn_share_set_training(b.share, false);
         tarn_status stopped = tarn_share_stop(b.share, 10000000);
         status = status == TARN_OK ? stopped : status;

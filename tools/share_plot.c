@@ -11,19 +11,38 @@
 #include "base/memory.h"
 #include "plot/plot.h"
 
-enum { QUANTILES = 100 };
+enum { QUANTILES = 199 };
 
-/* Sorted by the report before. */
+#define MOST_PERCENT 99 /* the last one would set the scale of all others */
+
+static double percentile(const struct tarn_share_way *way, double percent)
+{
+    return way->count > 0 ? way->latency_us[(size_t)(percent / 100 * (double)(way->count - 1))]
+                          : NAN;
+}
+
+/* `unit_us`: of the axis. */
 static struct tarn_plot_series by_percentile(const struct tarn_share_way *way, const char *name,
-                                             double *x, double *y, bool magnitude)
+                                             double *x, double *y, double unit_us)
 {
     size_t points = way->count > 0 ? QUANTILES : 0;
     for (size_t i = 0; i < points; i++) {
-        x[i] = 100.0 * (double)i / (QUANTILES - 1);
-        size_t at = (size_t)(x[i] / 100 * (double)(way->count - 1));
-        y[i] = magnitude ? log10(fmax(way->latency_us[at], 0.1)) : way->latency_us[at];
+        x[i] = (double)MOST_PERCENT * (double)i / (QUANTILES - 1);
+        y[i] = percentile(way, x[i]) / unit_us;
     }
     return (struct tarn_plot_series){.name = name, .x = x, .y = y, .count = points};
+}
+
+static void describe(const struct tarn_share_bench *bench, char *text, size_t size)
+{
+    const struct tarn_share_way *w = bench->way;
+    snprintf(text, size,
+             "p50 and p99 of lookups: alone %.0f and %.0f us, arbiter %.0f and %.0f us, without "
+             "control %.3g and %.3g ms",
+             percentile(&w[TARN_SHARE_ALONE], 50), percentile(&w[TARN_SHARE_ALONE], 99),
+             percentile(&w[TARN_SHARE_ARBITER], 50), percentile(&w[TARN_SHARE_ARBITER], 99),
+             percentile(&w[TARN_SHARE_NAIVE], 50) * 1e-3,
+             percentile(&w[TARN_SHARE_NAIVE], 99) * 1e-3);
 }
 
 tarn_status tarn_share_plot(const struct tarn_share_bench *bench, const char *device,
@@ -33,13 +52,13 @@ tarn_status tarn_share_plot(const struct tarn_share_bench *bench, const char *de
     static double at[2][TARN_SHARE_POINTS], share[2][TARN_SHARE_POINTS];
     const struct tarn_share_way *ways = bench->way;
     struct tarn_plot_series close[2] = {
-        by_percentile(&ways[TARN_SHARE_ALONE], "alone", x[0], y[0], false),
-        by_percentile(&ways[TARN_SHARE_ARBITER], "arbiter", x[1], y[1], false),
+        by_percentile(&ways[TARN_SHARE_ALONE], "alone", x[0], y[0], 1),
+        by_percentile(&ways[TARN_SHARE_ARBITER], "arbiter", x[1], y[1], 1),
     };
     struct tarn_plot_series all[3] = {
-        by_percentile(&ways[TARN_SHARE_ALONE], "alone", x[2], y[2], true),
-        by_percentile(&ways[TARN_SHARE_ARBITER], "arbiter", x[3], y[3], true),
-        by_percentile(&ways[TARN_SHARE_NAIVE], "naive", x[4], y[4], true),
+        by_percentile(&ways[TARN_SHARE_ALONE], "alone", x[2], y[2], 1000),
+        by_percentile(&ways[TARN_SHARE_ARBITER], "arbiter", x[3], y[3], 1000),
+        by_percentile(&ways[TARN_SHARE_NAIVE], "no control", x[4], y[4], 1000),
     };
     close[0].role = all[0].role = TARN_PLOT_REFERENCE;
     close[1].role = all[1].role = TARN_PLOT_HERO;
@@ -47,7 +66,8 @@ tarn_status tarn_share_plot(const struct tarn_share_bench *bench, const char *de
     for (size_t i = 0; i < points; i++) {
         at[0][i] = at[1][i] = bench->timeline[i].at_ms;
         share[0][i] = bench->timeline[i].lookups;
-        share[1][i] = bench->timeline[i].training;
+        /* a slice counts when it ends, and may have begun in the window before */
+        share[1][i] = fmin(bench->timeline[i].training, 1);
     }
     const struct tarn_plot_series time[2] = {
         {.name = "lookups",
@@ -59,32 +79,39 @@ tarn_status tarn_share_plot(const struct tarn_share_bench *bench, const char *de
     };
     const struct tarn_plot_panel panels[3] = {
         {.kind = TARN_PLOT_LINES,
-         .title = "Latency of lookups",
+         .title = "Lookups under the arbiter",
          .x_label = "percentile",
-         .y_label = "us",
+         .y_label = "latency, us",
          .series = close,
          .series_count = 2},
         {.kind = TARN_PLOT_LINES,
-         .title = "The same beside no control",
+         .title = "Beside a backlog without control",
          .x_label = "percentile",
-         .y_label = "log10 of us",
+         .y_label = "latency, ms",
          .series = all,
          .series_count = 3},
         {.kind = TARN_PLOT_LINES,
-         .title = "The device's time under the arbiter",
-         .x_label = "ms",
-         .y_label = "share",
+         .title = "Who has the device under the arbiter",
+         .x_label = "time, ms",
+         .y_label = "share of the device's time",
          .percent = true,
          .series = time,
          .series_count = points > 0 ? 2 : 0},
     };
-    char title[96];
+    char title[96], subtitle[256], footer[128];
     snprintf(title, sizeof title, "Lookups and gradient steps on %s", device);
+    describe(bench, subtitle, sizeof subtitle);
+    snprintf(footer, sizeof footer, "Slices of at most %u us, %u in flight; `tarn bench share`.",
+             (unsigned)bench->stats.quantum_us, (unsigned)bench->stats.in_flight);
     char *svg;
     size_t size;
-    tarn_status status = tarn_plot_svg(
-        &(struct tarn_plot){.title = title, .panels = panels, .panel_count = 3, .columns = 3}, &svg,
-        &size);
+    tarn_status status = tarn_plot_svg(&(struct tarn_plot){.title = title,
+                                                           .subtitle = subtitle,
+                                                           .footer = footer,
+                                                           .panels = panels,
+                                                           .panel_count = 3,
+                                                           .columns = 3},
+                                       &svg, &size);
     if (status != TARN_OK)
         return tarn_fail(error, status, "%s: %s", path, tarn_status_message(status));
     status = tarn_file_replace(path, svg, size, error);

@@ -18,7 +18,7 @@
 #define MOST_STEPS   4096 /* of a launch in the backlog */
 #define TRIES        9
 
-enum { BATCH = 128, STEPS = 10 };
+enum { BATCH = 128, STEPS = 10, TILES_A_STEP = BATCH / TARN_LANES };
 
 static const struct tarn_shape shape = {28, 32, 32, 11};
 
@@ -110,20 +110,20 @@ static tarn_status open_training(struct tarn_rig *rig, const struct tarn_rig_opt
         rig->device, &(struct tarn_kernel_params){.source = &tarn_train_source, .defines = defines},
         NULL, &rig->train, error);
     for (int i = 0; i < 7 && status == TARN_OK; i++)
-        status = make_buffer(rig, counts[i] * 4, &rig->train_buffers[i]);
+        status = make_buffer(rig, counts[i] * 4, &rig->lane[0].buffers[i]);
     if (status != TARN_OK)
         return status;
-    float *start = tarn_buffer_data(rig->train_buffers[0]);
+    float *start = tarn_buffer_data(rig->lane[0].buffers[0]);
     for (size_t i = 0; i < weights; i++)
         start[i] = (tarn_rng_float(&rig->rng) - 0.5f) * 0.7f;
-    float *tiles = tarn_buffer_data(rig->train_buffers[3]);
+    float *tiles = tarn_buffer_data(rig->lane[0].buffers[3]);
     for (size_t i = 0; i < counts[3]; i++)
         tiles[i] = (tarn_rng_float(&rig->rng) - 0.5f) * 4.0f;
-    uint32_t *labels = tarn_buffer_data(rig->train_buffers[4]);
+    uint32_t *labels = tarn_buffer_data(rig->lane[0].buffers[4]);
     for (size_t i = 0; i < samples; i++)
         labels[i] = tarn_label(1 + tarn_rng_below(&rig->rng, shape.outputs), -1);
     for (int i = 0; i < 5 && status == TARN_OK; i++)
-        status = tarn_buffer_upload(rig->low, rig->train_buffers[i], 0, counts[i] * 4);
+        status = tarn_buffer_upload(rig->low, rig->lane[0].buffers[i], 0, counts[i] * 4);
     if (status == TARN_OK)
         status = tarn_trainer_create(&(struct tarn_trainer_params){.shape = &shape,
                                                                    .weights = start,
@@ -144,7 +144,55 @@ static tarn_status open_training(struct tarn_rig *rig, const struct tarn_rig_opt
     return tarn_queue_finish(rig->low, TARN_FOREVER);
 }
 
-static tarn_status launch_steps(struct tarn_rig *rig, uint32_t steps, tarn_event **event)
+/* Weights, moments, losses and scratch of their own for the other lanes. */
+static tarn_status open_lanes(struct tarn_rig *rig)
+{
+    static const int own[] = {0, 1, 2, 5, 6};
+    const struct tarn_device_info *info = tarn_device_get_info(rig->device);
+    rig->lane[0].queue = rig->low;
+    rig->lanes = info->type == TARN_DEVICE_CPU ? info->limits.compute_units : 1;
+    if (rig->lanes > TARN_RIG_LANES)
+        rig->lanes = TARN_RIG_LANES;
+    rig->whole = info->type == TARN_DEVICE_CPU && !info->stop_flag;
+    tarn_status status = TARN_OK;
+    for (uint32_t l = 1; l < rig->lanes && status == TARN_OK; l++) {
+        memcpy(rig->lane[l].buffers, rig->lane[0].buffers, sizeof rig->lane[l].buffers);
+        for (int i = 0; i < 5; i++)
+            rig->lane[l].buffers[own[i]] = NULL;
+        status = tarn_queue_create(rig->device,
+                                   &(struct tarn_queue_params){.priority = TARN_PRIORITY_LOW},
+                                   &rig->lane[l].queue);
+        for (int i = 0; i < 5 && status == TARN_OK; i++) {
+            tarn_buffer *like = rig->lane[0].buffers[own[i]];
+            tarn_buffer **buffer = &rig->lane[l].buffers[own[i]];
+            size_t size = tarn_buffer_size(like);
+            status = make_buffer(rig, size, buffer);
+            if (status == TARN_OK && i == 0)
+                memcpy(tarn_buffer_data(*buffer), tarn_buffer_data(like), size);
+            if (status == TARN_OK && i < 3)
+                status = tarn_buffer_upload(rig->lane[l].queue, *buffer, 0, size);
+        }
+        if (status == TARN_OK)
+            status = tarn_queue_finish(rig->lane[l].queue, TARN_FOREVER);
+    }
+    return status;
+}
+
+static void close_lanes(struct tarn_rig *rig)
+{
+    for (uint32_t l = TARN_RIG_LANES; l-- > 0;) {
+        if (l > 0 && rig->lane[l].queue != NULL)
+            tarn_queue_finish(rig->lane[l].queue, TARN_FOREVER);
+        for (int i = 0; i < 7; i++)
+            if (l == 0 || rig->lane[l].buffers[i] != rig->lane[0].buffers[i])
+                tarn_buffer_destroy(&rig->lane[l].buffers[i]);
+        if (l > 0)
+            tarn_queue_destroy(&rig->lane[l].queue);
+    }
+}
+
+static tarn_status launch_steps(struct tarn_rig *rig, uint32_t lane, uint32_t steps,
+                                tarn_event **event)
 {
     struct tarn_train_constants constants = {.steps = steps,
                                              .batch = BATCH,
@@ -153,9 +201,9 @@ static tarn_status launch_steps(struct tarn_rig *rig, uint32_t steps, tarn_event
                                              .beta1 = 0.9f,
                                              .beta2 = 0.999f,
                                              .epsilon = 1e-7f};
-    return tarn_queue_submit(rig->low,
+    return tarn_queue_submit(rig->lane[lane].queue,
                              &(struct tarn_launch){.kernel = rig->train,
-                                                   .buffers = rig->train_buffers,
+                                                   .buffers = rig->lane[lane].buffers,
                                                    .constants = &constants,
                                                    .groups = 1},
                              event);
@@ -209,14 +257,14 @@ static tarn_status size_backlog(struct tarn_rig *rig, uint64_t ns)
     for (int i = 0; i < 4 && ns > 0; i++) {
         tarn_event *event = NULL;
         uint64_t begun = tarn_rig_now(rig);
-        tarn_status status = launch_steps(rig, rig->launch_steps, &event);
+        tarn_status status = launch_steps(rig, 0, rig->launch_steps, &event);
         if (status == TARN_OK)
             status = tarn_event_wait(event, TARN_FOREVER);
         tarn_event_release(&event);
         if (status != TARN_OK)
             return status;
         uint64_t took = tarn_rig_now(rig) - begun + 1;
-        const float *loss = tarn_buffer_data(rig->train_buffers[5]);
+        const float *loss = tarn_buffer_data(rig->lane[0].buffers[5]);
         if (i > 0 && loss[rig->launch_steps - 1] != loss[rig->launch_steps - 1]) {
             rig->launch_steps =
                 STEPS; /* a driver that ends long loops (see TARN_SPIRV_TURN_LIMIT_ID) */
@@ -251,6 +299,8 @@ tarn_status tarn_rig_open(struct tarn_rig *rig, const struct tarn_rig_options *o
     if (status == TARN_OK)
         status = open_training(rig, options, error);
     if (status == TARN_OK)
+        status = open_lanes(rig);
+    if (status == TARN_OK)
         status = measure_lookup(rig);
     if (status == TARN_OK)
         status = size_backlog(rig, options->backlog_ns);
@@ -275,8 +325,7 @@ void tarn_rig_close(struct tarn_rig *rig)
     tarn_trainer_destroy(&rig->trainer);
     tarn_kernel_destroy(&rig->train);
     tarn_kernel_destroy(&rig->lookup);
-    for (int i = 0; i < 7; i++)
-        tarn_buffer_destroy(&rig->train_buffers[i]);
+    close_lanes(rig);
     tarn_buffer_destroy(&rig->index);
     tarn_buffer_destroy(&rig->hashes);
     tarn_buffer_destroy(&rig->slots);
@@ -287,7 +336,7 @@ void tarn_rig_close(struct tarn_rig *rig)
 
 /* ---- the backlog ---- */
 
-tarn_status tarn_rig_feed_backlog(struct tarn_rig *rig)
+tarn_status tarn_rig_feed_backlog(struct tarn_rig *rig, uint32_t lanes)
 {
     while (rig->backlog_count > 0 &&
            tarn_event_wait(rig->backlog[rig->backlog_at % TARN_RIG_BACKLOG], 0) == TARN_OK) {
@@ -297,9 +346,9 @@ tarn_status tarn_rig_feed_backlog(struct tarn_rig *rig)
     }
     tarn_status status = TARN_OK;
     while (rig->backlog_count < TARN_RIG_BACKLOG && status == TARN_OK) {
+        uint32_t at = rig->backlog_at + rig->backlog_count;
         status =
-            launch_steps(rig, rig->launch_steps,
-                         &rig->backlog[(rig->backlog_at + rig->backlog_count) % TARN_RIG_BACKLOG]);
+            launch_steps(rig, at % lanes, rig->launch_steps, &rig->backlog[at % TARN_RIG_BACKLOG]);
         rig->first_step += rig->launch_steps;
         rig->backlog_count += status == TARN_OK;
     }
@@ -308,7 +357,9 @@ tarn_status tarn_rig_feed_backlog(struct tarn_rig *rig)
 
 tarn_status tarn_rig_drain_backlog(struct tarn_rig *rig)
 {
-    tarn_status status = tarn_queue_finish(rig->low, TARN_FOREVER);
+    tarn_status status = TARN_OK;
+    for (uint32_t l = 0; l < rig->lanes && status == TARN_OK; l++)
+        status = tarn_queue_finish(rig->lane[l].queue, TARN_FOREVER);
     for (; rig->backlog_count > 0; rig->backlog_count--)
         tarn_event_release(&rig->backlog[rig->backlog_at++ % TARN_RIG_BACKLOG]);
     return status;
@@ -323,8 +374,14 @@ static tarn_status submit_slice(void *user, uint32_t ticket, uint32_t units, uin
         tarn_status status = tarn_trainer_begin(rig->trainer, TARN_RIG_JOB_STEPS);
         if (status != TARN_OK)
             return status;
+        rig->begun = 0;
     }
-    return tarn_trainer_slice(rig->trainer, units, ticket, submitted);
+    uint32_t left = TILES_A_STEP - rig->begun % TILES_A_STEP;
+    if (rig->whole && units > left)
+        units = left + (units - left) / TILES_A_STEP * TILES_A_STEP;
+    tarn_status status = tarn_trainer_slice(rig->trainer, units, ticket, submitted);
+    rig->begun += status == TARN_OK ? *submitted : 0;
+    return status;
 }
 
 static tarn_status poll_slice(void *user, uint64_t timeout_us, struct tarn_share_slice *slice)

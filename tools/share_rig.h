@@ -15,6 +15,7 @@
 #include "net/trainer.h"
 
 enum {
+    TARN_RIG_LANES = 8,       /* jobs at once without control, at most */
     TARN_RIG_BACKLOG = 8,     /* launches that are kept in flight without control */
     TARN_RIG_JOB_STEPS = 400, /* of the arbiter's work that is begun at once */
 };
@@ -31,7 +32,7 @@ struct tarn_rig {
     tarn_device *device;
     bool simulated;
     struct tarn_rng rng;
-    tarn_queue *high, *low;
+    tarn_queue *high, *low; /* low is the first lane's */
     /* lookups */
     tarn_kernel *lookup;
     tarn_buffer *index, *hashes, *slots;
@@ -39,13 +40,19 @@ struct tarn_rig {
     uint64_t lookup_ns, gap_ns, submit_ns; /**< measured alone, on the idle device */
     /* gradient steps in a backlog of long launches */
     tarn_kernel *train;
-    tarn_buffer *train_buffers[7];
+    struct {
+        tarn_queue *queue;
+        tarn_buffer *buffers[7]; /* those that are only read are the first one's */
+    } lane[TARN_RIG_LANES];
+    uint32_t lanes; /* one a compute unit of a CPU, so that a backlog leaves none free */
     tarn_event *backlog[TARN_RIG_BACKLOG];
     uint32_t backlog_at, backlog_count, launch_steps, first_step;
     /* and those that the arbiter cuts */
     tarn_trainer *trainer;
     uint64_t steps; /**< done in the backlog */
     uint64_t tiles; /**< done under the arbiter */
+    uint32_t begun; /**< tiles of its job that were submitted */
+    bool whole;     /**< its slices end where steps do: parts of steps cost a CPU more */
     tarn_status failure;
 };
 
@@ -64,8 +71,8 @@ tarn_status tarn_rig_lookup(struct tarn_rig *rig, tarn_event **event);
 /** The same on the host, done when it returns. */
 void tarn_rig_lookup_on_host(struct tarn_rig *rig);
 
-/** Keeps the backlog full; counts what has ended. */
-tarn_status tarn_rig_feed_backlog(struct tarn_rig *rig);
+/** Keeps the backlog of so many lanes full; counts what has ended. */
+tarn_status tarn_rig_feed_backlog(struct tarn_rig *rig, uint32_t lanes);
 tarn_status tarn_rig_drain_backlog(struct tarn_rig *rig);
 /** Endless gradient steps as work for the arbiter. */
 struct tarn_share_work tarn_rig_work(struct tarn_rig *rig);

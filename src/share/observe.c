@@ -17,6 +17,8 @@
 #define QUICK        0.5 /* weight of a sample that is to be believed at once */
 #define LOWEST       4
 #define SHRINK       0.9995 /* of the latency: only slices that come late show it, so some have to */
+#define MOST_STEP    2      /* times the latency, and */
+#define MOST_STEP_NS 20000  /* that: what a late start counts as at most */
 #define LATE         0.005  /* of the latency, and */
 #define LATE_NS      200    /* later than that behind the gap: the slice was not there yet */
 
@@ -68,6 +70,9 @@ static void learn_between(struct tarn_share_observer *o, const struct tarn_timel
         follow(&o->gap_ns, &o->gap_known, &o->gaps, between_ns);
         o->latency_ns *= SHRINK;
     } else if (o->gap_known && between_ns > o->gap_ns + LATE_NS + LATE * o->latency_ns) {
+        /* a thread of the driver's that wasn't scheduled is no latency: it grows step by step */
+        double most_ns = MOST_STEP * o->latency_ns + MOST_STEP_NS;
+        since_submit_ns = since_submit_ns < most_ns ? since_submit_ns : most_ns;
         follow(&o->latency_ns, &o->latency_known, &o->latencies, since_submit_ns);
     }
 }

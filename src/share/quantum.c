@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "quantum.h"
 
-#define FADE    0.95
-#define SLOWER  1.25 /* times what was expected: what was learned before is worth nothing any more */
+#define FADE 0.95
+#define SLOWER                                                                                     \
+    1.25 /* times what was expected, twice: what was learned before is worth nothing any more */
 #define FAR_OFF 16.0 /* this much slower is another world */
 #define GROWTH  4    /* a slice has at most so many times the units of the longest before */
 #define SPREAD  0.05 /* of the units' square: below, their numbers differ too little to fit a line */
@@ -11,7 +12,8 @@ uint32_t tarn_quantum_units(const struct tarn_quantum *q, uint64_t ns)
 {
     if (q->unit_ns <= 0)
         return 1;
-    double units = ((double)ns - q->fixed_ns) / q->unit_ns;
+    double room_ns = q->suspect > 0 ? (double)ns / q->suspect : (double)ns;
+    double units = (room_ns - q->fixed_ns) / q->unit_ns;
     if (units < 1)
         return 1;
     return units < q->most ? (uint32_t)units : q->most;
@@ -46,13 +48,19 @@ static void fit(struct tarn_quantum *q)
 
 bool tarn_quantum_learn(struct tarn_quantum *q, uint32_t units, uint64_t ns)
 {
-    double expected = q->fixed_ns + q->unit_ns * units, took = (double)ns;
+    double took = (double)ns;
+    double times = q->unit_ns > 0 ? took / (q->fixed_ns + q->unit_ns * units) : 1;
     if (q->most < units * GROWTH)
         q->most = units < UINT32_MAX / GROWTH ? units * GROWTH : UINT32_MAX;
-    bool known = q->unit_ns > 0;
-    if (known && took > expected * SLOWER)
-        *q = (struct tarn_quantum){.most = took > expected * FAR_OFF ? 1 : q->most};
+    if (times > SLOWER && q->suspect == 0) {
+        q->suspect = times;
+        return true;
+    }
+    bool far_off = times > FAR_OFF && q->suspect > FAR_OFF;
+    if (times > SLOWER)
+        *q = (struct tarn_quantum){.most = far_off ? 1 : q->most};
+    q->suspect = 0;
     add(q, units, took);
     fit(q);
-    return !known || took <= expected * FAR_OFF;
+    return !far_off;
 }

@@ -399,6 +399,21 @@ uint64_t tarn_share_arrive(tarn_share *s)
     return name;
 }
 
+/*
+ * On the mean; one that takes much longer counts as twice the mean, as a thread may not have been
+ * scheduled. Where the device doesn't tell, the quick ones are those that didn't wait for anything.
+ */
+static void learn_lookup(struct tarn_share_observer *o, double took_ns, bool told)
+{
+    double off = took_ns - o->lookup_ns;
+    if (o->lookup_ns <= 0)
+        o->lookup_ns = took_ns;
+    else if (told)
+        o->lookup_ns += 0.1 * fmin(off, o->lookup_ns);
+    else
+        o->lookup_ns += off < 0 ? 0.2 * off : 0.01 * fmin(off, o->lookup_ns);
+}
+
 void tarn_share_depart(tarn_share *s, uint64_t arrival, uint64_t device_ns)
 {
     pthread_mutex_lock(&s->lock);
@@ -409,8 +424,7 @@ void tarn_share_depart(tarn_share *s, uint64_t arrival, uint64_t device_ns)
         tarn_latency_add(&s->latency, waited);
         if (device_ns == 0) /* what it took at most: it may have waited for others */
             took = fmax((double)waited - s->observer.latency_ns, 0);
-        double off = took - s->observer.lookup_ns;
-        s->observer.lookup_ns += s->observer.lookup_ns == 0 ? off : 0.1 * off;
+        learn_lookup(&s->observer, took, device_ns != 0);
         s->busy_ns += (uint64_t)(took + s->observer.gap_ns);
         s->last_depart_ns = now;
         tarn_timeline_remove(&s->timeline, e, e->end_ns < now ? e->end_ns : now);

@@ -64,9 +64,12 @@ tarn_status tarn_share_start(tarn_share *s)
         return TARN_INVALID;
     if (s->thread_runs)
         return TARN_OK;
+    /* lookups may come and go meanwhile, which ask whether there is a thread to wake */
+    pthread_mutex_lock(&s->lock);
     s->leave = false;
-    s->thread_runs = pthread_create(&s->thread, NULL, run, s) == 0;
-    return s->thread_runs ? TARN_OK : TARN_NO_MEMORY;
+    bool runs = s->thread_runs = pthread_create(&s->thread, NULL, run, s) == 0;
+    pthread_mutex_unlock(&s->lock);
+    return runs ? TARN_OK : TARN_NO_MEMORY;
 }
 
 tarn_status tarn_share_stop(tarn_share *s, uint64_t timeout_us)
@@ -77,7 +80,9 @@ tarn_status tarn_share_stop(tarn_share *s, uint64_t timeout_us)
         pthread_mutex_unlock(&s->lock);
         pthread_cond_signal(&s->wake);
         pthread_join(s->thread, NULL);
+        pthread_mutex_lock(&s->lock);
         s->thread_runs = false;
+        pthread_mutex_unlock(&s->lock);
     }
     uint64_t begin = tarn_clock_ns();
     while (timeout_us > 0) {

@@ -56,6 +56,13 @@ check 'embed.c builds by pkg-config' $cc -O2 -Wall -Wextra -Werror "$work/embed.
 LD_LIBRARY_PATH=$(dirname "$library")
 export LD_LIBRARY_PATH
 check 'embed runs on the host' "$work/embed" host
+if pkg-config --exists OpenCL; then
+    foreign() {
+        $cc -O2 -Wall -Wextra -Werror "$source/tests/examples/share_opencl.c" -o "$work/share_opencl" \
+            $(pkg-config --cflags --libs tarn OpenCL) -lm
+    }
+    check 'share_opencl.c builds by pkg-config' foreign
+fi
 others() { pkg-config --static --libs tarn | tr ' ' '\n' | grep -v '^-ltarn$'; }
 check 'it builds with the static library' $cc -O2 "$work/embed.c" -o "$work/embed-static" \
     $(pkg-config --cflags tarn) "$(dirname "$library")/libtarn.a" $(others)

@@ -3,7 +3,7 @@
  * Soak: soak SECONDS WHAT... opens, uses and closes devices and whole engines over and over, checks
  * each answer, and looks at the process's memory and files meanwhile.
  *   WHAT  a device (opencl:0), a host with a board's limits (host:mali), or an engine on a device
- *         (engine@opencl:0); each gets an equal share of the time, then all get one more in turns
+ *         (engine@opencl:0), or gradient steps between lookups under the arbiter (share@opencl:0); each gets an equal share of the time, then all get one more in turns
  * What a loop holds may grow at first, as caches of drivers and of the C library fill: its second half
  * has to be flat. It fails if a line laid through it rises by more than RISE_BYTES a pass, and by more
  * than SLACK_BYTES over all of it, which is as far as a heap wanders (DRIVER_SLACK_BYTES with a driver
@@ -22,6 +22,9 @@
 
 #include <tarn/engine.h>
 #include <tarn/gpu.h>
+#include <tarn/share.h>
+#include <tarn/virtual.h>
+#include <time.h>
 
 #include "base/clock.h"
 #include "base/rng.h"
@@ -29,6 +32,7 @@
 #include "kernels/layout.h"
 #include "kernels/lookup.h"
 #include "kernels/selftest.h"
+#include "net/trainer.h"
 
 #ifndef __has_feature
 #define __has_feature(x) 0
@@ -57,7 +61,7 @@ enum {
 struct part {
     const char *name;   /* as it was given */
     const char *device; /* what is opened */
-    bool engine, limited, driver;
+    bool engine, share, limited, driver;
     struct tarn_device_limits limits;
 };
 
@@ -329,8 +333,136 @@ static bool pass_engine(const struct part *part, uint64_t number)
     return good;
 }
 
+/* ---- the arbiter ---- */
+
+enum { BATCH = 128, JOB_STEPS = 4, LOOKUPS = 40 };
+
+static tarn_status submit_slice(void *user, uint32_t ticket, uint32_t units, uint32_t *submitted)
+{
+    tarn_trainer *trainer = user;
+    if (!tarn_trainer_in_flight(trainer)) {
+        tarn_status status = tarn_trainer_begin(trainer, JOB_STEPS);
+        if (status != TARN_OK)
+            return status;
+    }
+    return tarn_trainer_slice(trainer, units, ticket, submitted);
+}
+
+static tarn_status poll_slice(void *user, uint64_t timeout_us, struct tarn_share_slice *slice)
+{
+    struct tarn_trainer_slice done;
+    tarn_status status = tarn_trainer_poll(user, timeout_us, &done);
+    if (status == TARN_OK)
+        *slice = (struct tarn_share_slice){done.tiles_done, done.start_ns, done.end_ns};
+    return status;
+}
+
+static void stop_slices(void *user, uint32_t ticket)
+{
+    tarn_trainer_stop(user, ticket);
+}
+
+/* 0.2 ms, in which the arbiter does what it has to: by its thread, or here if time is simulated. */
+static bool let_pass(struct things *t, tarn_share *share, bool simulated)
+{
+    const struct timespec real = {0, 200000};
+    if (!simulated) {
+        nanosleep(&real, NULL);
+        return true;
+    }
+    for (uint64_t end = tarn_virtual_now(t->device) + 200000, now; /**/;) {
+        uint64_t next;
+        if (tarn_share_pump(share, &next) != TARN_OK)
+            return false;
+        now = tarn_virtual_now(t->device);
+        if (now >= end)
+            return true;
+        next = next < end ? next : end;
+        tarn_virtual_advance(t->device, next > now ? next - now : 1000);
+    }
+}
+
+static bool look_up(struct things *t, tarn_share *share)
+{
+    const struct tarn_lookup_constants constants = {KEYS, BUCKETS - 1};
+    const struct tarn_launch launch = {t->lookup, t->index, &constants,
+                                       tarn_kernel_groups(t->lookup, KEYS)};
+    tarn_event *event = NULL;
+    uint64_t name = tarn_share_arrive(share);
+    bool good = tarn_queue_submit(t->queues[0], &launch, &event) == TARN_OK &&
+                tarn_event_wait(event, TARN_FOREVER) == TARN_OK;
+    tarn_event_release(&event);
+    tarn_share_depart(share, name, 0);
+    return good;
+}
+
+static uint64_t simulated_now(void *user)
+{
+    return tarn_virtual_now(user);
+}
+
+/* Lookups until some slices have ended beside them; then it is stopped, whatever flies. */
+static bool run_shared(struct things *t, tarn_share *share, bool simulated)
+{
+    struct tarn_share_stats stats = {0};
+    bool good = simulated || tarn_share_start(share) == TARN_OK;
+    uint64_t end = tarn_clock_ns() + UINT64_C(10000000000);
+    for (int i = 0; good && (i < LOOKUPS || stats.slices < 10) && tarn_clock_ns() < end; i++) {
+        good = let_pass(t, share, simulated) && look_up(t, share);
+        tarn_share_get_stats(share, &stats);
+    }
+    good = tarn_share_stop(share, 10000000) == TARN_OK && good;
+    return good && stats.slices >= 10 && stats.failure == TARN_OK;
+}
+
+static bool pass_share(const struct part *part, uint64_t number)
+{
+    static const struct tarn_shape shape = {28, 32, 32, 11};
+    static float start[4096];
+    struct things t = {0};
+    struct tarn_rng rng;
+    tarn_trainer *trainer = NULL;
+    tarn_share *share = NULL;
+    tarn_rng_seed(&rng, number);
+    bool good = create(&t, part, &shape, &rng);
+    const struct tarn_device_info *info = good ? tarn_device_get_info(t.device) : NULL;
+    good = good && tarn_trainer_create(&(struct tarn_trainer_params){.shape = &shape,
+                                                                     .weights = start,
+                                                                     .device = t.device,
+                                                                     .queue = t.queues[1],
+                                                                     .batch = BATCH,
+                                                                     .steps = JOB_STEPS,
+                                                                     .rate = 1e-4f},
+                                       &trainer, NULL) == TARN_OK;
+    if (good) {
+        bool simulated = info->type == TARN_DEVICE_VIRTUAL;
+        const struct tarn_share_work work = {.name = "training",
+                                             .user = trainer,
+                                             .submit = submit_slice,
+                                             .poll = poll_slice,
+                                             .stop = info->stop_flag ? stop_slices : NULL};
+        good = tarn_share_create(
+                   &(struct tarn_share_params){.work = &work,
+                                               .now_ns = simulated ? simulated_now : NULL,
+                                               .clock_user = t.device,
+                                               .low = 0.98f,
+                                               .high = 0.99f,
+                                               .dwell_us = 2000},
+                   &share, NULL) == TARN_OK &&
+               run_shared(&t, share, simulated);
+    }
+    if (!good)
+        printf("# %s: pass %" PRIu64 " failed\n", part->name, number);
+    tarn_share_destroy(&share);
+    tarn_trainer_destroy(&trainer);
+    destroy(&t);
+    return good;
+}
+
 static bool pass(const struct part *part, uint64_t number)
 {
+    if (part->share)
+        return pass_share(part, number);
     return part->engine ? pass_engine(part, number) : pass_device(part, number);
 }
 
@@ -339,7 +471,9 @@ static bool find(struct part *part, const char *name)
 {
     tarn_device *device = NULL;
     const char *at = strchr(name, '@');
-    *part = (struct part){.name = name, .device = at != NULL ? at + 1 : name, .engine = at != NULL};
+    *part = (struct part){.name = name, .device = at != NULL ? at + 1 : name};
+    part->share = strncmp(name, "share@", 6) == 0;
+    part->engine = at != NULL && !part->share;
     if (strncmp(name, "host:", 5) == 0) { /* the limits of the simulated board of that name */
         char board[32];
         snprintf(board, sizeof board, "virtual:%s", name + 5);

@@ -33,9 +33,12 @@ static void slower_units_count_at_once(void)
     for (int i = 0; i < 20; i++)
         tarn_quantum_learn(&q, 100, 100000);
     CHECK(tarn_quantum_learn(&q, 100, 300000)); /* a lower clock: three times */
-    CHECK(q.unit_ns >= 2000);
     uint32_t slow = tarn_quantum_units(&q, 100000);
-    CHECK(slow <= 50);
+    CHECK(slow >= 30 && slow <= 34); /* the next one is shorter by as much, whatever it was */
+    CHECK(tarn_quantum_learn(&q, slow, slow * 3000));
+    CHECK(q.unit_ns >= 2900 && q.unit_ns <= 3100);
+    slow = tarn_quantum_units(&q, 100000);
+    CHECK(slow <= 34);
     for (int i = 0; i < 3; i++)
         tarn_quantum_learn(&q, slow, slow * 1000);
     CHECK(tarn_quantum_units(&q, 100000) < 75); /* quicker ones only by and by */
@@ -49,10 +52,26 @@ static void another_world_starts_over(void)
     struct tarn_quantum q = {0};
     for (int i = 0; i < 20; i++)
         tarn_quantum_learn(&q, 100, 100000);
-    CHECK(!tarn_quantum_learn(&q, 100, 100 * 100000));
+    CHECK(tarn_quantum_learn(&q, 100, 100 * 100000));
+    CHECK_NUMBER(tarn_quantum_units(&q, 100000), 1);
+    CHECK(!tarn_quantum_learn(&q, 1, 100 * 1000));
     CHECK_NUMBER(tarn_quantum_units(&q, 100000), 1);
     CHECK(tarn_quantum_learn(&q, 1, 1000));
     CHECK(tarn_quantum_units(&q, 1000000) <= 4);
+}
+
+/* On a CPU that others want too a slice may take a time slice of the scheduler longer. */
+static void a_slow_slice_alone_changes_nothing(void)
+{
+    struct tarn_quantum q = {0};
+    for (int i = 0; i < 20; i++)
+        tarn_quantum_learn(&q, 100, 100000);
+    for (int i = 0; i < 10; i++) {
+        CHECK(tarn_quantum_learn(&q, 100, 4100000));
+        CHECK_NUMBER(tarn_quantum_units(&q, 100000), 2);
+        CHECK(tarn_quantum_learn(&q, 2, 2000));
+        CHECK(tarn_quantum_units(&q, 100000) >= 98);
+    }
 }
 
 static void quantiles_are_those_of_a_sorted_list(void)
@@ -143,6 +162,6 @@ static void the_controller_keeps_the_budget(void)
 }
 
 CHECK_MAIN(CASE(slices_grow_to_their_quantum), CASE(slower_units_count_at_once),
-           CASE(another_world_starts_over), CASE(quantiles_are_those_of_a_sorted_list),
-           CASE(old_latencies_fade), CASE(a_share_is_kept_over_time),
-           CASE(the_controller_keeps_the_budget))
+           CASE(another_world_starts_over), CASE(a_slow_slice_alone_changes_nothing),
+           CASE(quantiles_are_those_of_a_sorted_list), CASE(old_latencies_fade),
+           CASE(a_share_is_kept_over_time), CASE(the_controller_keeps_the_budget))
