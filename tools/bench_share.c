@@ -62,6 +62,8 @@ static tarn_status train_alone(struct run *run, struct tarn_rig *rig, uint64_t n
 {
     uint64_t begun = tarn_rig_now(rig), before = rig->steps;
     tarn_status status = TARN_OK;
+    if (run->simulated)
+        rig->launch_steps = TARN_RIG_UNSLICED_STEPS;
     while (status == TARN_OK && tarn_rig_now(rig) - begun < ns) {
         status = tarn_rig_feed_backlog(rig, 1);
         tarn_rig_wait(rig, tarn_rig_now(rig) + 20000);

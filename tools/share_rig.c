@@ -96,7 +96,7 @@ static tarn_status open_training(struct tarn_rig *rig, const struct tarn_rig_opt
                                  struct tarn_error *error)
 {
     int32_t defines[TARN_SHAPE_DEFINES];
-    uint32_t most = options->backlog_ns > 0 ? MOST_STEPS : STEPS;
+    uint32_t most = options->backlog_ns > 0 ? MOST_STEPS : TARN_RIG_NAIVE_STEPS;
     size_t samples = (size_t)BATCH * most, weights = tarn_shape_weights(&shape);
     size_t counts[7] = {weights,
                         weights,
@@ -253,7 +253,7 @@ static tarn_status measure_lookup(struct tarn_rig *rig)
 /* So many steps that a launch of them takes about `ns`. */
 static tarn_status size_backlog(struct tarn_rig *rig, uint64_t ns)
 {
-    rig->launch_steps = STEPS;
+    rig->launch_steps = ns > 0 ? STEPS : TARN_RIG_NAIVE_STEPS;
     for (int i = 0; i < 4 && ns > 0; i++) {
         tarn_event *event = NULL;
         uint64_t begun = tarn_rig_now(rig);

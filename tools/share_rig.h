@@ -15,8 +15,11 @@
 #include "net/trainer.h"
 
 enum {
-    TARN_RIG_LANES = 8,       /* jobs at once without control, at most */
-    TARN_RIG_BACKLOG = 8,     /* launches that are kept in flight without control */
+    TARN_RIG_LANES = 8,         /* jobs at once without control, at most */
+    TARN_RIG_BACKLOG = 8,       /* launches that are kept in flight without control */
+    TARN_RIG_NAIVE_STEPS = 100, /* of a launch without control on a simulated device */
+    TARN_RIG_UNSLICED_STEPS =
+        10,                   /* and of one that training alone is measured by, as an engine's */
     TARN_RIG_JOB_STEPS = 400, /* of the arbiter's work that is begun at once */
 };
 
@@ -24,7 +27,7 @@ struct tarn_rig_options {
     const char *id, *cache_dir;
     uint32_t keys;       /**< of a lookup */
     uint64_t frame_ns;   /**< simulated devices: a user interface's frame, 0: none */
-    uint64_t backlog_ns; /**< of one launch in the backlog; 0: TARN_TRAIN_STEPS steps */
+    uint64_t backlog_ns; /**< of one launch in the backlog; 0: TARN_RIG_NAIVE_STEPS steps */
     uint64_t seed;
 };
 
