@@ -4,14 +4,18 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "gpu/backend.h"
 #include "kernels/canary.h"
 #include "kernels/kernels.h"
 #include "kernels/layout.h"
+
+#define LONGEST_WAIT_US 10000000 /* a kernel that takes longer hangs */
 
 enum { WEIGHTS, TILES, SCORES, BUFFERS };
 
 struct tarn_score {
     struct tarn_shape shape;
+    tarn_device *device;
     tarn_queue *queue;
     tarn_share *share;                /**< the arbiter of the device, or NULL */
     uint64_t arrival;                 /**< of the launch, there */
@@ -31,6 +35,7 @@ tarn_status tarn_score_create(tarn_device *device, tarn_queue *queue,
     if (s == NULL)
         return TARN_NO_MEMORY;
     s->shape = *shape;
+    s->device = device;
     s->queue = queue;
     s->source = tarn_forward_source;
     if (local_size != 0)
@@ -55,13 +60,19 @@ tarn_status tarn_score_create(tarn_device *device, tarn_queue *queue,
     return status;
 }
 
+/* What flies uses the buffers; what hangs keeps them. */
+static void settle(tarn_score *s)
+{
+    if (s->launch != NULL && tarn_queue_finish(s->queue, LONGEST_WAIT_US) == TARN_TIMEOUT)
+        tarn_device_abandon(s->device, "scores don't end");
+}
+
 void tarn_score_destroy(tarn_score **score)
 {
     tarn_score *s = *score;
     if (s == NULL)
         return;
-    if (s->done != NULL)
-        tarn_event_wait(s->done, TARN_FOREVER);
+    settle(s);
     tarn_event_release(&s->launch);
     tarn_event_release(&s->done);
     tarn_kernel_destroy(&s->kernel);
@@ -116,8 +127,7 @@ tarn_status tarn_score_submit(tarn_score *s, uint32_t count)
         s->flying = count;
         return TARN_OK;
     }
-    if (s->launch != NULL)
-        tarn_queue_finish(s->queue, TARN_FOREVER);
+    settle(s);
     tarn_event_release(&s->launch);
     if (s->share != NULL)
         tarn_share_depart(s->share, s->arrival, 0);

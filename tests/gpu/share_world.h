@@ -199,8 +199,6 @@ static bool shared_open(struct shared *s, const char *id, double tile_us,
 static void shared_close(struct shared *s)
 {
     tarn_share_destroy(&s->share);
-    if (s->w.low != NULL) /* what flies uses the buffers */
-        tarn_queue_finish(s->w.low, TARN_FOREVER);
     for (uint32_t i = 0; i < SLOTS; i++) {
         tarn_event_release(&s->slice[i].event);
         tarn_event_release(&s->lookup[i].event);
