@@ -133,7 +133,7 @@ TARN_API tarn_status tarn_share_pump(tarn_share *share, uint64_t *next_ns);
 /** There may be new work. */
 TARN_API void tarn_share_kick(tarn_share *share);
 
-/** Pumps from a thread of its own, which sleeps while there is nothing to do. */
+/** Pumps from a thread of its own, which sleeps while there is nothing to do; one at most. */
 TARN_API tarn_status tarn_share_start(tarn_share *share);
 /** Ends that thread; slices in flight are waited for at most `timeout_us`, then TARN_TIMEOUT. */
 TARN_API tarn_status tarn_share_stop(tarn_share *share, uint64_t timeout_us);
