@@ -16,6 +16,11 @@
  *     ... it is done ...
  *     tarn_share_depart(share, lookup, 0);
  *
+ * `training` is three functions of yours: submit() enqueues so many units on a queue of their own
+ * (rows of an image, by the global offset), poll() says whether the oldest such launch has ended, and
+ * when it ran by the event's times, and stop() is NULL unless the kernel looks at a flag. Units should
+ * take some 10 us or less; where parts of them cost more than wholes, submit fewer than asked for.
+ *
  * Without the thread the owner calls tarn_share_pump() when it says so: on simulated devices, or in
  * a loop that exists already.
  *

@@ -24,7 +24,8 @@
 #define LEAST_GAPS       3
 #define TRIALS           12
 #define COARSE           0.1   /* units of more than that of a slice */
-#define LEAST_QUANTUM_NS 50000 /* shorter ones are mostly the cost of a launch */
+#define LEAST_QUANTUM_NS 25000 /* shorter ones are mostly the cost of a launch */
+#define FIRST_QUANTUM_NS 50000 /* until what a lookup takes is known */
 #define MOST_QUANTUM_NS  1000000
 #define STOP_FACTOR      6    /* a slice that leaves when told may be so many times longer */
 #define IDLE_FACTOR      25   /* an idle device's slices are so many gaps long */
@@ -88,7 +89,8 @@ static double target_ns(const tarn_share *s)
     if (s->work.stop != NULL)
         ns *= STOP_FACTOR;
     ns = fmax(ns, LEAST_GAPS * (o->gap_ns + s->quantum.fixed_ns));
-    return fmin(fmax(ns, LEAST_QUANTUM_NS), MOST_QUANTUM_NS) * (double)s->partition.cut;
+    double least = o->latency_known && o->lookup_ns > 0 ? LEAST_QUANTUM_NS : FIRST_QUANTUM_NS;
+    return fmin(fmax(ns, least), MOST_QUANTUM_NS) * (double)s->partition.cut;
 }
 
 /* The longest slice while lookups arrive: where units are coarse, slices of two lengths make the mean. */
@@ -115,6 +117,11 @@ static uint64_t quantum_now(const tarn_share *s)
     return grown > ns ? grown : ns;
 }
 
+static uint64_t jitter_ns(const tarn_share *s)
+{
+    return s->params.jitter_us * UINT64_C(1000);
+}
+
 /* How long before the end of all else a slice has to be submitted. */
 static uint64_t lead_ns(const tarn_share *s)
 {
@@ -123,7 +130,7 @@ static uint64_t lead_ns(const tarn_share *s)
     double ns = s->observer.latency_ns * (1 + UNTOLD) - s->observer.gap_ns;
     if (!s->observer.gap_known) /* which only slices show that are there early */
         ns += s->observer.latency_ns;
-    return (uint64_t)fmax(ns, 0) + s->params.jitter_us * UINT64_C(1000);
+    return (uint64_t)fmax(ns, 0) + jitter_ns(s);
 }
 
 static uint32_t most_in_flight(const tarn_share *s)
@@ -132,7 +139,9 @@ static uint32_t most_in_flight(const tarn_share *s)
         return s->params.in_flight;
     if (s->observer.blind)
         return 1; /* what two of them take together tells nothing of one */
-    uint64_t quantum = quantum_ns(s), slices = 1 + (lead_ns(s) + quantum - 1) / quantum;
+    /* a thread that waits for a slice's end is rarely late: one in reserve, not as many as it takes */
+    uint64_t quantum = quantum_ns(s), lead = lead_ns(s) - jitter_ns(s);
+    uint64_t slices = 1 + (lead + (jitter_ns(s) > 0) + quantum - 1) / quantum;
     return slices < TARN_SHARE_MOST_SLICES ? (uint32_t)slices : TARN_SHARE_MOST_SLICES;
 }
 
