@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "learn/reservoir.h"
 
 #define NO_SAMPLE UINT32_MAX
 
@@ -36,6 +37,8 @@ tarn_status tarn_ring_resize(struct tarn_ring *ring, uint32_t size, uint64_t now
         return status;
     other.sink = ring->sink;
     other.sink_context = ring->sink_context;
+    other.reservoir = ring->reservoir;
+    other.shape = ring->shape;
     tarn_ring_drain(ring, now);
     tarn_ring_free(ring);
     *ring = other;
@@ -67,6 +70,8 @@ static void hand_over(struct tarn_ring *ring, const struct tarn_sample *sample, 
     if (ring->sink != NULL)
         ring->sink(ring->sink_context, sample->features, tarn_sample_elapsed(sample, now),
                    !sample->open && sample->wanted);
+    if (ring->reservoir != NULL)
+        tarn_reservoir_offer(ring->reservoir, ring->shape, sample, now);
 }
 
 void tarn_ring_put(struct tarn_ring *ring, uint64_t hash, const int8_t *features, uint64_t now,
@@ -87,6 +92,16 @@ void tarn_ring_put(struct tarn_ring *ring, uint64_t hash, const int8_t *features
     sample->open = true;
     sample->next = *chain;
     *chain = i;
+}
+
+void tarn_ring_restore(struct tarn_ring *ring, const struct tarn_sample *sample)
+{
+    uint32_t i = (uint32_t)ring->head & (ring->size - 1);
+    if (ring->head++ >= ring->size && ring->samples[i].open)
+        unlink_sample(ring, i);
+    ring->samples[i] = *sample;
+    ring->samples[i].open = false;
+    ring->samples[i].next = NO_SAMPLE;
 }
 
 void tarn_ring_resolve(struct tarn_ring *ring, uint64_t hash, uint64_t now, bool wanted)

@@ -18,6 +18,8 @@
 
 #define TARN_RING_LEAST 256 /* samples before any may be drawn */
 
+struct tarn_reservoir;
+
 struct tarn_sample {
     int8_t features[TARN_FEATURES];
     uint32_t since; /**< when it was scored, requests modulo 2^32 */
@@ -39,6 +41,8 @@ struct tarn_ring {
     uint64_t head;         /**< samples put in so far */
     tarn_sample_sink sink; /**< may be NULL */
     void *sink_context;
+    struct tarn_reservoir *reservoir; /**< NULL, or what takes samples that leave; not owned */
+    const struct tarn_shape *shape;   /**< that it makes labels for; set with it */
 };
 
 /** `size` samples, rounded up to a power of two. */
@@ -57,6 +61,11 @@ void tarn_ring_resolve(struct tarn_ring *ring, uint64_t hash, uint64_t now, bool
 const struct tarn_sample *tarn_ring_draw(const struct tarn_ring *ring, struct tarn_rng *rng);
 /** What is known of a sample by now: time in T, and whether it ended in an access. */
 float tarn_sample_elapsed(const struct tarn_sample *sample, uint64_t now);
+/**
+ * Puts a sample of an earlier life in, as the newest, closed: `until` is when it was last known. For a
+ * ring that is filled from a file.
+ */
+void tarn_ring_restore(struct tarn_ring *ring, const struct tarn_sample *sample);
 /** Hands all samples to the sink and empties the ring. */
 void tarn_ring_drain(struct tarn_ring *ring, uint64_t now);
 
