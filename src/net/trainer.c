@@ -596,6 +596,44 @@ uint64_t tarn_trainer_steps(const tarn_trainer *t)
     return t->steps;
 }
 
+void tarn_trainer_get_state(const tarn_trainer *t, struct tarn_trainer_state *state)
+{
+    *state = (struct tarn_trainer_state){t->memory[WEIGHTS], t->memory[M], t->memory[V], t->steps};
+}
+
+tarn_status tarn_trainer_set_state(tarn_trainer *t, const struct tarn_trainer_state *state)
+{
+    const float *from[] = {state->weights, state->m, state->v};
+    size_t count = tarn_shape_weights(&t->shape);
+    if (t->in_flight)
+        return TARN_BUSY;
+    if ((state->m == NULL) != (state->v == NULL))
+        return TARN_INVALID;
+    for (int i = WEIGHTS; i <= V; i++)
+        if (from[i] != NULL && !tarn_net_is_finite(from[i], count))
+            return TARN_INVALID;
+    for (size_t i = 0; state->v != NULL && i < count; i++)
+        if (state->v[i] < 0)
+            return TARN_INVALID;
+    tarn_status status = TARN_OK;
+    for (int i = WEIGHTS; i <= V; i++) {
+        if (from[i] == NULL)
+            continue;
+        memmove(t->memory[i], from[i], t->size[i]);
+        if (t->on_device)
+            memcpy(t->fallback[i], t->memory[i], t->size[i]);
+    }
+    /* all of them first: the host goes on from the fallbacks if an upload fails */
+    for (int i = WEIGHTS; i <= V && status == TARN_OK && t->on_device; i++)
+        if (from[i] != NULL)
+            status = tarn_buffer_upload(t->queue, t->buffer[i], 0, t->size[i]);
+    if (state->m != NULL)
+        t->steps = state->steps;
+    if (status != TARN_OK)
+        fail_over(t, status);
+    return TARN_OK;
+}
+
 void tarn_trainer_times(const tarn_trainer *t, uint64_t *device_ns, uint64_t *launches)
 {
     *device_ns = t->device_ns;

@@ -116,6 +116,19 @@ const float *tarn_trainer_weights(const tarn_trainer *trainer);
 float tarn_trainer_loss(const tarn_trainer *trainer);
 /** Adam steps done so far. */
 uint64_t tarn_trainer_steps(const tarn_trainer *trainer);
+/** What training goes on from; of all, those that are NULL stay as they are when it is set. */
+struct tarn_trainer_state {
+    const float *weights; /**< each of tarn_shape_weights() floats */
+    const float *m, *v;   /**< Adam's moments; both or none */
+    uint64_t steps;       /**< Adam steps done; belongs to the moments */
+};
+/** The trainer's own arrays, valid while no job is under way. */
+void tarn_trainer_get_state(const tarn_trainer *trainer, struct tarn_trainer_state *state);
+/**
+ * Goes on from there: a correction between two jobs, or what a checkpoint kept. Copies. TARN_BUSY while a
+ * job is under way; TARN_INVALID, and nothing has changed, if a number isn't finite or a v is negative.
+ */
+tarn_status tarn_trainer_set_state(tarn_trainer *trainer, const struct tarn_trainer_state *state);
 /** Time that the device spent on launches (slices), ns, and how many there were. */
 void tarn_trainer_times(const tarn_trainer *trainer, uint64_t *device_ns, uint64_t *launches);
 

@@ -515,10 +515,55 @@ static void slices_allocate_nothing(void)
     close_rig(&rig);
 }
 
+/* A second trainer goes on where another one is, as if it had been there all along. */
+static void state_moves_to_another_trainer(void)
+{
+    for (int on_device = 0; on_device < 2; on_device++) {
+        struct rig rig = {0}, other = {0};
+        struct tarn_trainer_state state;
+        if (on_device) {
+            struct tarn_device_params params = {.id = "host"};
+            REQUIRE(tarn_device_open(&params, &other.device, NULL) == TARN_OK &&
+                    open_queue(&other));
+        }
+        REQUIRE(make_trainer(&rig) == TARN_OK && make_trainer(&other) == TARN_OK);
+        train(rig.trainer, 0, 3);
+        tarn_trainer_get_state(rig.trainer, &state);
+        CHECK(state.weights == tarn_trainer_weights(rig.trainer) && state.steps == 3 * STEPS);
+        CHECK(tarn_trainer_set_state(other.trainer, &state) == TARN_OK);
+        train(other.trainer, 3, 8);
+        CHECK(distance(tarn_trainer_weights(other.trainer), weights_of_host[1]) == 0);
+        /* the weights alone; and what is refused changes nothing */
+        float weights[COUNT], v[COUNT];
+        memcpy(weights, start_weights, sizeof weights);
+        memset(v, 0, sizeof v);
+        state = (struct tarn_trainer_state){.weights = weights};
+        CHECK(tarn_trainer_set_state(other.trainer, &state) == TARN_OK);
+        CHECK(distance(tarn_trainer_weights(other.trainer), start_weights) == 0);
+        CHECK_NUMBER(tarn_trainer_steps(other.trainer), 8 * STEPS);
+        weights[5] = INFINITY;
+        CHECK(tarn_trainer_set_state(other.trainer, &state) == TARN_INVALID);
+        weights[5] = 0;
+        state.m = weights;
+        CHECK(tarn_trainer_set_state(other.trainer, &state) == TARN_INVALID);
+        state.v = v;
+        v[COUNT - 1] = -1e-9f;
+        CHECK(tarn_trainer_set_state(other.trainer, &state) == TARN_INVALID);
+        CHECK(distance(tarn_trainer_weights(other.trainer), start_weights) == 0);
+        stage(other.trainer, 0);
+        CHECK(tarn_trainer_begin(other.trainer, 1) == TARN_OK);
+        v[COUNT - 1] = 0;
+        CHECK(tarn_trainer_set_state(other.trainer, &state) == TARN_BUSY);
+        close_rig(&rig);
+        close_rig(&other);
+    }
+}
+
 CHECK_MAIN(CASE(weights_move_from_where_they_begin),
            CASE_IF(TEST_OPENCL, opencl_gives_the_weights_of_the_host),
            CASE(the_host_as_a_device_gives_the_same_weights), CASE(a_stopped_queue_is_busy),
            CASE(a_device_that_fails_hands_over_to_the_host), CASE(without_memory_nothing_is_kept),
            CASE(slices_give_the_same_weights), CASE_IF(TEST_OPENCL, opencl_takes_slices),
            CASE(another_thread_may_stop_slices), CASE(slices_are_refused_that_cannot_be),
-           CASE(a_device_may_be_lost_between_slices), CASE(slices_allocate_nothing))
+           CASE(a_device_may_be_lost_between_slices), CASE(slices_allocate_nothing),
+           CASE(state_moves_to_another_trainer))
