@@ -71,7 +71,7 @@ static uint8_t *put_floats(uint8_t *to, const float *from, size_t count)
 }
 
 static void put_header(uint8_t *to, const struct plan *p, const struct tarn_shape *shape,
-                       uint64_t steps, uint64_t now)
+                       uint64_t steps)
 {
     memset(to, 0, HEADER_SIZE);
     memcpy(to, MAGIC, 8);
@@ -83,12 +83,10 @@ static void put_header(uint8_t *to, const struct plan *p, const struct tarn_shap
     tarn_put_u16(to + 28, (uint16_t)shape->hidden2);
     tarn_put_u16(to + 30, (uint16_t)shape->outputs);
     tarn_put_u64(to + 32, steps);
-    tarn_put_u64(to + 40, now);
     tarn_put_u32(to + 48, p->samples);
     tarn_put_u32(to + 52, p->room);
     tarn_put_u32(to + 56, TARN_RESERVOIR_STRATA);
     tarn_put_u32(to + 60, CHUNK);
-    tarn_put_u64(to + HEADER_SIZE - HASH_SIZE, tarn_hash(to, HEADER_SIZE - HASH_SIZE));
 }
 
 static void put_reservoir(uint8_t *to, const struct tarn_reservoir *r)
@@ -114,8 +112,7 @@ static void put_reservoir(uint8_t *to, const struct tarn_reservoir *r)
 }
 
 tarn_status tarn_checkpoint_begin(struct tarn_checkpoint_image *image,
-                                  const struct tarn_checkpoint *what, uint64_t now,
-                                  struct tarn_error *error)
+                                  const struct tarn_checkpoint *what, struct tarn_error *error)
 {
     struct tarn_trainer_state state;
     struct plan p = plan_of(what);
@@ -134,7 +131,7 @@ tarn_status tarn_checkpoint_begin(struct tarn_checkpoint_image *image,
     image->data = tarn_alloc(image->size);
     if (image->data == NULL)
         return tarn_fail(error, TARN_NO_MEMORY, "checkpoint: out of memory");
-    put_header(image->data, &p, what->shape, state.steps, now);
+    put_header(image->data, &p, what->shape, state.steps);
     uint8_t *to = put_floats(image->data + HEADER_SIZE, state.weights, p.weights);
     to = put_floats(to, state.m, p.weights);
     put_floats(to, state.v, p.weights);
@@ -154,11 +151,13 @@ static void put_sample(uint8_t *to, const struct tarn_sample *s)
 }
 
 tarn_status tarn_checkpoint_copy(struct tarn_checkpoint_image *image,
-                                 const struct tarn_checkpoint *what, uint32_t count)
+                                 const struct tarn_checkpoint *what, uint32_t count, uint64_t now)
 {
     const struct tarn_ring *ring = what->ring;
     if (ring->size != image->ring_size || ring->head < image->first + image->samples)
         return TARN_NOT_FOUND;
+    /* what comes in meanwhile is younger than when the image was begun */
+    tarn_put_u64(image->data + 40, now);
     uint64_t at = HEADER_SIZE + (uint64_t)tarn_shape_weights(what->shape) * 12;
     for (; count > 0 && image->copied < image->samples; count--, image->copied++)
         put_sample(image->data + at + (uint64_t)image->copied * SAMPLE_SIZE,
@@ -171,6 +170,8 @@ tarn_status tarn_checkpoint_save(struct tarn_checkpoint_image *image, const char
 {
     if (image->data == NULL || image->copied < image->samples)
         return tarn_fail(error, TARN_INVALID, "%s: the checkpoint isn't complete", path);
+    tarn_put_u64(image->data + HEADER_SIZE - HASH_SIZE,
+                 tarn_hash(image->data, HEADER_SIZE - HASH_SIZE));
     uint64_t chunks = (image->size - HASH_SIZE - HEADER_SIZE) / (CHUNK + HASH_SIZE);
     /* what is left is a shorter chunk and its hash */
     chunks += (image->size - HASH_SIZE - HEADER_SIZE) % (CHUNK + HASH_SIZE) != 0;

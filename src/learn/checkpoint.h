@@ -4,9 +4,9 @@
  * Checkpoints of training: weights, Adam's moments, the ring and the reservoir, in one file that is
  * replaced atomically (docs/checkpoint-format.md). After a crash training goes on from the last one.
  *
- *     tarn_checkpoint_begin(&image, &what, now, &error);          // under the ring's lock
- *     while (tarn_checkpoint_copy(&image, &what, 4096) == TARN_BUSY) // and this, a piece a hold
- *         ;
+ *     tarn_checkpoint_begin(&image, &what, &error);               // under the ring's lock
+ *     while (tarn_checkpoint_copy(&image, &what, 4096, now) == TARN_BUSY)
+ *         ;                                                    // and this, a piece a hold
  *     tarn_checkpoint_save(&image, path, &error);                  // without it
  *     tarn_checkpoint_free(&image);
  */
@@ -36,20 +36,18 @@ struct tarn_checkpoint_image {
 /** Bytes of the file as it would be now. */
 size_t tarn_checkpoint_size(const struct tarn_checkpoint *what);
 /**
- * Begins an image: takes all but the ring's samples, about 40 µs and a copy of the reservoir. `now`:
- * the cache's requests. TARN_NO_MEMORY, TARN_BUSY if a job is under way, TARN_CORRUPT if a weight or
+ * Begins an image: takes all but the ring's samples, about 40 µs and a copy of the reservoir. TARN_NO_MEMORY, TARN_BUSY if a job is under way, TARN_CORRUPT if a weight or
  * moment isn't finite: then there is no image, and an old file is the better one.
  */
 tarn_status tarn_checkpoint_begin(struct tarn_checkpoint_image *image,
-                                  const struct tarn_checkpoint *what, uint64_t now,
-                                  struct tarn_error *error);
+                                  const struct tarn_checkpoint *what, struct tarn_error *error);
 /**
- * Copies up to `count` more samples. TARN_BUSY while some are missing, TARN_OK at the end. Samples that
+ * Copies up to `count` more samples, as they are `now`, the time of the checkpoint from then on. TARN_BUSY while some are missing, TARN_OK at the end. Samples that
  * were pushed out meanwhile are replaced by those that did it. TARN_NOT_FOUND if the ring was emptied:
  * begin anew.
  */
 tarn_status tarn_checkpoint_copy(struct tarn_checkpoint_image *image,
-                                 const struct tarn_checkpoint *what, uint32_t count);
+                                 const struct tarn_checkpoint *what, uint32_t count, uint64_t now);
 /** Adds the checksums and replaces the file at `path`. On any error the old one is untouched. */
 tarn_status tarn_checkpoint_save(struct tarn_checkpoint_image *image, const char *path,
                                  struct tarn_error *error);
