@@ -322,8 +322,8 @@ static tarn_status check_reservoir(const struct reader *r)
         uint64_t at = r->plan.reservoir + STATISTICS + 4 * s;
         uint32_t filled = tarn_get_u32(r->data + at);
         uint64_t offered = tarn_get_u64(d + STATISTICS + 4 * TARN_RESERVOIR_STRATA + 8 * (size_t)s);
-        if (filled > r->plan.room || filled > offered)
-            return damaged(r, "a stratum that holds more than it can", at);
+        if (filled > r->plan.room || filled > offered || (filled == 0 && offered > 0))
+            return damaged(r, "a stratum that can't hold as many as it says", at);
         for (uint32_t i = 0; i < filled; i++) {
             at = r->plan.reservoir + RESERVOIR_HEAD + ((uint64_t)s * r->plan.room + i) * KEPT_SIZE;
             if (!kept_is_sound(r->data + at, r->shape.outputs))

@@ -107,7 +107,8 @@ const struct tarn_kept_sample *tarn_reservoir_draw(const struct tarn_reservoir *
     for (uint32_t c = 0; c < CELLS; c++) {
         uint64_t offered = 0;
         for (uint32_t a = 0; a < TARN_RESERVOIR_AGES; a++)
-            offered += r->offered[c * TARN_RESERVOIR_AGES + a];
+            if (r->filled[c * TARN_RESERVOIR_AGES + a] > 0)
+                offered += r->offered[c * TARN_RESERVOIR_AGES + a];
         weight[c] = offered == 0   ? 0
                     : balance <= 0 ? (float)offered
                                    : powf((float)offered, 1 - balance);
