@@ -52,14 +52,6 @@ struct tarn_policy {
     void *self;
 };
 
-/** A scorer tells how much each object is worth keeping, on one scale; the lowest leaves. */
-struct tarn_scorer {
-    void *context;
-    /** Writes a score for each of `count` residents as of `now`. */
-    void (*score)(void *context, const struct tarn_table *table, const uint32_t *slots,
-                  uint32_t count, uint64_t now, float *scores);
-};
-
 tarn_status tarn_policy_lru_create(struct tarn_table *table, const struct tarn_capacity *capacity,
                                    struct tarn_policy *policy);
 tarn_status tarn_policy_s3fifo_create(struct tarn_table *table,
