@@ -143,7 +143,8 @@ static tarn_rollout_verdict feed_step(struct tarn_rollout *r,
     /* what is left when the doubt is against it: worse by the margin, or just as good */
     double aim = control * (margin - 2 * arm->doubt);
     tarn_evalue_add(&arm->worse, t - expected * (1 + arm->doubt), aim);
-    tarn_evalue_add(&arm->passed, expected * (1 + margin - arm->doubt) - t, aim);
+    if (arm->total.requests > p->settle)
+        tarn_evalue_add(&arm->passed, expected * (1 + margin - arm->doubt) - t, aim);
     if (tarn_evalue_log(&arm->worse) >= log(TARN_ROLLOUT_STEPS / p->alpha))
         return TARN_ROLLOUT_REJECT;
     if (tarn_evalue_log(&arm->passed) >= -log(p->beta))

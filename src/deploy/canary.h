@@ -54,7 +54,12 @@ struct tarn_rollout_params {
     double margin[TARN_ROLLOUT_STEPS]; /**< relative; 0: 0.16, 0.06, 0.02 */
     uint32_t block; /**< requests of the arm; 0: 256. Long against what lingers in a miss ratio */
     uint32_t limit; /**< blocks of a step at most, and of the calibration; 0: 8192 */
-    bool paired;    /**< the control is measured on the same requests */
+    /**
+     * Requests of the arm, at the beginning of each step, that don't speak for the candidate, because its
+     * arm still holds what the live model left there: twice the arm's objects. They may speak against it.
+     */
+    uint64_t settle;
+    bool paired; /**< the control is measured on the same requests */
 };
 
 /** What an arm and its control did since the last call. */

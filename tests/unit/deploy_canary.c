@@ -27,6 +27,7 @@ static double normal(struct tarn_rng *rng)
 
 static uint64_t draw(struct arms *a, double p, uint64_t n)
 {
+    p = fmin(p, 1);
     double x = p * (double)n + a->spread * sqrt((double)n * p * (1 - p)) * normal(&a->rng);
     return x < 0 ? 0 : x > (double)n ? n : (uint64_t)(x + tarn_rng_double(&a->rng));
 }
@@ -145,6 +146,25 @@ static void a_catastrophe_ends_in_the_first_step(void)
         CHECK(!tarn_rollout_governs(&r, key));
 }
 
+/* A bad candidate looks good as long as its arm lives on what the live model left. */
+static void what_was_left_speaks_for_nobody(void)
+{
+    for (int settles = 0; settles < 2; settles++) {
+        struct tarn_rollout r;
+        struct tarn_rollout_params p = {.paired = true, .settle = settles ? 256 * 60 : 0};
+        struct tarn_rollout_counts counts[TARN_ROLLOUT_STEPS] = {{0}};
+        struct arms a;
+        begin(&a, 6, 0, false);
+        CHECK(tarn_rollout_init(&r, &p) == TARN_OK);
+        for (int block = 0; block < 1000 && r.verdict == TARN_ROLLOUT_CONTINUE; block++) {
+            a.worse = block < 50 ? 0 : 0.3;
+            next_portion(&a, &r, 256, counts);
+            tarn_rollout_feed(&r, counts);
+        }
+        CHECK(r.verdict == (settles ? TARN_ROLLOUT_REJECT : TARN_ROLLOUT_ADVANCE));
+    }
+}
+
 static void arms_are_nested_and_sticky(void)
 {
     struct tarn_rollout r;
@@ -199,5 +219,5 @@ static void silence_and_bad_numbers(void)
 }
 
 CHECK_MAIN(CASE(as_good_is_not_rejected), CASE(worse_does_not_go_live),
-           CASE(a_catastrophe_ends_in_the_first_step), CASE(arms_are_nested_and_sticky),
-           CASE(silence_and_bad_numbers))
+           CASE(a_catastrophe_ends_in_the_first_step), CASE(what_was_left_speaks_for_nobody),
+           CASE(arms_are_nested_and_sticky), CASE(silence_and_bad_numbers))

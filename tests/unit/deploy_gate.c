@@ -15,6 +15,9 @@
 #include "net/trainer.h"
 
 #define OBJECTS 1000
+#ifndef VARIANTS
+#define VARIANTS 4 /* of each kind of sabotage */
+#endif
 #define WEIGHTS TARN_NET_PARAMETERS
 #define OUTPUT  (32 * 11 + 11) /* weights of the last layer */
 
@@ -277,10 +280,10 @@ static void spoil(int kind, int variant, struct world *here, struct world *elsew
         break;
     case NOISE:
         for (uint32_t i = 0; i < WEIGHTS; i++)
-            to[i] += 0.05f * (float)(1 << variant) * noise(rng);
+            to[i] += 0.05f * (float)(1 << variant % 4) * noise(rng);
         break;
     case ASCENT:
-        train(here, live, 20 << variant, -0.001f, to);
+        train(here, live, 20 << variant % 4, -0.001f, to);
         break;
     case ZEROS:
         memset(to, 0, WEIGHTS * sizeof *to);
@@ -290,7 +293,7 @@ static void spoil(int kind, int variant, struct world *here, struct world *elsew
             to[i] += 3.4657f;
         break;
     default:
-        train(elsewhere, live, 150 << variant, 0.001f, to);
+        train(elsewhere, live, 150 << variant % 4, 0.001f, to);
     }
 }
 
@@ -313,7 +316,7 @@ static void sabotage_is_caught(void)
     serve(&elsewhere, 25000);
     double live = replay(model->weights);
     for (int kind = 0; kind < KINDS; kind++) {
-        for (int variant = 0; variant < 4; variant++) {
+        for (int variant = 0; variant < VARIANTS; variant++) {
             spoil(kind, variant, &w, &elsewhere, model->weights, &rng, candidate);
             double ratio = kind == NOT_A_NUMBER ? 1 : replay(candidate);
             tarn_gate_answer answer = tarn_model_gate_try(gate, model, candidate, draw, &h, &r);
@@ -330,7 +333,7 @@ static void sabotage_is_caught(void)
         }
     }
     printf("# %d of %d that miss more were caught; %d of %d let in\n", caught, bad, let_in,
-           4 * KINDS);
+           VARIANTS * KINDS);
     CHECK(bad >= 20 && caught >= 0.95 * bad);
     tarn_model_gate_destroy(&gate);
     end(&w);

@@ -13,6 +13,9 @@
 #include "evict/learned.h"
 
 #define SHARE_STEP 2 /* the step of 25 % */
+#ifndef ROLLOUTS
+#define ROLLOUTS 2
+#endif
 
 struct world {
     tarn_cache *cache;
@@ -202,6 +205,76 @@ static void a_boaster_gains_nothing(void)
     CHECK(fabs(bad.share - same.share) < 0.002);
 }
 
+/* Segments of the rollout, a step's arm and its control. */
+static void fill_counts(const struct tarn_cache_segment *now,
+                        const struct tarn_cache_segment *before,
+                        struct tarn_rollout_counts counts[TARN_ROLLOUT_STEPS])
+{
+    memset(counts, 0, TARN_ROLLOUT_STEPS * sizeof *counts);
+    for (int step = 0; step < TARN_ROLLOUT_STEPS; step++)
+        for (int k = 0; k < TARN_TABLE_SEGMENTS; k++) {
+            uint64_t gets = now[k].gets - before[k].gets, misses = now[k].misses - before[k].misses;
+            *(k <= step ? &counts[step].requests : &counts[step].control_requests) += gets;
+            *(k <= step ? &counts[step].misses : &counts[step].control_misses) += misses;
+        }
+}
+
+/* The whole of a rollout on a real cache, all steps with wide margins, so that it doesn't take long. */
+static tarn_rollout_verdict roll_out(struct world *w, const struct tarn_rollout_params *params,
+                                     uint32_t *step)
+{
+    struct tarn_rollout r;
+    struct tarn_cache_segment now[TARN_TABLE_SEGMENTS], before[TARN_TABLE_SEGMENTS];
+    struct tarn_rollout_counts counts[TARN_ROLLOUT_STEPS];
+    tarn_rollout_verdict verdict = TARN_ROLLOUT_CONTINUE;
+    CHECK(tarn_rollout_init(&r, params) == TARN_OK);
+    prepare(w);
+    CHECK(tarn_learned_split(w->learned, w->model) == TARN_OK);
+    CHECK(tarn_cache_set_arms(w->cache, 1, tarn_rollout_share(0)) == TARN_OK);
+    tarn_cache_get_segments(w->cache, before);
+    while (verdict <= TARN_ROLLOUT_ADVANCE) {
+        bool calibrated = !r.calibrating;
+        serve(w, 2000);
+        tarn_cache_get_segments(w->cache, now);
+        fill_counts(now, before, counts);
+        memcpy(before, now, sizeof before);
+        verdict = tarn_rollout_feed(&r, counts);
+        if (!calibrated && !r.calibrating)
+            CHECK(tarn_learned_split(w->learned, w->candidate) == TARN_OK);
+        if (verdict == TARN_ROLLOUT_ADVANCE)
+            CHECK(tarn_cache_set_arms(w->cache, r.step + 1, tarn_rollout_share(r.step)) == TARN_OK);
+    }
+    tarn_cache_end_arms(w->cache);
+    tarn_learned_merge(w->learned);
+    *step = r.step;
+    return verdict;
+}
+
+static void rollouts_of_a_real_cache(void)
+{
+    static const struct tarn_rollout_params params = {
+        .margin = {0.4, 0.25, 0.15}, .block = 64, .settle = 200};
+    struct world w;
+    uint32_t step;
+    int live = 0, rejected = 0;
+    REQUIRE(begin(&w, 2000, 0));
+    serve(&w, 15000);
+    for (int i = 0; i < ROLLOUTS; i++) {
+        tarn_rollout_verdict verdict = roll_out(&w, &params, &step);
+        live += verdict == TARN_ROLLOUT_LIVE;
+        rejected += verdict == TARN_ROLLOUT_REJECT;
+    }
+    printf("# the same model, real arms: %d of %d live, %d rejected; %llu requests\n", live,
+           ROLLOUTS, rejected, (unsigned long long)tarn_cache_now(w.cache));
+    CHECK(rejected <= ROLLOUTS / 20 && live >= ROLLOUTS * 9 / 10);
+    turn_scores(w.candidate);
+    live = 0;
+    for (int i = 0; i < ROLLOUTS; i++)
+        live += roll_out(&w, &params, &step) == TARN_ROLLOUT_LIVE;
+    CHECK_NUMBER(live, 0);
+    end(&w);
+}
+
 static void bytes_add_up(void)
 {
     struct world w;
@@ -345,5 +418,6 @@ static void its_cost_is_bounded(void)
     end(&w);
 }
 
-CHECK_MAIN(CASE(a_boaster_gains_nothing), CASE(bytes_add_up), CASE(one_evictor_may_serve_both),
-           CASE(a_trial_tells_them_apart), CASE(its_cost_is_bounded))
+CHECK_MAIN(CASE(a_boaster_gains_nothing), CASE(rollouts_of_a_real_cache), CASE(bytes_add_up),
+           CASE(one_evictor_may_serve_both), CASE(a_trial_tells_them_apart),
+           CASE(its_cost_is_bounded))
