@@ -43,7 +43,7 @@ uint64_t tarn_cache_now(const tarn_cache *cache);
  * else changes until tarn_cache_set_arms(). TARN_UNSUPPORTED: the policy can't.
  */
 tarn_status tarn_cache_begin_arms(tarn_cache *cache, uint32_t (*segment)(uint64_t hash));
-/** Works through at most `most` residents (some 10 ns each); false when there are none left. */
+/** Works through at most `most` residents (some 50 ns each); false when there are none left. */
 bool tarn_cache_prepare_arms(tarn_cache *cache, uint32_t most);
 /**
  * The first `segments` (1 ... TARN_TABLE_SEGMENTS - 1) are the canary's arm from here on. It gets what it

@@ -378,6 +378,11 @@ static void figures_by_hand(void)
     CHECK(fabsf(r.weights_l2 - sqrtf(8)) < 1e-5f);
     CHECK(fabsf(r.weights_most - 2 * sqrtf(WEIGHTS)) < 1e-3f);
     CHECK(r.samples == 128 && r.scores_rms >= fabsf(r.scores_shift));
+    /* the same the other way round is worse, however near */
+    candidate[WEIGHTS - 11] = candidate[WEIGHTS - 10] = 0.01f;
+    CHECK(tarn_model_gate_try(gate, live, candidate, draw_events, &count, &r) == TARN_GATE_KEEP);
+    CHECK(strstr(r.reason, "loss") == r.reason && r.difference > r.error);
+    candidate[WEIGHTS - 11] = candidate[WEIGHTS - 10] = -2;
     /* the third bin is the event's in half of the samples: there 0 is as good as it gets */
     candidate[WEIGHTS - 9] = 3;
     tarn_model_gate_try(gate, live, candidate, draw_events, &count, &r);

@@ -163,6 +163,12 @@ static struct figures canary(void (*spoil)(struct tarn_model *))
     const struct tarn_capacity *c = capacity_of(&w);
     uint64_t limit = c->arm_limit[TARN_ARM_CANARY];
     CHECK(limit > 400 && limit < 600);
+    /* what the live model had listed before is no longer its to evict */
+    uint64_t used = c->arm_used[TARN_ARM_CANARY];
+    for (uint32_t key = 2000000; key < 2001000; key++)
+        if (tarn_rollout_segment(tarn_cache_hash(&key, sizeof key)) > SHARE_STEP)
+            use(&w, key, 1);
+    CHECK_NUMBER(c->arm_used[TARN_ARM_CANARY], used);
     serve(&w, 3000);
     tarn_cache_get_segments(w.cache, before);
     for (int i = 0; i < 40; i++) {
@@ -311,7 +317,11 @@ static void bytes_add_up(void)
                 use(&w, key, charge);
             if (i % 1000 == 0 && phase > 0 && phase < 4)
                 check_used(&w);
-            CHECK(capacity_of(&w)->used <= capacity_of(&w)->limit);
+            const struct tarn_capacity *c = capacity_of(&w);
+            CHECK(c->used <= c->limit);
+            if (phase ==
+                3) /* where each object fits into the smaller arm, no arm leans on the other */
+                CHECK(c->arm_used[0] <= c->arm_limit[0] && c->arm_used[1] <= c->arm_limit[1]);
         }
     }
     struct tarn_cache_stats stats;
@@ -350,7 +360,7 @@ static struct tarn_trial_params trial_params(struct world *w, double objects)
         .world = &w->learned->world,
         .capacity = capacity_of(w),
         .objects = objects,
-        .candidate = w->candidate,
+        .candidate = w->model,
         .base = w->model,
         .most_cost = 1,
         .seed = 5,
