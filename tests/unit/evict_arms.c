@@ -284,7 +284,7 @@ static void rollouts_of_a_real_cache(void)
 static void bytes_add_up(void)
 {
     struct world w;
-    REQUIRE(begin(&w, 0, 1000000));
+    REQUIRE(begin(&w, 0, 200000));
     CHECK(tarn_cache_set_arms(w.cache, 1, 0.01) == TARN_BUSY);
     for (int phase = 0; phase < 5; phase++) {
         if (phase == 1) {
@@ -307,7 +307,7 @@ static void bytes_add_up(void)
         }
         for (int i = 0; i < 20000; i++) {
             uint32_t key = tarn_rng_below(&w.rng, 60) * tarn_rng_below(&w.rng, 60);
-            uint64_t charge = 1u << tarn_rng_below(&w.rng, i % 500 == 0 ? 18 : 12);
+            uint64_t charge = 1u << tarn_rng_below(&w.rng, i % 500 == 0 ? 16 : 12);
             if (tarn_rng_below(&w.rng, 20) == 0)
                 tarn_cache_delete(w.cache, &key, sizeof key);
             else if (tarn_rng_below(&w.rng, 10) == 0) /* overwritten, perhaps larger */
