@@ -31,6 +31,7 @@ struct tarn_cache {
     struct tarn_rng rng;
     uint64_t (*clock_ms)(void *context);
     void *clock_context;
+    struct tarn_cache_segment segment[TARN_TABLE_SEGMENTS]; /* zeros unless there are arms */
     uint64_t charged, gets, hits, puts, deletes, evictions, expirations, rejected;
 };
 
@@ -223,16 +224,38 @@ static void set_expiry(tarn_cache *cache, uint32_t slot, uint64_t ttl_ms)
         (uint32_t)(second < UINT32_MAX ? second : UINT32_MAX);
 }
 
-/* Takes a resident out of the sums, or adds one. */
-static void count_out(tarn_cache *cache, const struct tarn_entry *entry)
+static tarn_arm arm_of(const tarn_cache *cache, uint64_t hash)
 {
+    return cache->table.segment(hash) < cache->capacity.arm_segments ? TARN_ARM_CANARY
+                                                                     : TARN_ARM_CONTROL;
+}
+
+/* What a segment and its arm use; unsigned numbers wrap, so that -cost takes away. */
+static void count_segment(tarn_cache *cache, uint32_t slot, uint64_t cost)
+{
+    if (!cache->table.segment ||
+        tarn_table_meta(&cache->table, slot)->position >= tarn_table_grouped(&cache->table))
+        return;
+    uint64_t hash = tarn_table_hash(&cache->table, slot);
+    cache->segment[cache->table.segment(hash)].used += cost;
+    if (cache->capacity.arm_segments > 0)
+        cache->capacity.arm_used[arm_of(cache, hash)] += cost;
+}
+
+/* Takes a resident out of the sums, or adds one. */
+static void count_out(tarn_cache *cache, uint32_t slot)
+{
+    const struct tarn_entry *entry = entry_of(cache, slot);
+    count_segment(cache, slot, 0 - cost_of(cache, entry->charge));
     cache->capacity.used -= cost_of(cache, entry->charge);
     cache->charged -= entry->charge;
     cache->mortal -= entry->expires_ms != 0;
 }
 
-static void count_in(tarn_cache *cache, const struct tarn_entry *entry)
+static void count_in(tarn_cache *cache, uint32_t slot)
 {
+    const struct tarn_entry *entry = entry_of(cache, slot);
+    count_segment(cache, slot, cost_of(cache, entry->charge));
     cache->capacity.used += cost_of(cache, entry->charge);
     cache->charged += entry->charge;
 }
@@ -243,7 +266,7 @@ static void remove_slot(tarn_cache *cache, uint32_t slot, tarn_remove_reason rea
     cache->evictions += reason == TARN_REMOVE_EVICTED;
     cache->expirations += reason == TARN_REMOVE_EXPIRED;
     cache->policy.ops->remove(cache->policy.self, slot, reason, cache->now);
-    count_out(cache, entry);
+    count_out(cache, slot);
     tarn_store_free(cache->store, entry);
     *tarn_table_entry(&cache->table, slot) = NULL;
     tarn_table_remove(&cache->table, slot);
@@ -271,6 +294,11 @@ tarn_status tarn_cache_get_at(tarn_cache *cache, const void *key, size_t key_siz
     cache->now++;
     cache->gets++;
     uint32_t slot = find_alive(cache, &sought, hint);
+    if (cache->table.segment) {
+        struct tarn_cache_segment *segment = &cache->segment[cache->table.segment(sought.hash)];
+        segment->gets++;
+        segment->misses += slot == TARN_NONE;
+    }
     if (slot == TARN_NONE) {
         cache->policy.ops->miss(cache->policy.self, sought.hash, cache->now);
         status = TARN_NOT_FOUND;
@@ -323,13 +351,41 @@ static bool is_over(const tarn_cache *cache, uint64_t cost, uint32_t objects)
            cache->table.count + (uint64_t)objects > cache->most_objects;
 }
 
-/* Evicts until `objects` more of `cost` together fit. */
-static void make_room(tarn_cache *cache, uint64_t cost, uint32_t objects)
+static uint32_t arm_count(const tarn_cache *cache, tarn_arm arm)
 {
-    while (cache->table.count > 0 && is_over(cache, cost, objects)) {
+    uint32_t canary = cache->table.end[cache->capacity.arm_segments - 1];
+    return arm == TARN_ARM_CANARY ? canary : cache->table.count - canary;
+}
+
+/* An arm that is full makes room for its own; one that has nothing to give may lean on the other. */
+static bool is_arm_over(const tarn_cache *cache, uint64_t hash, uint64_t cost)
+{
+    const struct tarn_capacity *capacity = &cache->capacity;
+    if (capacity->arm_segments == 0)
+        return false;
+    tarn_arm arm = arm_of(cache, hash);
+    return capacity->arm_used[arm] + cost > capacity->arm_limit[arm] && arm_count(cache, arm) > 0;
+}
+
+static uint32_t victim_for(const tarn_cache *cache, uint64_t hash)
+{
+    const struct tarn_policy *policy = &cache->policy;
+    if (cache->capacity.arm_segments == 0)
+        return policy->ops->victim(policy->self, cache->now);
+    tarn_arm arm = arm_of(cache, hash);
+    if (arm_count(cache, arm) == 0)
+        arm = arm == TARN_ARM_CANARY ? TARN_ARM_CONTROL : TARN_ARM_CANARY;
+    return policy->ops->victim_of(policy->self, arm, cache->now);
+}
+
+/* Evicts until `objects` more of `cost` together fit, for a key of this hash. */
+static void make_room(tarn_cache *cache, uint64_t hash, uint64_t cost, uint32_t objects)
+{
+    while (cache->table.count > 0 &&
+           (is_over(cache, cost, objects) || is_arm_over(cache, hash, cost))) {
         if (remove_some_expired(cache, MOST_PROBES))
             continue;
-        uint32_t slot = cache->policy.ops->victim(cache->policy.self, cache->now);
+        uint32_t slot = victim_for(cache, hash);
         remove_slot(cache, slot,
                     is_expired(cache, entry_of(cache, slot)) ? TARN_REMOVE_EXPIRED
                                                              : TARN_REMOVE_EVICTED);
@@ -341,14 +397,14 @@ static tarn_status overwrite(tarn_cache *cache, uint32_t slot, const struct tarn
 {
     struct tarn_entry *entry = entry_of(cache, slot);
     if (entry->value_size == item->value_size) {
-        count_out(cache, entry);
+        count_out(cache, slot);
     } else {
         struct tarn_entry *larger =
             tarn_store_allocate(cache->store, entry->key_size, (uint32_t)item->value_size);
         if (!larger)
             return TARN_NO_MEMORY;
         memcpy(larger->bytes, entry->bytes, entry->key_size);
-        count_out(cache, entry);
+        count_out(cache, slot);
         tarn_store_free(cache->store, entry);
         *tarn_table_entry(&cache->table, slot) = entry = larger;
     }
@@ -356,11 +412,11 @@ static tarn_status overwrite(tarn_cache *cache, uint32_t slot, const struct tarn
         memcpy(entry->bytes + entry->key_size, item->value, item->value_size);
     entry->charge = charge;
     entry->expires_ms = 0;
-    count_in(cache, entry);
+    count_in(cache, slot);
     set_expiry(cache, slot, item->ttl_ms);
     tarn_table_meta(&cache->table, slot)->size = tarn_size_to_meta(charge);
     cache->policy.ops->update(cache->policy.self, slot, charge, cache->now);
-    make_room(cache, 0, 0);
+    make_room(cache, tarn_table_hash(&cache->table, slot), 0, 0);
     return TARN_OK;
 }
 
@@ -368,7 +424,7 @@ static tarn_status insert(tarn_cache *cache, const struct sought *sought,
                           const struct tarn_item *item, uint64_t charge)
 {
     uint32_t slot;
-    make_room(cache, cost_of(cache, charge), 1);
+    make_room(cache, sought->hash, cost_of(cache, charge), 1);
     struct tarn_entry *entry =
         tarn_store_allocate(cache->store, (uint32_t)sought->key_size, (uint32_t)item->value_size);
     if (!entry)
@@ -384,7 +440,7 @@ static tarn_status insert(tarn_cache *cache, const struct sought *sought,
     entry->charge = charge;
     entry->expires_ms = 0;
     *tarn_table_entry(&cache->table, slot) = entry;
-    count_in(cache, entry);
+    count_in(cache, slot);
     set_expiry(cache, slot, item->ttl_ms);
     tarn_table_meta(&cache->table, slot)->size = tarn_size_to_meta(charge);
     cache->policy.ops->insert(cache->policy.self, slot, charge, cache->now);
@@ -464,6 +520,58 @@ tarn_status tarn_cache_get_ttl(tarn_cache *cache, const void *key, size_t key_si
     }
     tarn_cache_unlock(cache);
     return slot != TARN_NONE ? TARN_OK : TARN_NOT_FOUND;
+}
+
+tarn_status tarn_cache_begin_arms(tarn_cache *cache, uint32_t (*segment)(uint64_t hash))
+{
+    if (!cache->policy.ops->victim_of)
+        return TARN_UNSUPPORTED;
+    tarn_cache_end_arms(cache);
+    tarn_table_group(&cache->table, segment);
+    return TARN_OK;
+}
+
+bool tarn_cache_prepare_arms(tarn_cache *cache, uint32_t most)
+{
+    for (uint32_t slot; most > 0; most--) {
+        if ((slot = tarn_table_group_next(&cache->table)) == TARN_NONE)
+            return false;
+        count_segment(cache, slot, cost_of(cache, entry_of(cache, slot)->charge));
+    }
+    return tarn_table_grouped(&cache->table) < cache->table.count;
+}
+
+tarn_status tarn_cache_set_arms(tarn_cache *cache, uint32_t segments, double share)
+{
+    struct tarn_capacity *capacity = &cache->capacity;
+    if (segments == 0 || segments >= TARN_TABLE_SEGMENTS || !(share > 0 && share < 1))
+        return TARN_INVALID;
+    if (!cache->table.segment || tarn_table_grouped(&cache->table) < cache->table.count)
+        return TARN_BUSY;
+    uint64_t used[TARN_ARMS] = {0};
+    for (uint32_t k = 0; k < TARN_TABLE_SEGMENTS; k++)
+        used[k < segments ? TARN_ARM_CANARY : TARN_ARM_CONTROL] += cache->segment[k].used;
+    double left = (double)(capacity->limit - capacity->used);
+    uint64_t canary = used[TARN_ARM_CANARY] + (uint64_t)(left * share);
+    canary = canary < 1 ? 1 : canary < capacity->limit ? canary : capacity->limit - 1;
+    capacity->arm_segments = segments;
+    memcpy(capacity->arm_used, used, sizeof used);
+    capacity->arm_limit[TARN_ARM_CANARY] = canary;
+    capacity->arm_limit[TARN_ARM_CONTROL] = capacity->limit - canary;
+    return TARN_OK;
+}
+
+void tarn_cache_end_arms(tarn_cache *cache)
+{
+    tarn_table_ungroup(&cache->table);
+    cache->capacity.arm_segments = 0;
+    memset(cache->segment, 0, sizeof cache->segment);
+}
+
+void tarn_cache_get_segments(const tarn_cache *cache,
+                             struct tarn_cache_segment segment[TARN_TABLE_SEGMENTS])
+{
+    memcpy(segment, cache->segment, sizeof cache->segment);
 }
 
 void tarn_cache_get_stats(tarn_cache *cache, struct tarn_cache_stats *stats)

@@ -36,4 +36,30 @@ struct tarn_table *tarn_cache_table(tarn_cache *cache);
 /** Lookups so far. Under the lock. */
 uint64_t tarn_cache_now(const tarn_cache *cache);
 
+/* ---- arms: a share of the key space with its own capacity and its own victims; all under the lock ---- */
+
+/**
+ * Begins to tell segments apart (a pure function of a key's hash, below TARN_TABLE_SEGMENTS). Nothing
+ * else changes until tarn_cache_set_arms(). TARN_UNSUPPORTED: the policy can't.
+ */
+tarn_status tarn_cache_begin_arms(tarn_cache *cache, uint32_t (*segment)(uint64_t hash));
+/** Works through at most `most` residents (some 50 ns each); false when there are none left. */
+bool tarn_cache_prepare_arms(tarn_cache *cache, uint32_t most);
+/**
+ * The first `segments` (1 ... TARN_TABLE_SEGMENTS - 1) are the canary's arm from here on. It gets what it
+ * uses now and `share` of what is free; the rest is the control's. Nothing is evicted by this, and nothing
+ * that is in the cache changes; each arm then evicts its own objects for its own. Again with more segments
+ * for the next step. TARN_BUSY: not all residents are prepared.
+ */
+tarn_status tarn_cache_set_arms(tarn_cache *cache, uint32_t segments, double share);
+/** One capacity for all again; what is in the cache stays. */
+void tarn_cache_end_arms(tarn_cache *cache);
+
+/** Lookups since tarn_cache_begin_arms(), and what is used (prepared residents only), by segment. */
+struct tarn_cache_segment {
+    uint64_t gets, misses, used;
+};
+void tarn_cache_get_segments(const tarn_cache *cache,
+                             struct tarn_cache_segment segment[TARN_TABLE_SEGMENTS]);
+
 #endif

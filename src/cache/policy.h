@@ -17,11 +17,21 @@ typedef enum tarn_remove_reason {
     TARN_REMOVE_EXPIRED,
 } tarn_remove_reason;
 
+/** Two parts of the key space that have a capacity each, while a model is tried on one of them. */
+typedef enum tarn_arm {
+    TARN_ARM_CANARY,  /**< the table's first segments */
+    TARN_ARM_CONTROL, /**< the others */
+    TARN_ARMS,
+} tarn_arm;
+
 /** How full the cache is, as policies need it. */
 struct tarn_capacity {
     uint64_t limit; /**< bytes or objects */
     uint64_t used;  /**< in the same unit */
     bool bytes;     /**< the unit is bytes: objects differ in size */
+    /** Segments of the table that are the canary's arm; 0: there are no arms. */
+    uint32_t arm_segments;
+    uint64_t arm_limit[TARN_ARMS], arm_used[TARN_ARMS];
 };
 
 struct tarn_policy_ops {
@@ -39,6 +49,8 @@ struct tarn_policy_ops {
     void (*remove)(void *policy, uint32_t slot, tarn_remove_reason reason, uint64_t now);
     /** The resident to evict next; called with count > 0, repeatedly until there is room. */
     uint32_t (*victim)(void *policy, uint64_t now);
+    /** The same of one arm, which has residents. NULL: the policy can't be split into arms. */
+    uint32_t (*victim_of)(void *policy, tarn_arm arm, uint64_t now);
     /** Bytes that the policy holds; may be NULL: not counted. */
     size_t (*memory)(const void *policy);
 };
@@ -50,14 +62,6 @@ struct tarn_policy_ops {
 struct tarn_policy {
     const struct tarn_policy_ops *ops;
     void *self;
-};
-
-/** A scorer tells how much each object is worth keeping, on one scale; the lowest leaves. */
-struct tarn_scorer {
-    void *context;
-    /** Writes a score for each of `count` residents as of `now`. */
-    void (*score)(void *context, const struct tarn_table *table, const uint32_t *slots,
-                  uint32_t count, uint64_t now, float *scores);
 };
 
 tarn_status tarn_policy_lru_create(struct tarn_table *table, const struct tarn_capacity *capacity,

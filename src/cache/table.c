@@ -63,6 +63,13 @@ static void set_resident(struct tarn_table *table, uint32_t position, uint32_t s
     tarn_table_meta(table, slot)->position = position;
 }
 
+/* What stands at `from` was moved away already if there is nowhere to go. */
+static void move(struct tarn_table *table, uint32_t from, uint32_t to)
+{
+    if (from != to)
+        set_resident(table, to, tarn_table_resident(table, from));
+}
+
 tarn_status tarn_table_insert(struct tarn_table *table, uint64_t hash, uint32_t *slot)
 {
     if (table->free == TARN_NONE && !add_chunk(table))
@@ -77,7 +84,10 @@ tarn_status tarn_table_insert(struct tarn_table *table, uint64_t hash, uint32_t 
     memset(meta, 0, sizeof *meta);
     meta->prev = meta->next = TARN_NONE;
     chunk->entry[taken % TARN_TABLE_CHUNK] = NULL;
+    bool is_grouped = table->segment && tarn_table_grouped(table) == table->count;
     set_resident(table, table->count++, taken);
+    if (is_grouped)
+        tarn_table_group_next(table);
     *slot = taken;
     return TARN_OK;
 }
@@ -85,12 +95,50 @@ tarn_status tarn_table_insert(struct tarn_table *table, uint64_t hash, uint32_t 
 void tarn_table_remove(struct tarn_table *table, uint32_t slot)
 {
     struct tarn_meta *meta = tarn_table_meta(table, slot);
-    uint32_t last = tarn_table_resident(table, --table->count);
+    uint32_t hole = meta->position;
     tarn_index_remove(table->index, tarn_table_hash(table, slot), slot);
-    set_resident(table, meta->position, last);
+    /* the last of each segment from this one on fills the hole that the one before it left */
+    for (uint32_t k = 0; k < TARN_TABLE_SEGMENTS; k++) {
+        if (hole >= table->end[k])
+            continue;
+        move(table, --table->end[k], hole);
+        hole = table->end[k];
+    }
+    move(table, --table->count, hole);
     meta->position = TARN_NONE;
     meta->next = table->free;
     table->free = slot;
+}
+
+void tarn_table_group(struct tarn_table *table, uint32_t (*segment)(uint64_t hash))
+{
+    tarn_table_ungroup(table);
+    table->segment = segment;
+}
+
+void tarn_table_ungroup(struct tarn_table *table)
+{
+    table->segment = NULL;
+    memset(table->end, 0, sizeof table->end);
+}
+
+uint32_t tarn_table_group_next(struct tarn_table *table)
+{
+    uint32_t place = tarn_table_grouped(table);
+    if (!table->segment || place >= table->count)
+        return TARN_NONE;
+    uint32_t slot = tarn_table_resident(table, place);
+    uint32_t segment = table->segment(tarn_table_hash(table, slot));
+    /* each later segment gives its first place to this one and takes the place after its last */
+    for (uint32_t k = TARN_TABLE_SEGMENTS - 1; k > segment; k--) {
+        uint32_t first = table->end[k - 1];
+        move(table, first, place);
+        table->end[k]++;
+        place = first;
+    }
+    table->end[segment]++;
+    set_resident(table, place, slot);
+    return slot;
 }
 
 size_t tarn_table_memory(const struct tarn_table *table)

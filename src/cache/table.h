@@ -12,7 +12,8 @@
 #include "index.h"
 #include "meta.h"
 
-#define TARN_TABLE_CHUNK 1024 /* slots */
+#define TARN_TABLE_CHUNK    1024 /* slots */
+#define TARN_TABLE_SEGMENTS 4
 
 struct tarn_table_chunk {
     struct tarn_meta meta[TARN_TABLE_CHUNK];
@@ -28,6 +29,12 @@ struct tarn_table {
     uint32_t free;  /**< first free slot or TARN_NONE */
     uint32_t count; /**< residents */
     uint32_t chunk_room;
+    /**
+     * While the residents are grouped: the segment of a hash, and where each segment's positions end;
+     * those from end[TARN_TABLE_SEGMENTS - 1] on are yet to be grouped. NULL and zeros otherwise.
+     */
+    uint32_t (*segment)(uint64_t hash);
+    uint32_t end[TARN_TABLE_SEGMENTS];
 };
 
 /** The table must not be moved or copied from here on: its index points back at it. TARN_NO_MEMORY.
@@ -41,6 +48,16 @@ void tarn_table_free(struct tarn_table *table);
 tarn_status tarn_table_insert(struct tarn_table *table, uint64_t hash, uint32_t *slot);
 /** Frees a slot that is in no list any more. */
 void tarn_table_remove(struct tarn_table *table, uint32_t slot);
+/**
+ * Begins to order positions by segments (a pure function of the hash, below TARN_TABLE_SEGMENTS), so that
+ * one may draw from some segments only. Nothing moves yet; objects inserted from here on are grouped once
+ * all before them are.
+ */
+void tarn_table_group(struct tarn_table *table, uint32_t (*segment)(uint64_t hash));
+/** Groups one more resident: its slot, or TARN_NONE when all are. At most TARN_TABLE_SEGMENTS moves. */
+uint32_t tarn_table_group_next(struct tarn_table *table);
+/** Positions have no order any more. */
+void tarn_table_ungroup(struct tarn_table *table);
 /** Bytes held, index and slack included. */
 size_t tarn_table_memory(const struct tarn_table *table);
 
@@ -72,6 +89,12 @@ static inline bool tarn_table_is_resident(const struct tarn_table *table, uint32
         return false;
     uint32_t position = tarn_table_meta(table, slot)->position;
     return position < table->count && tarn_table_resident(table, position) == slot;
+}
+
+/** Residents that are grouped: positions [0, this). */
+static inline uint32_t tarn_table_grouped(const struct tarn_table *table)
+{
+    return table->end[TARN_TABLE_SEGMENTS - 1];
 }
 
 /** A doubly linked list through meta.prev/next, for policies. */

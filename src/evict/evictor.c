@@ -38,6 +38,8 @@ tarn_status tarn_evictor_init(struct tarn_evictor *evictor,
         .world = params->world,
         .live = params->live,
         .share = params->share,
+        .arm = TARN_ARMS,
+        .model = params->model,
         .mean_size = 1.0f,
         .rates = {.miss_ratio = 0.5f, .one_hit = 0.5f, .hit_gap = -0.25f},
         .list_limit = params->list_limit,
@@ -55,7 +57,7 @@ tarn_status tarn_evictor_init(struct tarn_evictor *evictor,
     uint32_t room = params->live ? TARN_ROUND_MAX : TARN_SHADOW_ROUND;
     evictor->pool = tarn_alloc((room + TARN_POOL_MAX + TARN_LIST_MAX) * sizeof *evictor->pool);
     tarn_status status = evictor->pool != NULL ? TARN_OK : TARN_NO_MEMORY;
-    if (status == TARN_OK)
+    if (status == TARN_OK && !params->no_history)
         status = tarn_ghosts_create(expected_ghosts(params), &evictor->ghosts);
     if (status == TARN_OK)
         status = tarn_round_init(&evictor->round, room, NULL);
@@ -281,17 +283,18 @@ uint32_t tarn_evictor_victim(struct tarn_evictor *evictor, uint64_t now)
     for (int attempt = 0; attempt < 4; attempt++) {
         while (evictor->list_next < evictor->list_count) {
             const struct tarn_pool_entry *e = &evictor->list[evictor->list_next++];
-            if (tarn_table_is_resident(evictor->table, e->slot) &&
+            if (tarn_evictor_owns(evictor, e->slot) &&
                 tarn_table_meta(evictor->table, e->slot)->last == e->last)
                 return e->slot;
         }
         tarn_round_draw(evictor, &evictor->round, now);
         if (tarn_round_wants_net(&evictor->round))
-            tarn_model_score(evictor->world->model, evictor->round.tiles, evictor->round.count,
-                             evictor->round.raw);
+            tarn_model_score(evictor->model != NULL ? evictor->model : evictor->world->model,
+                             evictor->round.tiles, evictor->round.count, evictor->round.raw);
         tarn_round_finish(evictor, &evictor->round);
     }
     /* nothing could be drawn: any resident will do */
+    struct tarn_range range = tarn_evictor_range(evictor);
     return tarn_table_resident(evictor->table,
-                               tarn_rng_below(&evictor->rng, evictor->table->count));
+                               range.first + tarn_rng_below(&evictor->rng, range.count));
 }

@@ -88,8 +88,10 @@ struct tarn_evictor {
     struct tarn_table *table;
     const struct tarn_capacity *capacity;
     struct tarn_world *world;
-    bool live;   /**< writes the world and logs samples */
-    float share; /**< of the keys that it sees: 1 for the live one */
+    bool live;                      /**< writes the world and logs samples */
+    float share;                    /**< of the keys that it sees: 1 for the live one */
+    tarn_arm arm;                   /**< whose residents it draws from; TARN_ARMS: of all */
+    const struct tarn_model *model; /**< that it scores with; NULL: the world's */
     tarn_ghosts *ghosts;
     struct tarn_wheel wheel;
     struct tarn_rng rng;
@@ -125,7 +127,9 @@ struct tarn_evictor_params {
     const struct tarn_capacity *capacity;
     struct tarn_world *world;
     bool live;
+    bool no_history; /**< only finds victims: the hooks are another one's, over the same table */
     float share;
+    const struct tarn_model *model; /**< NULL: the world's; must outlive the evictor otherwise */
     tarn_expert expert[TARN_EXPERTS];
     float weight[TARN_EXPERTS]; /**< to begin with; 0: unused */
     uint32_t list_limit;        /**< at most TARN_LIST_MAX */
@@ -150,6 +154,30 @@ void tarn_evictor_remove(struct tarn_evictor *evictor, uint32_t slot, tarn_remov
                          uint64_t now);
 /** The next victim; runs a round on the host if the list has run dry. */
 uint32_t tarn_evictor_victim(struct tarn_evictor *evictor, uint64_t now);
+
+/** Positions of its residents in the table: of its arm's, if the cache has arms and it has one. */
+struct tarn_range {
+    uint32_t first, count;
+};
+static inline struct tarn_range tarn_evictor_range(const struct tarn_evictor *evictor)
+{
+    const struct tarn_table *table = evictor->table;
+    uint32_t segments = evictor->capacity->arm_segments;
+    if (segments == 0 || evictor->arm == TARN_ARMS)
+        return (struct tarn_range){0, table->count};
+    uint32_t canary = table->end[segments - 1];
+    return evictor->arm == TARN_ARM_CANARY ? (struct tarn_range){0, canary}
+                                           : (struct tarn_range){canary, table->count - canary};
+}
+
+/** True if the slot holds one of its residents (any number may be asked). */
+static inline bool tarn_evictor_owns(const struct tarn_evictor *evictor, uint32_t slot)
+{
+    if (!tarn_table_is_resident(evictor->table, slot))
+        return false;
+    struct tarn_range range = tarn_evictor_range(evictor);
+    return tarn_table_meta(evictor->table, slot)->position - range.first < range.count;
+}
 
 /** How many valid victims are at hand at most. */
 static inline uint32_t tarn_evictor_stock(const struct tarn_evictor *evictor)

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "learned.h"
 
+#include <string.h>
+
 #include "base/log.h"
 #include "base/memory.h"
 
@@ -58,6 +60,11 @@ static void take_weights(struct tarn_learned *learned)
         learned->live.weight[k] = learned->mix.weight[k];
 }
 
+static bool is_tried(const struct tarn_learned *learned, uint64_t hash)
+{
+    return learned->trial != NULL && tarn_trial_is_sampled(learned->trial, hash);
+}
+
 static void hit(void *policy, uint32_t slot, uint64_t now)
 {
     struct tarn_learned *learned = policy;
@@ -67,6 +74,8 @@ static void hit(void *policy, uint32_t slot, uint64_t now)
         tarn_mix_get(&learned->mix, hash, tarn_table_meta(learned->live.table, slot)->size, now);
         take_weights(learned);
     }
+    if (is_tried(learned, hash))
+        tarn_trial_get(learned->trial, hash, tarn_table_meta(learned->live.table, slot)->size, now);
 }
 
 static void miss(void *policy, uint64_t hash, uint64_t now)
@@ -78,6 +87,8 @@ static void miss(void *policy, uint64_t hash, uint64_t now)
         tarn_mix_get(&learned->mix, hash, -1, now);
         take_weights(learned);
     }
+    if (is_tried(learned, hash))
+        tarn_trial_get(learned->trial, hash, -1, now);
 }
 
 static void insert(void *policy, uint32_t slot, uint64_t charge, uint64_t now)
@@ -88,6 +99,8 @@ static void insert(void *policy, uint32_t slot, uint64_t charge, uint64_t now)
     uint64_t hash = tarn_table_hash(learned->live.table, slot);
     if (tarn_mix_is_sampled(&learned->mix, hash))
         tarn_mix_put(&learned->mix, hash, tarn_table_meta(learned->live.table, slot)->size, now);
+    if (is_tried(learned, hash))
+        tarn_trial_put(learned->trial, hash, tarn_table_meta(learned->live.table, slot)->size, now);
 }
 
 static void update(void *policy, uint32_t slot, uint64_t charge, uint64_t now)
@@ -102,6 +115,8 @@ static void leave(void *policy, uint32_t slot, tarn_remove_reason reason, uint64
     uint64_t hash = tarn_table_hash(learned->live.table, slot);
     if (reason != TARN_REMOVE_EVICTED && tarn_mix_is_sampled(&learned->mix, hash))
         tarn_mix_delete(&learned->mix, hash, now);
+    if (reason != TARN_REMOVE_EVICTED && is_tried(learned, hash))
+        tarn_trial_delete(learned->trial, hash, now);
     tarn_evictor_remove(&learned->live, slot, reason, now);
 }
 
@@ -111,9 +126,67 @@ static uint32_t victim(void *policy, uint64_t now)
     return tarn_evictor_victim(&learned->live, now);
 }
 
+/* One arm's victim. The canary's knows of the objects what the live evictor does. */
+static uint32_t victim_of(void *policy, tarn_arm arm, uint64_t now)
+{
+    struct tarn_learned *learned = policy;
+    struct tarn_evictor *live = &learned->live, *canary = learned->canary;
+    if (canary == NULL) { /* nobody was split off: the live one serves both in turn */
+        live->arm = arm;
+        uint32_t slot = tarn_evictor_victim(live, now);
+        live->arm = TARN_ARMS;
+        return slot;
+    }
+    if (arm == TARN_ARM_CONTROL)
+        return tarn_evictor_victim(live, now);
+    canary->period = live->period;
+    canary->mean_size = live->mean_size;
+    canary->rates = live->rates;
+    memcpy(canary->weight, live->weight, sizeof canary->weight);
+    return tarn_evictor_victim(canary, now);
+}
+
+tarn_status tarn_learned_split(struct tarn_learned *learned, const struct tarn_model *candidate)
+{
+    struct tarn_evictor *live = &learned->live;
+    struct tarn_evictor_params params = {
+        .table = live->table,
+        .capacity = live->capacity,
+        .world = &learned->world,
+        .no_history = true,
+        .share = 1.0f,
+        .model = candidate,
+        .list_limit = live->list_limit,
+        .list_share = live->list_share,
+        .seed = learned->seed + TARN_EXPERTS + 1,
+    };
+    tarn_learned_merge(learned); /* what an earlier candidate said doesn't compare */
+    memcpy(params.expert, live->expert, sizeof params.expert);
+    struct tarn_evictor *canary = tarn_alloc(sizeof *canary);
+    tarn_status status = canary != NULL ? tarn_evictor_init(canary, &params) : TARN_NO_MEMORY;
+    if (status != TARN_OK) {
+        tarn_free(canary);
+        return status;
+    }
+    canary->arm = TARN_ARM_CANARY;
+    live->arm = TARN_ARM_CONTROL;
+    learned->canary = canary;
+    return TARN_OK;
+}
+
+void tarn_learned_merge(struct tarn_learned *learned)
+{
+    if (learned->canary != NULL)
+        tarn_evictor_free(learned->canary);
+    tarn_free(learned->canary);
+    learned->canary = NULL;
+    learned->live.arm = TARN_ARMS;
+}
+
 static void destroy(void *policy)
 {
     struct tarn_learned *learned = policy;
+    tarn_learned_merge(learned);
     tarn_mix_free(&learned->mix);
     tarn_evictor_free(&learned->live);
     tarn_sketch_free(&learned->world.sketch);
@@ -129,6 +202,7 @@ static const struct tarn_policy_ops ops = {
     .update = update,
     .remove = leave,
     .victim = victim,
+    .victim_of = victim_of,
 };
 
 tarn_status tarn_learned_create(const struct tarn_learned_params *params, struct tarn_table *table,
@@ -178,7 +252,11 @@ tarn_status tarn_learned_create(const struct tarn_learned_params *params, struct
 
 size_t tarn_learned_memory(const struct tarn_learned *learned)
 {
-    return sizeof *learned + tarn_ghosts_memory(learned->live.ghosts) +
+    size_t canary = 0;
+    if (learned->canary != NULL)
+        canary = sizeof *learned->canary +
+                 learned->canary->round.room * (3 + TARN_EXPERTS + TARN_FEATURES) * sizeof(float);
+    return sizeof *learned + canary + tarn_ghosts_memory(learned->live.ghosts) +
            tarn_mix_memory(&learned->mix) + (learned->world.sketch.mask + 1) / 2 +
            learned->live.round.room * (3 + TARN_EXPERTS + TARN_FEATURES) * sizeof(float);
 }

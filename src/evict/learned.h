@@ -7,12 +7,15 @@
 #define TARN_EVICT_LEARNED_H
 
 #include "mix.h"
+#include "trial.h"
 
 struct tarn_learned {
     struct tarn_world world;
     struct tarn_evictor live;
+    struct tarn_evictor *canary; /**< finds the canary arm's victims; NULL: there is no such arm */
     struct tarn_mix mix;
-    bool shadows; /**< run them */
+    struct tarn_trial *trial; /**< told of what happens; the owner's, who sets it under the lock */
+    bool shadows;             /**< run them */
     uint64_t seed;
     float samples_per_period; /**< the ring's size over the T that it is to cover */
 };
@@ -33,6 +36,17 @@ struct tarn_learned_params {
 tarn_status tarn_learned_create(const struct tarn_learned_params *params, struct tarn_table *table,
                                 const struct tarn_capacity *capacity, struct tarn_policy *policy,
                                 struct tarn_learned **learned);
+
+/**
+ * From the next tarn_cache_set_arms() on, the canary's arm is evicted by `candidate` (must outlive the
+ * arms; the network's shape may be another) in rounds of its own, with ranks and a pool of its own: what
+ * the model says is compared only with what it says of other objects of this arm. Histories, ghosts, the
+ * experts' weights and the averages among the features stay common to both arms. With the live model as
+ * `candidate` both arms are alike, but for their keys: for calibration. Under the lock. TARN_NO_MEMORY.
+ */
+tarn_status tarn_learned_split(struct tarn_learned *learned, const struct tarn_model *candidate);
+/** After tarn_cache_end_arms(), under the same hold of the lock. */
+void tarn_learned_merge(struct tarn_learned *learned);
 
 /** Bytes held beside the cache's table. Under the lock. */
 size_t tarn_learned_memory(const struct tarn_learned *learned);

@@ -49,14 +49,14 @@ uint32_t tarn_round_victims(const struct tarn_evictor *evictor, bool on_device)
 {
     uint32_t share = on_device ? evictor->device_share : evictor->list_share;
     uint32_t limit = on_device ? evictor->device_limit : evictor->list_limit;
-    uint32_t victims = evictor->table->count / share;
+    uint32_t victims = tarn_evictor_range(evictor).count / share;
     return victims < 1 ? 1 : victims > limit ? limit : victims;
 }
 
 /* What the host scores is on a request's way: it stays small where a device does the large rounds. */
 static struct sizes sizes_of(const struct tarn_evictor *evictor, const struct tarn_round *round)
 {
-    uint32_t n = evictor->table->count;
+    uint32_t n = tarn_evictor_range(evictor).count;
     bool bytes = evictor->capacity->bytes;
     struct sizes s = {
         .victims = tarn_round_victims(evictor, round->borrowed),
@@ -75,6 +75,9 @@ static struct sizes sizes_of(const struct tarn_evictor *evictor, const struct ta
     s.fresh = s.fresh > most ? most : s.fresh;
     s.fresh = s.fresh > n ? n : s.fresh;
     s.wheel = s.fresh / (bytes ? 4 : 2);
+    /* the wheel is one for all arms: they draw at random, all of them, so that none has an advantage */
+    if (evictor->capacity->arm_segments > 0 && evictor->arm != TARN_ARMS)
+        s.wheel = 0;
     s.pool = s.pool > TARN_POOL_MAX ? TARN_POOL_MAX : s.pool;
     return s;
 }
@@ -92,7 +95,7 @@ static bool draw_one(struct tarn_evictor *evictor, struct tarn_round *round, uin
 
 static bool is_unchanged(const struct tarn_evictor *evictor, const struct tarn_pool_entry *entry)
 {
-    return tarn_table_is_resident(evictor->table, entry->slot) &&
+    return tarn_evictor_owns(evictor, entry->slot) &&
            tarn_table_meta(evictor->table, entry->slot)->last == entry->last;
 }
 
@@ -126,7 +129,7 @@ static void draw_stale(struct tarn_evictor *evictor, struct tarn_round *round, u
     uint32_t kept = 0;
     for (uint32_t i = 0; i < evictor->pool_count; i++) {
         struct tarn_pool_entry *e = &evictor->pool[i];
-        if (!tarn_table_is_resident(evictor->table, e->slot))
+        if (!tarn_evictor_owns(evictor, e->slot))
             continue;
         struct tarn_meta *meta = tarn_table_meta(evictor->table, e->slot);
         if (meta->last != e->last || meta->stamp == evictor->stamp)
@@ -157,11 +160,12 @@ static void draw_fresh(struct tarn_evictor *evictor, struct tarn_round *round, u
             break;
         due += idle && draw_one(evictor, round, slot);
     }
+    struct tarn_range range = tarn_evictor_range(evictor);
     uint32_t left = sizes->fresh - (round->count - round->stale), slot[DRAWN_AT_ONCE];
     while (left > 0) { /* memory is far away: all is asked for before any of it is used */
         uint32_t n = left < DRAWN_AT_ONCE ? left : DRAWN_AT_ONCE;
         for (uint32_t i = 0; i < n; i++) {
-            slot[i] = tarn_rng_below(&evictor->rng, evictor->table->count);
+            slot[i] = range.first + tarn_rng_below(&evictor->rng, range.count);
             __builtin_prefetch(&evictor->table->chunks[slot[i] / TARN_TABLE_CHUNK]
                                     ->resident[slot[i] % TARN_TABLE_CHUNK]);
         }
@@ -383,7 +387,7 @@ void tarn_round_finish(struct tarn_evictor *evictor, struct tarn_round *round)
         take_list_back(evictor);
     for (uint32_t i = 0; i < round->count; i++) {
         uint32_t slot = round->slot[i];
-        if (!tarn_table_is_resident(evictor->table, slot))
+        if (!tarn_evictor_owns(evictor, slot))
             continue;
         const struct tarn_meta *meta = tarn_table_meta(evictor->table, slot);
         if (meta->last != round->last[i])

@@ -109,5 +109,73 @@ static void lists_link_both_ways(void)
     tarn_table_free(&table);
 }
 
-CHECK_MAIN(CASE(slots_come_clean_and_are_used_again), CASE(residents_stay_dense),
-           CASE(addresses_stay), CASE(lists_link_both_ways))
+static uint32_t four(uint64_t hash)
+{
+    uint32_t place = (uint32_t)(hash >> 40) % 100;
+    return place < 1 ? 0 : place < 5 ? 1 : place < 25 ? 2 : 3;
+}
+
+static uint32_t last_two(uint64_t hash)
+{
+    return 2 + (hash >> 40 & 1);
+}
+
+static uint32_t ends(uint64_t hash)
+{
+    return hash >> 40 & 1 ? 3 : 0;
+}
+
+/* Each position is where its slot says, and in its segment's range. */
+static bool is_grouped(const struct tarn_table *table, uint32_t (*segment)(uint64_t))
+{
+    bool good = tarn_table_grouped(table) <= table->count;
+    for (uint32_t i = 0; i < table->count; i++) {
+        uint32_t slot = tarn_table_resident(table, i);
+        good = good && tarn_table_meta(table, slot)->position == i &&
+               tarn_table_is_resident(table, slot);
+        if (i >= tarn_table_grouped(table))
+            continue;
+        uint32_t k = segment(tarn_table_hash(table, slot));
+        good = good && i < table->end[k] && (k == 0 || i >= table->end[k - 1]);
+    }
+    return good;
+}
+
+static void segments_keep_their_places(void)
+{
+    static uint32_t (*const segment[])(uint64_t) = {four, last_two, ends};
+    struct tarn_table table;
+    struct tarn_rng rng;
+    uint64_t next_hash = 1;
+    uint32_t slot;
+    tarn_rng_seed(&rng, 8);
+    REQUIRE(tarn_table_init(&table, 100, NULL) == TARN_OK);
+    for (int s = 0; s < 9; s++) {
+        uint32_t most = s < 6 ? 40 : 3000; /* segments are empty now and then */
+        CHECK(tarn_table_grouped(&table) == 0 && tarn_table_group_next(&table) == TARN_NONE);
+        for (int i = 0; i < 20000; i++) {
+            if (i == 3000)
+                tarn_table_group(&table, segment[s % 3]);
+            if (i > 3000 && i % 4 == 0 && (slot = tarn_table_group_next(&table)) != TARN_NONE)
+                REQUIRE(tarn_table_meta(&table, slot)->position < tarn_table_grouped(&table));
+            if (table.count == 0 || (table.count < most && tarn_rng_below(&rng, 100) < 51)) {
+                REQUIRE(tarn_table_insert(&table, tarn_mix64(next_hash++), &slot) == TARN_OK);
+            } else {
+                slot = tarn_table_resident(&table, tarn_rng_below(&rng, table.count));
+                tarn_table_remove(&table, slot);
+            }
+            if (i % 7 == 0 && (most < 100 || i % 97 == 0))
+                REQUIRE(is_grouped(&table, segment[s % 3]));
+        }
+        while (tarn_table_group_next(&table) != TARN_NONE)
+            continue;
+        CHECK_NUMBER(tarn_table_grouped(&table), table.count);
+        CHECK(is_grouped(&table, segment[s % 3]));
+        tarn_table_ungroup(&table);
+        CHECK(table.segment == NULL && is_grouped(&table, segment[s % 3]));
+    }
+    tarn_table_free(&table);
+}
+
+CHECK_MAIN(CASE(segments_keep_their_places), CASE(slots_come_clean_and_are_used_again),
+           CASE(residents_stay_dense), CASE(addresses_stay), CASE(lists_link_both_ways))

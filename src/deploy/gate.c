@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "gate.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/memory.h"
+
+#define ANCHOR_ERRORS 3.0f /* this many standard errors behind the anchor is clear */
+
+struct tarn_model_gate {
+    float weights_l2, weights_most, scores_rms;
+    const tarn_model *anchor;
+    struct tarn_gate_sample *samples; /* [TARN_GATE_SAMPLES] */
+    float *tiles;                     /* features of the samples */
+    float *logits;                    /* of one model, for whole tiles */
+    float *scores[2];                 /* live, candidate */
+    float *loss[2]; /* a sample: of the live one or the anchor, of the candidate */
+};
+
+static float or_else(float value, float otherwise)
+{
+    return value > 0 ? value : otherwise;
+}
+
+tarn_status tarn_model_gate_create(const struct tarn_model_gate_params *params,
+                                   tarn_model_gate **gate)
+{
+    const size_t n = TARN_GATE_SAMPLES;
+    tarn_model_gate *g = tarn_alloc_zeroed(1, sizeof *g);
+    *gate = NULL;
+    if (g == NULL)
+        return TARN_NO_MEMORY;
+    g->weights_l2 = or_else(params->weights_l2, 0.1f);
+    g->weights_most = or_else(params->weights_most, 1);
+    g->scores_rms = or_else(params->scores_rms, 1);
+    g->anchor = params->anchor;
+    g->samples = tarn_alloc(n * sizeof *g->samples);
+    g->tiles = tarn_alloc_aligned(64, n * (TARN_FEATURES + TARN_MAX_BINS + 4) * sizeof(float));
+    if (g->samples == NULL || g->tiles == NULL) {
+        tarn_model_gate_destroy(&g);
+        return TARN_NO_MEMORY;
+    }
+    g->logits = g->tiles + n * TARN_FEATURES;
+    g->scores[0] = g->logits + n * TARN_MAX_BINS;
+    g->scores[1] = g->scores[0] + n;
+    g->loss[0] = g->scores[1] + n;
+    g->loss[1] = g->loss[0] + n;
+    *gate = g;
+    return TARN_OK;
+}
+
+void tarn_model_gate_destroy(tarn_model_gate **gate)
+{
+    if (*gate == NULL)
+        return;
+    tarn_free((*gate)->samples);
+    tarn_free((*gate)->tiles);
+    tarn_free(*gate);
+    *gate = NULL;
+}
+
+static void write_tiles(tarn_model_gate *g, uint32_t count)
+{
+    memset(g->tiles, 0, TARN_GATE_SAMPLES * TARN_FEATURES * sizeof *g->tiles);
+    for (uint32_t i = 0; i < count; i++) {
+        float *to = g->tiles + (size_t)(i / TARN_LANES) * TARN_FEATURES * TARN_LANES;
+        for (int f = 0; f < TARN_FEATURES; f++)
+            to[f * TARN_LANES + (int)(i % TARN_LANES)] =
+                (float)g->samples[i].features[f] * TARN_FEATURE_STEP;
+    }
+}
+
+/* Negative log-likelihood of the discrete hazards: the bins at risk, each with or without the event. */
+static void losses(tarn_model_gate *g, const struct tarn_shape *shape, const float *weights,
+                   uint32_t count, float *loss)
+{
+    tarn_logits_host(shape, weights, g->tiles, count, g->logits);
+    for (uint32_t i = 0; i < count; i++) {
+        const struct tarn_gate_sample *s = &g->samples[i];
+        const float *logit =
+            g->logits + (size_t)(i / TARN_LANES) * shape->outputs * TARN_LANES + i % TARN_LANES;
+        float sum = 0;
+        for (uint32_t k = 0; k < s->at_risk && k < shape->outputs; k++) {
+            float z = logit[k * TARN_LANES];
+            sum += fmaxf(z, 0) + log1pf(expf(-fabsf(z))) - ((int)k == s->event ? z : 0);
+        }
+        loss[i] = sum;
+    }
+}
+
+static void compare(tarn_model_gate *g, uint32_t count, float *mean, float *error)
+{
+    double sum = 0, squares = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        double d = (double)g->loss[1][i] - (double)g->loss[0][i];
+        sum += d;
+        squares += d * d;
+    }
+    double m = sum / count, v = (squares - sum * m) / (count - 1);
+    *mean = (float)m;
+    *error = (float)sqrt((v > 0 ? v : 0) / count);
+}
+
+static float mean_of(const float *x, uint32_t count)
+{
+    double sum = 0;
+    for (uint32_t i = 0; i < count; i++)
+        sum += (double)x[i];
+    return (float)(sum / count);
+}
+
+static void measure_weights(const tarn_model *live, const float *candidate,
+                            struct tarn_gate_report *r)
+{
+    size_t count = tarn_shape_weights(&live->shape);
+    double moved = 0, size = 0, most = 0;
+    for (size_t i = 0; i < count; i++) {
+        double w = (double)live->weights[i], d = fabs((double)candidate[i] - w);
+        moved += d * d;
+        size += w * w;
+        most = d > most ? d : most;
+    }
+    size = size > 0 ? size : 1e-30;
+    r->weights_l2 = (float)sqrt(moved / size);
+    r->weights_most = (float)(most / sqrt(size / (double)count));
+}
+
+static void measure_scores(tarn_model_gate *g, const tarn_model *live, const float *candidate,
+                           uint32_t count, struct tarn_gate_report *r)
+{
+    double sum = 0, squares = 0;
+    tarn_forward_host(&live->shape, live->weights, g->tiles, count, g->scores[0]);
+    tarn_forward_host(&live->shape, candidate, g->tiles, count, g->scores[1]);
+    for (uint32_t i = 0; i < count; i++) {
+        double d = (double)g->scores[1][i] - (double)g->scores[0][i];
+        sum += d;
+        squares += d * d;
+    }
+    r->scores_shift = (float)(sum / count);
+    r->scores_rms = (float)sqrt(squares / count);
+}
+
+__attribute__((format(printf, 3, 4))) static tarn_gate_answer
+answer(struct tarn_gate_report *r, tarn_gate_answer answer, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    vsnprintf(r->reason, sizeof r->reason, format, args);
+    va_end(args);
+    return r->answer = answer;
+}
+
+/* Comparisons are turned so that what isn't a number never passes. */
+static tarn_gate_answer judge_loss(tarn_model_gate *g, const tarn_model *live,
+                                   const float *candidate, struct tarn_gate_report *r)
+{
+    losses(g, &live->shape, candidate, r->samples, g->loss[1]);
+    losses(g, &live->shape, live->weights, r->samples, g->loss[0]);
+    compare(g, r->samples, &r->difference, &r->error);
+    r->loss = mean_of(g->loss[1], r->samples);
+    r->loss_live = mean_of(g->loss[0], r->samples);
+    if (!(r->difference <= r->error))
+        return answer(r, TARN_GATE_KEEP, "loss %.4f, %+.4f +- %.4f against the live model's",
+                      (double)r->loss, (double)r->difference, (double)r->error);
+    if (g->anchor != NULL && memcmp(&g->anchor->shape, &live->shape, sizeof live->shape) == 0) {
+        float behind, error;
+        losses(g, &g->anchor->shape, g->anchor->weights, r->samples, g->loss[0]);
+        compare(g, r->samples, &behind, &error);
+        if (!(behind <= ANCHOR_ERRORS * error))
+            return answer(r, TARN_GATE_KEEP, "loss %.4f, %+.4f +- %.4f against the anchor's",
+                          (double)r->loss, (double)behind, (double)error);
+    }
+    return TARN_GATE_PASS;
+}
+
+tarn_gate_answer tarn_model_gate_try(tarn_model_gate *g, const tarn_model *live,
+                                     const float *candidate, tarn_gate_draw draw, void *context,
+                                     struct tarn_gate_report *r)
+{
+    *r = (struct tarn_gate_report){0};
+    if (live->shape.inputs != TARN_FEATURES)
+        return answer(r, TARN_GATE_KEEP, "a network of %u inputs, not %d",
+                      (unsigned)live->shape.inputs, TARN_FEATURES);
+    if (!tarn_net_is_finite(candidate, tarn_shape_weights(&live->shape)))
+        return answer(r, TARN_GATE_KEEP, "a weight is no number");
+    measure_weights(live, candidate, r);
+    r->samples = draw(context, g->samples, TARN_GATE_SAMPLES);
+    if (r->samples < TARN_GATE_LEAST)
+        return answer(r, TARN_GATE_KEEP, "%u held-out samples, %d at least", (unsigned)r->samples,
+                      TARN_GATE_LEAST);
+    write_tiles(g, r->samples);
+    measure_scores(g, live, candidate, r->samples, r);
+    if (judge_loss(g, live, candidate, r) != TARN_GATE_PASS)
+        return r->answer;
+    if (!(r->weights_l2 <= g->weights_l2 && r->weights_most <= g->weights_most))
+        return answer(r, TARN_GATE_FAR, "far in weights: %.3f of their length, one by %.2f",
+                      (double)r->weights_l2, (double)r->weights_most);
+    if (!(r->scores_rms <= g->scores_rms))
+        return answer(r, TARN_GATE_FAR, "far in scores: %.2f octaves, %+.2f on the mean",
+                      (double)r->scores_rms, (double)r->scores_shift);
+    return answer(r, TARN_GATE_PASS, "loss %.4f, %+.4f +- %.4f against the live model's",
+                  (double)r->loss, (double)r->difference, (double)r->error);
+}
