@@ -24,8 +24,7 @@
 #define LEAST_GAPS       3
 #define TRIALS           12
 #define COARSE           0.1   /* units of more than that of a slice */
-#define LEAST_QUANTUM_NS 25000 /* shorter ones are mostly the cost of a launch */
-#define FIRST_QUANTUM_NS 50000 /* until what a lookup takes is known */
+#define LEAST_QUANTUM_NS 50000 /* shorter ones are mostly the cost of a launch */
 #define MOST_QUANTUM_NS  1000000
 #define STOP_FACTOR      6    /* a slice that leaves when told may be so many times longer */
 #define IDLE_FACTOR      25   /* an idle device's slices are so many gaps long */
@@ -89,8 +88,7 @@ static double target_ns(const tarn_share *s)
     if (s->work.stop != NULL)
         ns *= STOP_FACTOR;
     ns = fmax(ns, LEAST_GAPS * (o->gap_ns + s->quantum.fixed_ns));
-    double least = o->latency_known && o->lookup_ns > 0 ? LEAST_QUANTUM_NS : FIRST_QUANTUM_NS;
-    return fmin(fmax(ns, least), MOST_QUANTUM_NS) * (double)s->partition.cut;
+    return fmin(fmax(ns, LEAST_QUANTUM_NS), MOST_QUANTUM_NS) * (double)s->partition.cut;
 }
 
 /* The longest slice while lookups arrive: where units are coarse, slices of two lengths make the mean. */
