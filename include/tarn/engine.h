@@ -79,6 +79,19 @@ struct tarn_engine_params {
     float train_max_temp_c;  /**< degrees Celsius; 0: by what the board says of itself */
     tarn_train_on_battery train_on_battery;
     uint64_t train_memory; /**< bytes for training samples, at least 128 KiB; 0: two MiB */
+    /*
+     * How what was learnt goes live (<tarn/versions.h>).
+     */
+    uint32_t
+        mint_every; /**< requests between two candidates; 0: a quarter of the objects, 1,000 to 4,096 */
+    float shadow_share; /**< of the cache's own time that miniature caches may take; 0: 0.15 */
+    /**
+     * A folder, made if it is missing, for the history of versions and checkpoints of training, from which
+     * the next start goes on; NULL: nothing is kept. One engine at a time.
+     */
+    const char *state_dir;
+    /** Settings of learning, for experiments; NULL: the defaults. Copied. See src/engine/learning.h. */
+    const struct tarn_learning_params *learning;
     /** Each training sample with its outcome, for pretraining; under the cache's lock. May be NULL. */
     void (*sample)(void *user, const struct tarn_model_sample *sample);
     void *user;

@@ -128,7 +128,9 @@ tarn_status tarn_engine_create(const struct tarn_engine_params *params, tarn_eng
             },
             &e->cache);
     if (status == TARN_OK)
-        status = tarn_background_init(e, error);
+        status = tarn_learning_init(e, error);
+    if (status == TARN_OK)
+        status = tarn_training_init(e, error);
     if (status == TARN_OK)
         status = tarn_engine_enter_device(e, error);
     if (status == TARN_OK)

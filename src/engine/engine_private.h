@@ -67,6 +67,7 @@ struct tarn_engine {
     struct tarn_kernel_stats trained; /**< gradient steps so far */
     float loss;
     double steps_due;
+    bool restart; /**< training goes on from the live weights, once its job is done */
     uint32_t calls;
 
     /* training under the arbiter; NULL with TARN_BACKGROUND_STEPS or without learning */
@@ -139,8 +140,20 @@ bool tarn_training_hangs(struct tarn_engine *engine);
 /** Each time that the background looks around: the board's sensors, a simulated device's time. */
 void tarn_training_look(struct tarn_engine *engine);
 
-/** Makes what the background needs; after the cache. */
-tarn_status tarn_background_init(struct tarn_engine *engine, struct tarn_error *error);
+/** The trainer; after the model. */
+tarn_status tarn_learning_init(struct tarn_engine *engine, struct tarn_error *error);
+void tarn_learning_free(struct tarn_engine *engine);
+/** Each time that the background looks around: takes what is done, begins what is due. */
+void tarn_learning_look(struct tarn_engine *engine);
+/**
+ * Another version than training made is live: training goes on from its weights, with its own moments,
+ * samples and pace; what a job that is under way gives is dropped. Under the background's lock.
+ */
+void tarn_learning_restart(struct tarn_engine *engine);
+
+/** Training has new weights, and no job is under way. Under the background's lock. */
+void tarn_versions_offer(struct tarn_engine *engine);
+
 /** Starts the thread of TARN_BACKGROUND_THREAD. */
 tarn_status tarn_background_start(struct tarn_engine *engine);
 /** Stops the thread and waits for what is in flight. */
