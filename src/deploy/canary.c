@@ -107,7 +107,8 @@ static bool calibrate(struct tarn_rollout_arm *arm, double margin, double t, dou
 static tarn_rollout_verdict feed_calibration(struct tarn_rollout *r,
                                              const struct tarn_rollout_counts *counts)
 {
-    uint32_t known = 0;
+    uint32_t known = 0, most = r->params.calibration;
+    bool estimated = most > 0 && r->arm[0].blocks >= most;
     for (uint32_t k = 0; k < TARN_ROLLOUT_STEPS; k++) {
         struct tarn_rollout_arm *arm = &r->arm[k];
         double t, c, allowed = DOUBT_SHARE * r->params.margin[k];
@@ -115,10 +116,11 @@ static tarn_rollout_verdict feed_calibration(struct tarn_rollout *r,
         if (take_block(arm, r->params.block, &counts[k], &t, &c))
             is_known = calibrate(arm, r->params.margin[k], t, c);
         known += is_known;
+        estimated = estimated && arm->blocks >= LEAST_BLOCKS && arm->sum_c > 0 && arm->sum_t > 0;
         if (!is_known && arm->blocks >= r->params.limit)
             return TARN_ROLLOUT_TIMEOUT;
     }
-    if (known == TARN_ROLLOUT_STEPS) {
+    if (known == TARN_ROLLOUT_STEPS || estimated) {
         r->calibrating = false;
         for (uint32_t k = 0; k < TARN_ROLLOUT_STEPS; k++) {
             r->arm[k].blocks = 0;
@@ -128,12 +130,17 @@ static tarn_rollout_verdict feed_calibration(struct tarn_rollout *r,
     return TARN_ROLLOUT_CONTINUE;
 }
 
+static tarn_rollout_verdict next_step(struct tarn_rollout *r)
+{
+    return ++r->step == TARN_ROLLOUT_STEPS ? TARN_ROLLOUT_LIVE : TARN_ROLLOUT_ADVANCE;
+}
+
 static tarn_rollout_verdict feed_step(struct tarn_rollout *r,
                                       const struct tarn_rollout_counts *counts)
 {
     struct tarn_rollout_arm *arm = &r->arm[r->step];
     const struct tarn_rollout_params *p = &r->params;
-    double t, c, margin = p->margin[r->step];
+    double t, c, margin = p->margin[r->step], noticed = margin - 2 * arm->doubt;
     /* a bet is made before the block is seen */
     double control = arm->blocks > 0 ? arm->seen / arm->blocks : 0;
     if (!take_block(arm, p->block, counts, &t, &c))
@@ -141,14 +148,14 @@ static tarn_rollout_verdict feed_step(struct tarn_rollout *r,
     double expected = arm->ratio * c;
     arm->seen += expected;
     /* what is left when the doubt is against it: worse by the margin, or just as good */
-    double aim = control * (margin - 2 * arm->doubt);
+    double aim = control * (noticed > margin / 4 ? noticed : margin / 4);
     tarn_evalue_add(&arm->worse, t - expected * (1 + arm->doubt), aim);
     if (arm->total.requests > p->settle)
         tarn_evalue_add(&arm->passed, expected * (1 + margin - arm->doubt) - t, aim);
     if (tarn_evalue_log(&arm->worse) >= log(TARN_ROLLOUT_STEPS / p->alpha))
         return TARN_ROLLOUT_REJECT;
     if (tarn_evalue_log(&arm->passed) >= -log(p->beta))
-        return ++r->step == TARN_ROLLOUT_STEPS ? TARN_ROLLOUT_LIVE : TARN_ROLLOUT_ADVANCE;
+        return next_step(r);
     return arm->blocks >= p->limit ? TARN_ROLLOUT_TIMEOUT : TARN_ROLLOUT_CONTINUE;
 }
 
@@ -158,6 +165,13 @@ tarn_rollout_verdict tarn_rollout_feed(struct tarn_rollout *r,
     if (r->verdict > TARN_ROLLOUT_ADVANCE)
         return r->verdict;
     r->verdict = r->calibrating ? feed_calibration(r, counts) : feed_step(r, &counts[r->step]);
+    return r->verdict;
+}
+
+tarn_rollout_verdict tarn_rollout_advance(struct tarn_rollout *r)
+{
+    if (r->verdict <= TARN_ROLLOUT_ADVANCE && !r->calibrating)
+        r->verdict = next_step(r);
     return r->verdict;
 }
 

@@ -59,6 +59,12 @@ struct tarn_rollout_params {
      * arm still holds what the live model left there: twice the arm's objects. They may speak against it.
      */
     uint64_t settle;
+    /**
+     * Blocks of the smallest arm after which calibration ends, known well enough or not: what doubt is left
+     * then is given to the other side. Such a test may be too weak to pass a step, and still tells a
+     * disaster. 0: it goes on until it is known.
+     */
+    uint32_t calibration;
     bool paired; /**< the control is measured on the same requests */
 };
 
@@ -106,6 +112,12 @@ bool tarn_rollout_governs(const struct tarn_rollout *rollout, uint64_t hash);
  */
 tarn_rollout_verdict tarn_rollout_feed(struct tarn_rollout *rollout,
                                        const struct tarn_rollout_counts counts[TARN_ROLLOUT_STEPS]);
+
+/**
+ * A step is passed on other evidence: the next one begins, as after TARN_ROLLOUT_ADVANCE or _LIVE. Not while
+ * it calibrates.
+ */
+tarn_rollout_verdict tarn_rollout_advance(struct tarn_rollout *rollout);
 
 /** Misses of the arm over those of its control, the calibration taken out; 1: alike. 0: not known yet. */
 double tarn_rollout_relative(const struct tarn_rollout *rollout, uint32_t step);

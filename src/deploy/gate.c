@@ -204,3 +204,14 @@ tarn_gate_answer tarn_model_gate_try(tarn_model_gate *g, const tarn_model *live,
     return answer(r, TARN_GATE_PASS, "loss %.4f, %+.4f +- %.4f against the live model's",
                   (double)r->loss, (double)r->difference, (double)r->error);
 }
+
+float tarn_model_gate_reach(const tarn_model_gate *g, const struct tarn_gate_report *r)
+{
+    const float radius[] = {g->weights_l2, g->weights_most, g->scores_rms};
+    const float distance[] = {r->weights_l2, r->weights_most, r->scores_rms};
+    float reach = 1;
+    for (int i = 0; i < 3; i++)
+        if (distance[i] > 0 && radius[i] / distance[i] < reach)
+            reach = radius[i] / distance[i];
+    return reach;
+}

@@ -93,4 +93,10 @@ tarn_gate_answer tarn_model_gate_try(tarn_model_gate *gate, const tarn_model *li
                                      const float *candidate, tarn_gate_draw draw, void *context,
                                      struct tarn_gate_report *report);
 
+/**
+ * How much of the way to a candidate that was found TARN_GATE_FAR the trust region allows: a factor for the
+ * difference of its weights, below 1. Scores don't follow weights in proportion, so it is to be tried again.
+ */
+float tarn_model_gate_reach(const tarn_model_gate *gate, const struct tarn_gate_report *report);
+
 #endif

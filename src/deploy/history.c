@@ -21,7 +21,7 @@ struct tarn_history {
     size_t damaged;
 
     pthread_mutex_t lock; /* of what follows; never held while the disk works */
-    struct tarn_event *events;
+    struct tarn_history_record *events;
     uint32_t count;
     uint64_t sequence, version, requests; /* the highest of each, of dropped records too */
     uint64_t written;                     /* the last sequence that is in the file */
@@ -31,25 +31,48 @@ struct tarn_history {
     size_t file_size;     /* as far as it is known to be whole */
 };
 
-static void remember(tarn_history *h, const struct tarn_event *event)
+static void remember(tarn_history *h, const struct tarn_history_record *event)
 {
     h->sequence = event->sequence > h->sequence ? event->sequence : h->sequence;
     h->version = event->version > h->version ? event->version : h->version;
     h->requests = event->requests > h->requests ? event->requests : h->requests;
 }
 
-/* Adds to the array, in which the oldest quarter makes room. */
-static void keep(tarn_history *h, const struct tarn_event *event)
+static bool is_step(const struct tarn_history_record *event)
+{
+    return event->kind == TARN_EVENT_SWAP && event->reason == TARN_REASON_TRAINED && !event->failed;
+}
+
+/*
+ * A quarter leaves: steps of training, of which there are always more, then what is oldest. What is as
+ * new as a quarter stays in any case.
+ */
+static void make_room(tarn_history *h)
+{
+    uint32_t leaving = (h->limit + 3) / 4, steps = 0, kept = 0;
+    uint32_t old = h->count - leaving > leaving ? h->count - leaving : leaving;
+    for (uint32_t i = 0; i < old; i++)
+        steps += is_step(&h->events[i]);
+    steps = steps < leaving ? steps : leaving;
+    uint32_t others = leaving - steps;
+    for (uint32_t i = 0; i < h->count; i++) {
+        uint32_t *left = i >= old ? NULL : is_step(&h->events[i]) ? &steps : &others;
+        if (left != NULL && *left > 0)
+            --*left;
+        else
+            h->events[kept++] = h->events[i];
+    }
+    h->count = kept;
+    h->rewrite = true;
+}
+
+static void keep(tarn_history *h, const struct tarn_history_record *event)
 {
     remember(h, event);
     if (event->kind == TARN_EVENT_MARK)
         return;
-    if (h->count == h->limit) {
-        uint32_t gone = (h->limit + 3) / 4;
-        h->count -= gone;
-        memmove(h->events, h->events + gone, h->count * sizeof *h->events);
-        h->rewrite = true;
-    }
+    if (h->count == h->limit)
+        make_room(h);
     h->events[h->count++] = *event;
 }
 
@@ -58,7 +81,7 @@ static tarn_status load(tarn_history *h, struct tarn_error *error)
     void *data;
     size_t size;
     struct tarn_history_reader reader;
-    struct tarn_event event;
+    struct tarn_history_record event;
     tarn_status status = tarn_file_read(h->path, TARN_HISTORY_FILE_MAX, &data, &size, error);
     if (status == TARN_NOT_FOUND) {
         h->rewrite = true; /* the first flush makes it */
@@ -136,7 +159,7 @@ static void copy_text(char *to, const char *from)
 void tarn_history_add(tarn_history *h, tarn_event_kind kind, uint64_t version, uint64_t parent,
                       uint64_t hash, const struct tarn_change *change)
 {
-    struct tarn_event event = {
+    struct tarn_history_record event = {
         .kind = (uint8_t)kind,
         .reason = (uint8_t)change->reason,
         .failed = change->failed,
@@ -169,11 +192,11 @@ static uint8_t *compose(tarn_history *h, bool *whole, size_t *size)
         return NULL;
     *size = 0;
     if (*whole) {
-        struct tarn_event mark = {.kind = TARN_EVENT_MARK,
-                                  .version = h->version,
-                                  .requests = h->requests,
-                                  .sequence =
-                                      h->count > 0 ? h->events[0].sequence - 1 : h->sequence};
+        struct tarn_history_record mark = {.kind = TARN_EVENT_MARK,
+                                           .version = h->version,
+                                           .requests = h->requests,
+                                           .sequence = h->count > 0 ? h->events[0].sequence - 1
+                                                                    : h->sequence};
         tarn_history_write_header(data);
         *size = TARN_HISTORY_HEADER;
         *size += tarn_history_encode(&mark, data + *size);
@@ -218,7 +241,7 @@ tarn_status tarn_history_flush(tarn_history *h, struct tarn_error *error)
     return status;
 }
 
-size_t tarn_history_read(tarn_history *h, struct tarn_event *events, size_t room)
+size_t tarn_history_read(tarn_history *h, struct tarn_history_record *events, size_t room)
 {
     pthread_mutex_lock(&h->lock);
     size_t count = h->count < room ? h->count : room;

@@ -2,7 +2,8 @@
 /**
  * @file
  * What became of each version of a model: an append-only journal that survives restarts, power cuts
- * and full disks (docs/history-format.md). Bounded: the oldest records leave.
+ * and full disks (docs/history-format.md). Bounded: old steps of training
+ * leave, then what is oldest.
  *
  * Adding is a copy in memory; tarn_history_flush() writes, from the background. Time that decides
  * anything is counted in requests: the clock on the wall (1970, or set back) is kept for people.
@@ -84,7 +85,7 @@ struct tarn_change {
 };
 
 /** One record. */
-struct tarn_event {
+struct tarn_history_record {
     uint64_t sequence; /**< 1, 2, ...; given by the history */
     uint8_t kind;      /**< enum tarn_event_kind */
     uint8_t reason;    /**< enum tarn_reason */
@@ -125,7 +126,7 @@ void tarn_history_add(tarn_history *history, tarn_event_kind kind, uint64_t vers
 tarn_status tarn_history_flush(tarn_history *history, struct tarn_error *error);
 
 /** Copies up to `room` records, the newest of those kept, oldest first; returns how many. */
-size_t tarn_history_read(tarn_history *history, struct tarn_event *events, size_t room);
+size_t tarn_history_read(tarn_history *history, struct tarn_history_record *events, size_t room);
 /** Records kept. */
 size_t tarn_history_count(tarn_history *history);
 /** The highest version number ever given, 0 if none. */
@@ -154,7 +155,7 @@ tarn_status tarn_history_keep_model(tarn_history *history, const struct tarn_bun
 /** Writes the file's header. */
 void tarn_history_write_header(uint8_t *to);
 /** Writes a record of at most TARN_HISTORY_RECORD_MAX bytes; returns its size. */
-size_t tarn_history_encode(const struct tarn_event *event, uint8_t *to);
+size_t tarn_history_encode(const struct tarn_history_record *event, uint8_t *to);
 
 struct tarn_history_reader {
     const uint8_t *data;
@@ -164,6 +165,6 @@ struct tarn_history_reader {
 tarn_status tarn_history_reader_init(struct tarn_history_reader *reader, const uint8_t *data,
                                      size_t size, const char *where, struct tarn_error *error);
 /** The next whole record; false at the end. */
-bool tarn_history_next(struct tarn_history_reader *reader, struct tarn_event *event);
+bool tarn_history_next(struct tarn_history_reader *reader, struct tarn_history_record *event);
 
 #endif

@@ -58,7 +58,7 @@ void tarn_history_write_header(uint8_t *to)
     tarn_put_u32(to + 12, 0);
 }
 
-size_t tarn_history_encode(const struct tarn_event *event, uint8_t *to)
+size_t tarn_history_encode(const struct tarn_history_record *event, uint8_t *to)
 {
     size_t text = strnlen(event->text, TARN_HISTORY_TEXT - 1);
     size_t size = LEAST_SIZE + 8u * event->metrics + text;
@@ -102,13 +102,13 @@ tarn_status tarn_history_reader_init(struct tarn_history_reader *reader, const u
 }
 
 /* A record of `size` bytes whose checksum holds. False if its parts don't add up all the same. */
-static bool decode(const uint8_t *from, size_t size, struct tarn_event *event)
+static bool decode(const uint8_t *from, size_t size, struct tarn_history_record *event)
 {
     size_t metrics = from[5], text = tarn_get_u16(from + 6);
     if (metrics > TARN_HISTORY_METRICS || text >= TARN_HISTORY_TEXT ||
         LEAST_SIZE + 8 * metrics + text != size)
         return false;
-    *event = (struct tarn_event){
+    *event = (struct tarn_history_record){
         .kind = from[2],
         .reason = from[3],
         .failed = (from[4] & FAILED) != 0,
@@ -131,7 +131,7 @@ static bool decode(const uint8_t *from, size_t size, struct tarn_event *event)
     return memchr(event->text, '\0', text) == NULL;
 }
 
-bool tarn_history_next(struct tarn_history_reader *reader, struct tarn_event *event)
+bool tarn_history_next(struct tarn_history_reader *reader, struct tarn_history_record *event)
 {
     while (reader->size - reader->at >= LEAST_SIZE) {
         const uint8_t *from = reader->data + reader->at;

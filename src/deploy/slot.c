@@ -10,6 +10,7 @@
 
 #define KEEP_DEFAULT     8
 #define KEEP_LEAST       3 /* the live one, its parent, and one that failed */
+#define KEEP_GUARDED     4 /* and one that is guarded */
 #define COOLDOWN_DEFAULT 1000000
 #define COOLING          64 /* failed hashes remembered */
 #define WAITING          60 /* versions that left and wait for readers */
@@ -35,7 +36,7 @@ struct tarn_slot {
     _Alignas(128) pthread_mutex_t lock; /* the writers'; of all below */
     struct tarn_shape shape;
     tarn_history *history;
-    uint64_t cooldown, next_version, pinned;
+    uint64_t cooldown, next_version, pinned, guarded;
     uint64_t swaps, rollbacks, rejected;
     struct kept *kept; /* oldest first */
     uint32_t keep, kept_count;
@@ -68,7 +69,7 @@ static uint32_t least_wanted(tarn_slot *slot)
     uint32_t found = slot->kept_count, fallback = found;
     for (uint32_t i = 0; i < slot->kept_count && found == slot->kept_count; i++) {
         const struct kept *k = &slot->kept[i];
-        if (k->bundle == live || k->version == live->parent)
+        if (k->bundle == live || k->version == live->parent || k->version == slot->guarded)
             continue;
         if (k->failed)
             found = i;
@@ -203,7 +204,7 @@ static void number(tarn_slot *slot, struct tarn_bundle *bundle, uint64_t parent,
 static tarn_status recall(tarn_slot *slot)
 {
     size_t room = tarn_history_count(slot->history) + 1;
-    struct tarn_event *events = tarn_alloc(room * sizeof *events);
+    struct tarn_history_record *events = tarn_alloc(room * sizeof *events);
     if (events == NULL)
         return TARN_NO_MEMORY;
     size_t count = tarn_history_read(slot->history, events, room);
@@ -421,6 +422,18 @@ tarn_status tarn_slot_unpin(tarn_slot *slot, const struct tarn_change *why,
     else
         note(slot, TARN_EVENT_UNPIN, live->version, live->parent, live->hash, why);
     slot->pinned = 0;
+    tarn_step_unlock(&slot->lock);
+    return status;
+}
+
+tarn_status tarn_slot_guard(tarn_slot *slot, uint64_t version)
+{
+    tarn_step_lock(&slot->lock);
+    tarn_status status = version != 0 && slot->keep < KEEP_GUARDED     ? TARN_INVALID
+                         : version != 0 && find(slot, version) == NULL ? TARN_NOT_FOUND
+                                                                       : TARN_OK;
+    if (status == TARN_OK)
+        slot->guarded = version;
     tarn_step_unlock(&slot->lock);
     return status;
 }

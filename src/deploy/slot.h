@@ -12,7 +12,7 @@
  * counted reference: the slot itself does of the last few versions (a rollback needs no disk), and so
  * may a shadow or a history for longer than a batch.
  *
- * Rules: the live version and its parent are kept; a version that failed is kept for inspection as long
+ * Rules: the live version and its parent are kept, and one that is guarded; a version that failed is kept for inspection as long
  * as there is room, and an equal one is turned away until `cooldown` requests have passed; while a
  * version is pinned nothing else goes live. Two writers at once are ordered; one that says what it has
  * built on (`base`) gets TARN_BUSY if something else is live by now.
@@ -129,6 +129,12 @@ tarn_status tarn_slot_pin(tarn_slot *slot, uint64_t version, const struct tarn_c
 /** TARN_NOT_FOUND: nothing is pinned. */
 tarn_status tarn_slot_unpin(tarn_slot *slot, const struct tarn_change *why,
                             struct tarn_error *error);
+
+/**
+ * `version` is kept until another is guarded, however many go live meanwhile: a watch may go back to it. 0:
+ * none. TARN_NOT_FOUND: it isn't kept now; TARN_INVALID: the slot keeps fewer than four.
+ */
+tarn_status tarn_slot_guard(tarn_slot *slot, uint64_t version);
 
 /** True if one with this hash would be turned away at this time. */
 bool tarn_slot_is_cooling(tarn_slot *slot, uint64_t hash, uint64_t requests);

@@ -40,23 +40,25 @@ static void finish_round(struct tarn_engine *e, uint64_t timeout_us)
 /* A list that is half used up is replaced; if it runs dry first, the host scores a round itself. */
 static void start_round(struct tarn_engine *e)
 {
-    if (e->weights_are_new) {
-        tarn_cache_lock(e->cache);
-        tarn_status copied = tarn_score_set_weights(e->score, e->model->weights);
-        tarn_cache_unlock(e->cache);
+    const struct tarn_bundle *version = e->versions.live;
+    if (e->scored_version != version->version) {
+        tarn_status copied = tarn_score_set_weights(e->score, version->model->weights);
         if (copied != TARN_OK) {
             leave_device(e, copied);
             return;
         }
-        e->weights_are_new = false;
+        e->scored_version = version->version;
     }
     tarn_cache_lock(e->cache);
     struct tarn_evictor *live = &e->learned->live;
     uint32_t victims = tarn_round_victims(live, true);
     bool wanted = victims * 8 >= atomic_load(&e->score_least) && live->evictions > 0 &&
-                  tarn_evictor_stock(live) <= victims / 2 && live->weight[0] > 0.02f;
-    if (wanted)
+                  tarn_evictor_stock(live) <= victims / 2 && live->weight[0] > TARN_SAY_DEFAULT;
+    if (wanted) {
+        /* the version that it enters is the one above: swaps are under the background's lock too */
         tarn_round_draw(live, &e->round, tarn_cache_now(e->cache));
+        tarn_round_leave(live, &e->round);
+    }
     tarn_cache_unlock(e->cache);
     if (!wanted || e->round.count == 0)
         return;
@@ -68,7 +70,7 @@ static void start_round(struct tarn_engine *e)
     }
     /* a stopped queue or a failed device: what was drawn is scored here */
     tarn_cache_lock(e->cache);
-    tarn_model_score(e->model, e->round.tiles, e->round.count, e->round.raw);
+    tarn_model_score(version->model, e->round.tiles, e->round.count, e->round.raw);
     tarn_round_finish(&e->learned->live, &e->round);
     tarn_cache_unlock(e->cache);
     if (status != TARN_BUSY)
@@ -85,6 +87,7 @@ static void look(struct tarn_engine *e, uint64_t timeout_us)
         start_round(e);
     if (!e->params.no_learn)
         tarn_learning_look(e);
+    tarn_versions_look(e);
     tarn_training_look(e);
     pthread_mutex_unlock(&e->background_lock);
 }

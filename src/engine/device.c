@@ -74,12 +74,11 @@ static tarn_status enter_lookup(struct tarn_engine *e, struct tarn_error *error)
 
 static tarn_status enter_score(struct tarn_engine *e, struct tarn_error *error)
 {
-    tarn_status status =
-        tarn_score_create(e->device, e->score_queue, &e->model->shape, TARN_ROUND_MAX,
-                          e->calibration.score.local_size, &e->score, error);
+    tarn_status status = tarn_score_create(e->device, e->score_queue, &e->shape, TARN_ROUND_MAX,
+                                           e->calibration.score.local_size, &e->score, error);
     if (status != TARN_OK)
         return leave_to_host(e, "scores", status, error);
-    e->weights_are_new = true;
+    e->scored_version = 0;
     tarn_score_set_share(e->score, e->share);
     status = tarn_round_init(&e->round, TARN_ROUND_MAX, tarn_score_tiles(e->score));
     if (status != TARN_OK)

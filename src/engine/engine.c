@@ -34,7 +34,7 @@ static void give_sample(void *context, const int8_t *features, float elapsed, bo
 {
     struct tarn_engine *e = context;
     struct tarn_model_sample sample = {
-        .label = (uint16_t)tarn_net_label(&e->model->shape, elapsed, wanted),
+        .label = (uint16_t)tarn_net_label(&e->shape, elapsed, wanted),
     };
     memcpy(sample.features, features, sizeof sample.features);
     e->params.sample(e->params.user, &sample);
@@ -46,7 +46,7 @@ static tarn_status make_policy(void *context, struct tarn_table *table,
     struct tarn_engine *e = context;
     bool samples = !e->params.no_learn || e->params.sample != NULL;
     struct tarn_learned_params params = {
-        .model = e->model,
+        .reader = e->versions.reader,
         .goal_bytes = e->params.goal == TARN_GOAL_BYTES,
         .shadows = !e->params.no_shadows,
         .ring = e->ring_samples,
@@ -94,18 +94,15 @@ tarn_status tarn_engine_create(const struct tarn_engine_params *params, tarn_eng
         return tarn_fail(error, TARN_NO_MEMORY, "engine: out of memory");
     e->params = *params;
     atomic_init(&e->training, true);
+    tarn_learning_defaults(&e->learning);
+    if (params->learning != NULL)
+        e->learning = *params->learning;
     tarn_rng_seed(&e->rng, params->seed ^ 0x7472616eu);
     if (error != NULL)
         error->message[0] = '\0';
     tarn_status status = init_locks(e);
     if (status == TARN_OK)
-        status = params->model != NULL
-                     ? tarn_model_create(&params->model->shape, params->model->weights,
-                                         params->model->provenance, &e->model)
-                     : tarn_model_load_default(&e->model, error);
-    if (status == TARN_OK && e->model->shape.inputs != TARN_FEATURES)
-        status = tarn_fail(error, TARN_UNSUPPORTED, "engine: the model takes %u features, not %d",
-                           e->model->shape.inputs, TARN_FEATURES);
+        status = tarn_versions_init(e, params->model, error);
     if (status == TARN_OK)
         status = tarn_ring_init(&e->ring, ring_samples(params->train_memory));
     e->ring_samples = e->ring.size;
@@ -156,12 +153,13 @@ void tarn_engine_destroy(tarn_engine **engine)
         return;
     tarn_measure_stop(e);
     tarn_background_free(e);
+    tarn_versions_stop(e);
     tarn_cache_destroy(&e->cache);
     /* where there was no memory for the index on the host it stayed until now */
     tarn_engine_leave_device(e);
     tarn_free(e->hashes);
     tarn_ring_free(&e->ring);
-    tarn_model_destroy(&e->model);
+    tarn_versions_free(e);
     pthread_mutex_destroy(&e->background_lock);
     pthread_mutex_destroy(&e->lookup_lock);
     pthread_mutex_destroy(&e->wake_lock);
@@ -251,7 +249,7 @@ void tarn_engine_get_stats(tarn_engine *e, struct tarn_engine_stats *stats)
     stats->rounds = live->rounds;
     stats->scores = live->scores;
     stats->samples = e->samples;
-    stats->model_bytes = tarn_model_file_size(e->model);
+    stats->model_bytes = tarn_model_file_size(e->versions.live->model);
     stats->train_memory = tarn_ring_memory(e->ring.size);
     stats->memory = tarn_learned_memory(e->learned) + stats->train_memory;
     for (uint32_t k = 0; k < TARN_EXPERTS && (k == 0 || k < e->learned->mix.experts); k++) {
@@ -279,9 +277,9 @@ void tarn_engine_get_stats(tarn_engine *e, struct tarn_engine_stats *stats)
 
 tarn_status tarn_engine_copy_model(tarn_engine *e, tarn_model **model)
 {
-    tarn_cache_lock(e->cache);
-    tarn_status status =
-        tarn_model_create(&e->model->shape, e->model->weights, e->model->provenance, model);
-    tarn_cache_unlock(e->cache);
+    pthread_mutex_lock(&e->background_lock);
+    const tarn_model *live = e->versions.live->model;
+    tarn_status status = tarn_model_create(&live->shape, live->weights, live->provenance, model);
+    pthread_mutex_unlock(&e->background_lock);
     return status;
 }

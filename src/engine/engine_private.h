@@ -12,6 +12,7 @@
 #include "cache/cache.h"
 #include "evict/learned.h"
 #include "learn/ring.h"
+#include "learning.h"
 #include "net/trainer.h"
 #include "offload/calibrate.h"
 #include "offload/limits.h"
@@ -19,6 +20,7 @@
 #include "offload/score.h"
 #include "platform/gate.h"
 #include "platform/sensors.h"
+#include "versions.h"
 
 /** Who has the trainer. */
 enum tarn_job {
@@ -51,8 +53,10 @@ struct tarn_engine {
     tarn_trainer *trainer;
     tarn_cache *cache;
 
+    struct tarn_shape shape; /**< of the network, in all versions */
+    struct tarn_versions versions;
+
     /* under the cache's lock */
-    tarn_model *model;            /**< the live weights */
     struct tarn_learned *learned; /**< owned by the cache's policy */
     struct tarn_ring ring;
     uint64_t samples;
@@ -61,12 +65,14 @@ struct tarn_engine {
     pthread_mutex_t background_lock;
     struct tarn_rng rng;
     struct tarn_round round; /**< the one that a device scores */
-    bool round_in_flight, weights_are_new;
+    bool round_in_flight;
+    uint64_t scored_version; /**< whose weights the device scores with; 0: none */
     uint64_t rounds_on_device;
     uint64_t seen;                    /**< requests up to which training was paced */
     struct tarn_kernel_stats trained; /**< gradient steps so far */
     float loss;
     double steps_due;
+    struct tarn_learning_params learning;
     bool restart; /**< training goes on from the live weights, once its job is done */
     uint32_t calls;
 
@@ -150,9 +156,6 @@ void tarn_learning_look(struct tarn_engine *engine);
  * samples and pace; what a job that is under way gives is dropped. Under the background's lock.
  */
 void tarn_learning_restart(struct tarn_engine *engine);
-
-/** Training has new weights, and no job is under way. Under the background's lock. */
-void tarn_versions_offer(struct tarn_engine *engine);
 
 /** Starts the thread of TARN_BACKGROUND_THREAD. */
 tarn_status tarn_background_start(struct tarn_engine *engine);

@@ -16,11 +16,16 @@
 #define MOST_STEPS_DUE (4.0 * TARN_TRAIN_STEPS) /* a backlog beyond it is dropped */
 #define LEARNING_RATE  0.001f
 
+void tarn_learning_defaults(struct tarn_learning_params *params)
+{
+    *params = (struct tarn_learning_params){0};
+}
+
 tarn_status tarn_learning_init(struct tarn_engine *e, struct tarn_error *error)
 {
     struct tarn_trainer_params trainer = {
-        .shape = &e->model->shape,
-        .weights = e->model->weights,
+        .shape = &e->shape,
+        .weights = e->versions.live->model->weights,
         .batch = TARN_TRAIN_BATCH,
         .steps = TARN_TRAIN_STEPS,
         .rate = LEARNING_RATE,
@@ -36,7 +41,7 @@ void tarn_learning_free(struct tarn_engine *e)
 
 static void go_on_from_live(struct tarn_engine *e)
 {
-    const struct tarn_trainer_state state = {.weights = e->model->weights};
+    const struct tarn_trainer_state state = {.weights = e->versions.live->model->weights};
     e->restart = tarn_trainer_set_state(e->trainer, &state) == TARN_BUSY;
 }
 
@@ -85,10 +90,10 @@ static bool stage_samples(struct tarn_engine *e)
             const struct tarn_sample *sample = tarn_ring_draw(&e->ring, &e->rng);
             enough = sample != NULL;
             if (enough)
-                tarn_trainer_stage(
-                    e->trainer, step * TARN_TRAIN_BATCH + i, sample->features, TARN_FEATURE_STEP,
-                    tarn_net_label(&e->model->shape, tarn_sample_elapsed(sample, now),
-                                   !sample->open && sample->wanted));
+                tarn_trainer_stage(e->trainer, step * TARN_TRAIN_BATCH + i, sample->features,
+                                   TARN_FEATURE_STEP,
+                                   tarn_net_label(&e->shape, tarn_sample_elapsed(sample, now),
+                                                  !sample->open && sample->wanted));
         }
         tarn_cache_unlock(e->cache);
         if (!enough)

@@ -1,23 +1,390 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which weights are live. */
+/*
+ * Which version is live. Training offers candidates, which the gate lets in or keeps out; callers bring
+ * models and go back. Whatever the slot does, this file tells the device, the watch and training of it.
+ */
 #include "engine_private.h"
 
+#include <errno.h>
+#include <limits.h>
+#include <math.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <time.h>
 
+#include "base/clock.h"
+#include "base/error.h"
 #include "base/log.h"
+#include "base/memory.h"
+
+#define HISTORY_RECORDS 256
+#define MOST_IN_A_ROW   8    /* candidates kept out before training goes on from the live one */
+#define GATE_PORTION    64   /* samples looked at in one hold of the cache's lock */
+#define PART_OF_RADIUS  0.9f /* how far into the trust region a shortened step ends */
+#define LEAST_MINT      1000 /* requests */
+#define MOST_MINT       4096
+#define MINT_SHARE      0.25f                  /* of T */
+#define KEEP_EVERY_NS   UINT64_C(600000000000) /* where only steps of training are new */
+
+/* The experts' say before anything was seen: as three heuristics each, the network (POLICY, section 0). */
+static const float priors[TARN_EXPERTS] = {0.5f, 0.5f / 3, 0.5f / 3, 0.5f / 3};
+
+struct tarn_change tarn_versions_change(struct tarn_engine *e, tarn_reason reason, const char *text)
+{
+    struct timespec wall = {0};
+    struct tarn_change change = {.reason = reason, .text = text};
+    clock_gettime(CLOCK_REALTIME, &wall);
+    change.unix_ms = (int64_t)wall.tv_sec * 1000 + wall.tv_nsec / 1000000;
+    change.requests = e->versions.requests_before;
+    if (e->cache != NULL) {
+        tarn_cache_lock(e->cache);
+        change.requests += tarn_cache_now(e->cache);
+        tarn_cache_unlock(e->cache);
+    }
+    return change;
+}
+
+tarn_status tarn_versions_make(const struct tarn_engine *e, const float *weights,
+                               const char *provenance, struct tarn_bundle **bundle,
+                               struct tarn_error *error)
+{
+    struct tarn_bundle_params params = {
+        .shape = e->shape,
+        .weights = weights,
+        .provenance = provenance,
+        .scorer = e->params.no_shadows ? TARN_SCORER_NETWORK : TARN_SCORER_MIX,
+        .experts = e->params.no_shadows ? 0 : TARN_EXPERTS,
+        .thresholds = 1,
+        .threshold = {[TARN_THRESHOLD_SAY] = TARN_SAY_DEFAULT},
+    };
+    memcpy(params.expert, priors, params.experts * sizeof(float));
+    return tarn_bundle_create(&params, bundle, error);
+}
+
+/* ---- what is kept between starts ---- */
+
+static bool path_of(const struct tarn_engine *e, const char *name, char path[PATH_MAX])
+{
+    int length = snprintf(path, PATH_MAX, "%s/%s", e->params.state_dir, name);
+    return length > 0 && length < PATH_MAX;
+}
+
+static tarn_status open_history(struct tarn_engine *e, struct tarn_error *error)
+{
+    char path[PATH_MAX];
+    struct tarn_history_params params = {.limit = HISTORY_RECORDS};
+    if (e->params.state_dir != NULL) {
+        if (mkdir(e->params.state_dir, 0777) != 0 && errno != EEXIST)
+            return tarn_fail(error, TARN_IO, "%s: %s", e->params.state_dir, strerror(errno));
+        if (!path_of(e, "history", path))
+            return tarn_fail(error, TARN_INVALID, "%s: the path is too long", e->params.state_dir);
+        params.path = path;
+    }
+    tarn_status status = tarn_history_open(&params, &e->versions.history, error);
+    if (status == TARN_OK)
+        e->versions.requests_before = tarn_history_requests(e->versions.history);
+    return status;
+}
+
+/* What was live at the end of the last start goes before what the caller begins with. */
+static tarn_status load_first(struct tarn_engine *e, const tarn_model *given, tarn_model **model,
+                              struct tarn_error *error)
+{
+    char path[PATH_MAX];
+    struct tarn_error reason = {0};
+    if (e->params.state_dir != NULL && path_of(e, "live.model", path)) {
+        tarn_status status = tarn_model_load(path, model, &reason);
+        if (status == TARN_OK && (*model)->shape.inputs == TARN_FEATURES)
+            return TARN_OK;
+        if (status == TARN_OK)
+            tarn_model_destroy(model);
+        if (status != TARN_NOT_FOUND)
+            tarn_log(TARN_LOG_WARNING, "engine: %s isn't used: %s", path,
+                     status == TARN_OK ? "it takes other features" : reason.message);
+    }
+    if (given != NULL)
+        return tarn_model_create(&given->shape, given->weights, given->provenance, model);
+    return tarn_model_load_default(model, error);
+}
+
+/* Without the background's lock: the disk may take its time. */
+void tarn_versions_keep(struct tarn_engine *e, bool now)
+{
+    struct tarn_versions *v = &e->versions;
+    struct tarn_error error = {0};
+    char path[PATH_MAX];
+    if (e->params.state_dir == NULL || v->history == NULL || v->live == NULL)
+        return;
+    pthread_mutex_lock(&e->background_lock);
+    uint64_t time = tarn_clock_ns();
+    bool due = now || v->unflushed || time - v->flushed_ns > KEEP_EVERY_NS;
+    struct tarn_bundle *live = due ? tarn_bundle_hold(v->live) : NULL, *failed = v->failed;
+    if (due) {
+        v->failed = NULL;
+        v->flushed_ns = time;
+        v->unflushed = false;
+    }
+    pthread_mutex_unlock(&e->background_lock);
+    if (!due)
+        return;
+    tarn_status status = tarn_history_flush(v->history, &error);
+    if (status == TARN_OK && path_of(e, "live.model", path))
+        status = tarn_model_save(live->model, path, &error);
+    if (status == TARN_OK && failed != NULL)
+        status = tarn_history_keep_model(v->history, failed, &error);
+    tarn_bundle_release(&failed);
+    tarn_bundle_release(&live);
+    if (status != TARN_OK && !v->complained)
+        tarn_log(TARN_LOG_WARNING, "engine: what is live isn't kept: %s", error.message);
+    v->complained = status != TARN_OK;
+}
+
+/* ---- made and freed ---- */
+
+tarn_status tarn_versions_init(struct tarn_engine *e, const tarn_model *given,
+                               struct tarn_error *error)
+{
+    struct tarn_versions *v = &e->versions;
+    tarn_model *model = NULL;
+    tarn_status status = open_history(e, error);
+    if (status == TARN_OK)
+        status = load_first(e, given, &model, error);
+    if (status == TARN_OK && model->shape.inputs != TARN_FEATURES)
+        status = tarn_fail(error, TARN_UNSUPPORTED, "engine: the model takes %u features, not %d",
+                           model->shape.inputs, TARN_FEATURES);
+    if (status == TARN_OK) {
+        e->shape = model->shape;
+        status = tarn_versions_make(e, model->weights, model->provenance, &v->first, error);
+    }
+    tarn_model_destroy(&model);
+    if (status != TARN_OK)
+        return status;
+    struct tarn_change why = tarn_versions_change(e, TARN_REASON_START, NULL);
+    v->live = tarn_bundle_hold(v->first); /* of two references one is the slot's */
+    status = tarn_slot_create(&(struct tarn_slot_params){.history = v->history},
+                              tarn_bundle_hold(v->first), &why, &v->slot, error);
+    if (status != TARN_OK) {
+        struct tarn_bundle *slots = v->first;
+        tarn_bundle_release(&slots);
+        return status;
+    }
+    status = tarn_slot_register(v->slot, &v->reader);
+    if (status == TARN_OK)
+        status = tarn_model_gate_create(&(struct tarn_model_gate_params){.anchor = v->first->model},
+                                        &v->gate);
+    v->shortened_weights = tarn_alloc(tarn_shape_weights(&e->shape) * sizeof(float));
+    if (status == TARN_OK && v->shortened_weights == NULL)
+        status = TARN_NO_MEMORY;
+    v->flushed_ns = tarn_clock_ns();
+    return status;
+}
+
+void tarn_versions_stop(struct tarn_engine *e)
+{
+    if (e->cache != NULL && e->learned != NULL) {
+        tarn_versions_rollout_stop(e, "the engine stops");
+        tarn_versions_watch_stop(e);
+    }
+    tarn_versions_keep(e, true);
+}
+
+void tarn_versions_free(struct tarn_engine *e)
+{
+    struct tarn_versions *v = &e->versions;
+    if (v->slot != NULL) {
+        tarn_slot_unregister(v->slot, &v->reader);
+        tarn_slot_destroy(&v->slot);
+    }
+    tarn_bundle_release(&v->live);
+    tarn_bundle_release(&v->first);
+    tarn_bundle_release(&v->base);
+    tarn_bundle_release(&v->failed);
+    tarn_bundle_release(&v->offered);
+    tarn_model_gate_destroy(&v->gate);
+    tarn_free(v->shortened_weights);
+    tarn_history_close(&v->history);
+}
+
+/* ---- going live ---- */
+
+void tarn_versions_changed(struct tarn_engine *e, enum tarn_version_change change)
+{
+    struct tarn_versions *v = &e->versions;
+    struct tarn_bundle *before = v->live;
+    tarn_slot_hold(v->slot, 0, &v->live);
+    v->in_a_row = 0;
+    v->unflushed = v->unflushed || change != TARN_VERSION_TRAINED;
+    if (change == TARN_VERSION_RETURNED)
+        tarn_versions_watch_end(e);
+    else if (!e->learning.in_place)
+        tarn_versions_watch_begin(e, before);
+    tarn_bundle_release(&before);
+    if (change != TARN_VERSION_TRAINED)
+        tarn_learning_restart(e);
+}
+
+static void swap_trained(struct tarn_engine *e, const float *weights)
+{
+    struct tarn_versions *v = &e->versions;
+    struct tarn_bundle *bundle = NULL;
+    struct tarn_error error = {0};
+    struct tarn_change why = tarn_versions_change(e, TARN_REASON_TRAINED, NULL);
+    if (!e->learning.in_place) {
+        why.metrics = 3;
+        why.metric[0] = (struct tarn_metric){TARN_METRIC_LOSS, v->report.loss};
+        why.metric[1] = (struct tarn_metric){TARN_METRIC_PARENT_LOSS, v->report.loss_live};
+        why.metric[2] = (struct tarn_metric){TARN_METRIC_DISTANCE, v->report.weights_l2};
+    }
+    tarn_status status =
+        tarn_versions_make(e, weights, v->live->model->provenance, &bundle, &error);
+    if (status == TARN_OK)
+        status = tarn_slot_swap(v->slot, bundle, v->live->version, &why, NULL, &error);
+    if (status == TARN_OK) {
+        tarn_versions_changed(e, TARN_VERSION_TRAINED);
+        return;
+    }
+    tarn_bundle_release(&bundle);
+    if (status != TARN_BUSY && status != TARN_COOLDOWN)
+        tarn_log(TARN_LOG_WARNING, "engine: a trained version isn't live: %s", error.message);
+}
+
+/* ---- the gate ---- */
+
+static uint64_t mint_interval(const struct tarn_engine *e, float period)
+{
+    if (e->params.mint_every > 0)
+        return e->params.mint_every;
+    float interval = period * MINT_SHARE;
+    return interval < LEAST_MINT  ? LEAST_MINT
+           : interval > MOST_MINT ? MOST_MINT
+                                  : (uint64_t)interval;
+}
+
+/* The i-th of the newest samples, in an order that jumps about: without a round through it none comes twice. */
+static uint64_t place_of(uint32_t i, uint32_t start, uint32_t count)
+{
+    const uint64_t stride = 6700417; /* a prime: it shares no factor with a smaller count */
+    return (start + i * stride) % count;
+}
+
+static uint32_t draw_held_out(void *context, struct tarn_gate_sample *samples, uint32_t room)
+{
+    struct tarn_engine *e = context;
+    uint32_t found = 0, start = 0, count = 1;
+    for (uint32_t i = 0; i < count && found < room;) {
+        tarn_cache_lock(e->cache);
+        const struct tarn_ring *ring = &e->ring;
+        uint64_t now = tarn_cache_now(e->cache), held = ring->head;
+        held = held < ring->size ? held : ring->size;
+        held = held < TARN_GATE_NEWEST ? held : TARN_GATE_NEWEST;
+        if (i == 0) {
+            count = (uint32_t)held;
+            start = count > 0 ? tarn_rng_below(&e->rng, count) : 0;
+        }
+        for (uint32_t k = 0; k < GATE_PORTION && i < count && found < room; k++, i++) {
+            uint64_t place = ring->head - 1 - place_of(i, start, count);
+            const struct tarn_sample *s = &ring->samples[place & (ring->size - 1)];
+            if (place >= ring->head || !tarn_model_gate_holds_out(s->hash))
+                continue;
+            uint32_t label =
+                tarn_net_label(&e->shape, tarn_sample_elapsed(s, now), !s->open && s->wanted);
+            struct tarn_gate_sample *to = &samples[found++];
+            memcpy(to->features, s->features, sizeof to->features);
+            to->at_risk = (uint8_t)(label & 0xff);
+            to->event = (int8_t)((int)(label >> 8) - 1);
+        }
+        tarn_cache_unlock(e->cache);
+    }
+    return found;
+}
+
+static tarn_gate_answer ask(struct tarn_engine *e, const float *weights,
+                            struct tarn_gate_report *report)
+{
+    return tarn_model_gate_try(e->versions.gate, e->versions.live->model, weights, draw_held_out, e,
+                               report);
+}
+
+tarn_gate_answer tarn_versions_try(tarn_engine *e, const float *weights,
+                                   struct tarn_gate_report *report)
+{
+    pthread_mutex_lock(&e->background_lock);
+    tarn_gate_answer answer = ask(e, weights, report);
+    pthread_mutex_unlock(&e->background_lock);
+    return answer;
+}
+
+/* A candidate that is good but far: as far towards it as the gate trusts, if that is good too. */
+static bool shorten(struct tarn_engine *e, const float *weights)
+{
+    struct tarn_versions *v = &e->versions;
+    const float *from = v->live->model->weights;
+    size_t count = tarn_shape_weights(&e->shape);
+    float part = PART_OF_RADIUS * tarn_model_gate_reach(v->gate, &v->report);
+    for (size_t i = 0; i < count; i++)
+        v->shortened_weights[i] = from[i] + part * (weights[i] - from[i]);
+    return ask(e, v->shortened_weights, &v->report) == TARN_GATE_PASS;
+}
+
+/* What training has made is of no use: it goes on from what is live. */
+static void start_over(struct tarn_engine *e, const char *why)
+{
+    size_t count = tarn_shape_weights(&e->shape);
+    float *zeros = e->versions.shortened_weights;
+    tarn_log(TARN_LOG_WARNING, "engine: training goes on from the live model: %s", why);
+    memset(zeros, 0, count * sizeof *zeros);
+    const struct tarn_trainer_state afresh = {
+        .weights = e->versions.live->model->weights, .m = zeros, .v = zeros};
+    tarn_trainer_set_state(e->trainer, &afresh);
+    tarn_learning_restart(e);
+}
 
 void tarn_versions_offer(struct tarn_engine *e)
 {
-    size_t count = tarn_shape_weights(&e->model->shape);
+    struct tarn_versions *v = &e->versions;
     const float *weights = tarn_trainer_weights(e->trainer);
-    if (!tarn_net_is_finite(weights, count)) {
-        tarn_log(TARN_LOG_ERROR,
-                 "engine: training gave weights that aren't numbers: it stops here");
-        e->params.no_learn = true;
+    if (!tarn_net_is_finite(weights, tarn_shape_weights(&e->shape))) {
+        start_over(e, "a weight of the candidate is no number");
         return;
     }
     tarn_cache_lock(e->cache);
-    memcpy(e->model->weights, weights, count * sizeof *weights);
+    uint64_t now = tarn_cache_now(e->cache);
+    float period = e->learned->live.period;
     tarn_cache_unlock(e->cache);
-    e->weights_are_new = true;
+    if (e->learning.in_place) {
+        swap_trained(e, weights);
+        return;
+    }
+    if (now - v->minted_at < mint_interval(e, period))
+        return;
+    v->minted_at = now;
+    v->minted++;
+    tarn_gate_answer answer = ask(e, weights, &v->report);
+    if (answer == TARN_GATE_PASS) {
+        swap_trained(e, weights);
+    } else if (answer == TARN_GATE_FAR && shorten(e, weights)) {
+        v->shortened++;
+        swap_trained(e, v->shortened_weights);
+    } else {
+        v->kept_out++;
+        v->in_a_row += v->report.samples >= TARN_GATE_LEAST;
+        if (v->in_a_row >= MOST_IN_A_ROW) {
+            v->in_a_row = 0;
+            start_over(e, v->report.reason);
+        }
+    }
+}
+
+void tarn_versions_look(struct tarn_engine *e)
+{
+    if (!e->learning.in_place)
+        tarn_versions_watch_look(e);
+    tarn_versions_rollout_look(e);
+    if (tarn_slot_reap(e->versions.slot) == 0)
+        return;
+    /* no round is under way while nobody has the lock, and the next may be long in coming */
+    tarn_cache_lock(e->cache);
+    tarn_slot_leave(e->versions.reader);
+    tarn_cache_unlock(e->cache);
 }

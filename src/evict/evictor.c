@@ -39,7 +39,7 @@ tarn_status tarn_evictor_init(struct tarn_evictor *evictor,
         .live = params->live,
         .share = params->share,
         .arm = TARN_ARMS,
-        .model = params->model,
+        .bundle = params->bundle,
         .mean_size = 1.0f,
         .rates = {.miss_ratio = 0.5f, .one_hit = 0.5f, .hit_gap = -0.25f},
         .list_limit = params->list_limit,
@@ -288,9 +288,8 @@ uint32_t tarn_evictor_victim(struct tarn_evictor *evictor, uint64_t now)
                 return e->slot;
         }
         tarn_round_draw(evictor, &evictor->round, now);
-        if (tarn_round_wants_net(&evictor->round))
-            tarn_model_score(evictor->model != NULL ? evictor->model : evictor->world->model,
-                             evictor->round.tiles, evictor->round.count, evictor->round.raw);
+        tarn_round_score(&evictor->round);
+        tarn_round_leave(evictor, &evictor->round);
         tarn_round_finish(evictor, &evictor->round);
     }
     /* nothing could be drawn: any resident will do */

@@ -13,8 +13,8 @@
 #include "cache/ghost.h"
 #include "cache/policy.h"
 #include "cohort.h"
+#include "deploy/slot.h"
 #include "features.h"
-#include "model/model.h"
 #include "ranks.h"
 #include "sketch.h"
 #include "wheel.h"
@@ -52,7 +52,8 @@ struct tarn_observer {
 struct tarn_world {
     struct tarn_cohorts cohorts;
     struct tarn_sketch sketch;
-    const struct tarn_model *model; /**< the live network */
+    /** Of the live version: a round holds one reference from drawing to scoring. */
+    struct tarn_slot_reader *reader;
     struct tarn_observer observer;
     bool bytes;              /**< objects differ in size */
     bool goal_bytes;         /**< byte hit ratio is the goal: size doesn't count */
@@ -73,25 +74,27 @@ struct tarn_round {
     uint32_t count; /**< candidates: pooled ones to be rescored, then fresh ones */
     uint32_t stale; /**< how many of them were in the pool */
     uint32_t room;
-    uint64_t now; /**< when they were drawn */
-    float weight[TARN_EXPERTS];
-    bool net;       /**< expert 0 is the network, and has a say */
-    uint32_t *slot; /**< [room] */
-    uint32_t *last; /**< [room] */
-    float *raw;     /**< [TARN_EXPERTS][room] */
-    float *mixed;   /**< [room], behind raw: what the experts say together */
-    float *tiles;   /**< features for the network, layout.h's tiles */
-    bool borrowed;  /**< the tiles are a device buffer's */
+    uint64_t now;                     /**< when they were drawn */
+    const struct tarn_bundle *bundle; /**< what scores them, from draw() to leave(); else NULL */
+    uint64_t version;                 /**< its number */
+    float weight[TARN_EXPERTS];       /**< 0 where it is below `unused` */
+    bool net;                         /**< expert 0 is the network, and has a say */
+    uint32_t *slot;                   /**< [room] */
+    uint32_t *last;                   /**< [room] */
+    float *raw;                       /**< [TARN_EXPERTS][room] */
+    float *mixed;                     /**< [room], behind raw: what the experts say together */
+    float *tiles;                     /**< features for the network, layout.h's tiles */
+    bool borrowed;                    /**< the tiles are a device buffer's */
 };
 
 struct tarn_evictor {
     struct tarn_table *table;
     const struct tarn_capacity *capacity;
     struct tarn_world *world;
-    bool live;                      /**< writes the world and logs samples */
-    float share;                    /**< of the keys that it sees: 1 for the live one */
-    tarn_arm arm;                   /**< whose residents it draws from; TARN_ARMS: of all */
-    const struct tarn_model *model; /**< that it scores with; NULL: the world's */
+    bool live;                        /**< writes the world and logs samples */
+    float share;                      /**< of the keys that it sees: 1 for the live one */
+    tarn_arm arm;                     /**< whose residents it draws from; TARN_ARMS: of all */
+    const struct tarn_bundle *bundle; /**< that it scores with; NULL: the live version */
     tarn_ghosts *ghosts;
     struct tarn_wheel wheel;
     struct tarn_rng rng;
@@ -114,8 +117,10 @@ struct tarn_evictor {
     uint32_t device_share;
     struct tarn_pool_entry *pool; /**< [a round's most + TARN_POOL_MAX + TARN_LIST_MAX] */
     uint32_t pool_count;
+    uint64_t pool_version; /**< that scored them */
     struct tarn_pool_entry list[TARN_LIST_MAX];
     uint32_t list_count, list_next;
+    uint64_t list_version;
     uint8_t stamp;
     struct tarn_round round;
 
@@ -129,7 +134,8 @@ struct tarn_evictor_params {
     bool live;
     bool no_history; /**< only finds victims: the hooks are another one's, over the same table */
     float share;
-    const struct tarn_model *model; /**< NULL: the world's; must outlive the evictor otherwise */
+    const struct tarn_bundle
+        *bundle; /**< NULL: the live version; must outlive the evictor otherwise */
     tarn_expert expert[TARN_EXPERTS];
     float weight[TARN_EXPERTS]; /**< to begin with; 0: unused */
     uint32_t list_limit;        /**< at most TARN_LIST_MAX */
@@ -195,12 +201,19 @@ uint32_t tarn_round_victims(const struct tarn_evictor *evictor, bool on_device);
 tarn_status tarn_round_init(struct tarn_round *round, uint32_t room, float *tiles);
 void tarn_round_free(struct tarn_round *round);
 /**
- * Splits a round in two, so that a device can score between them: draw() takes stale pool entries and
- * fresh candidates, fills round->tiles and the heuristics' scores; finish() takes the network's scores
- * (raw[0], for round->count candidates) and makes a new eviction list. Objects that were accessed or
- * left in between are dropped. A sync round may happen between the two.
+ * Splits a round in parts, so that a device can score in between: draw() takes stale pool entries and
+ * fresh candidates, fills round->tiles and the heuristics' scores, and enters the live version;
+ * tarn_round_leave() leaves it; finish() takes the network's scores (raw[0], for round->count
+ * candidates) and makes a new eviction list. Objects that were accessed or left in between are dropped.
+ * A sync round may happen in between.
+ *
+ * One round sees one version: if another has scored the pool meanwhile, finish() drops what this one
+ * found, and draw() scores again what an earlier version left in the pool.
  */
 void tarn_round_draw(struct tarn_evictor *evictor, struct tarn_round *round, uint64_t now);
+/** Scores on the host, by the version that draw() has entered. */
+void tarn_round_score(struct tarn_round *round);
+void tarn_round_leave(struct tarn_evictor *evictor, struct tarn_round *round);
 void tarn_round_finish(struct tarn_evictor *evictor, struct tarn_round *round);
 /** True if the network has a say in this round: raw[0] is its place. */
 static inline bool tarn_round_wants_net(const struct tarn_round *round)

@@ -146,7 +146,7 @@ static uint32_t victim_of(void *policy, tarn_arm arm, uint64_t now)
     return tarn_evictor_victim(canary, now);
 }
 
-tarn_status tarn_learned_split(struct tarn_learned *learned, const struct tarn_model *candidate)
+tarn_status tarn_learned_split(struct tarn_learned *learned, const struct tarn_bundle *candidate)
 {
     struct tarn_evictor *live = &learned->live;
     struct tarn_evictor_params params = {
@@ -155,7 +155,7 @@ tarn_status tarn_learned_split(struct tarn_learned *learned, const struct tarn_m
         .world = &learned->world,
         .no_history = true,
         .share = 1.0f,
-        .model = candidate,
+        .bundle = candidate,
         .list_limit = live->list_limit,
         .list_share = live->list_share,
         .seed = learned->seed + TARN_EXPERTS + 1,
@@ -215,7 +215,7 @@ tarn_status tarn_learned_create(const struct tarn_learned_params *params, struct
     learned->shadows = params->shadows;
     learned->seed = params->seed;
     learned->samples_per_period = (float)params->ring / RING_PERIODS;
-    learned->world.model = params->model;
+    learned->world.reader = params->reader;
     learned->world.observer = params->observer;
     learned->world.bytes = capacity->bytes;
     learned->world.goal_bytes = params->goal_bytes;

@@ -21,7 +21,8 @@ struct tarn_learned {
 };
 
 struct tarn_learned_params {
-    const struct tarn_model *model; /**< must outlive the policy; may be written under the lock */
+    struct tarn_slot_reader
+        *reader; /**< of the live version; this lock's; must outlive the policy */
     struct tarn_observer observer;
     bool goal_bytes;
     bool shadows;
@@ -44,7 +45,7 @@ tarn_status tarn_learned_create(const struct tarn_learned_params *params, struct
  * experts' weights and the averages among the features stay common to both arms. With the live model as
  * `candidate` both arms are alike, but for their keys: for calibration. Under the lock. TARN_NO_MEMORY.
  */
-tarn_status tarn_learned_split(struct tarn_learned *learned, const struct tarn_model *candidate);
+tarn_status tarn_learned_split(struct tarn_learned *learned, const struct tarn_bundle *candidate);
 /** After tarn_cache_end_arms(), under the same hold of the lock. */
 void tarn_learned_merge(struct tarn_learned *learned);
 

@@ -9,9 +9,8 @@
 #define LEAST_SHARE     (1.0 / 64)
 #define LEAST_OBJECTS   16.0
 #define RATE            0.05 /* eta of Hedge */
-#define PRIOR_OF_NET    3.0
-#define UPDATE_EVERY    64  /* sampled requests */
-#define HALF_LIFE_T     4.0 /* of the misses, in T, but at least */
+#define UPDATE_EVERY    64   /* sampled requests */
+#define HALF_LIFE_T     4.0  /* of the misses, in T, but at least */
 #define LEAST_HALF_LIFE 4000.0
 
 void tarn_mix_choose(bool bytes, bool goal_bytes, tarn_expert expert[TARN_EXPERTS])
@@ -74,15 +73,28 @@ bool tarn_mix_is_sampled(const struct tarn_mix *mix, uint64_t hash)
     return mix->experts > 0 && tarn_mix64(hash) <= mix->threshold;
 }
 
+/* Where a version says nothing of experts, the network decides alone. */
+static double prior_of(const struct tarn_bundle *bundle, uint32_t k)
+{
+    if (bundle->scorer != TARN_SCORER_MIX)
+        return k == 0;
+    return k < bundle->experts ? (double)bundle->expert[k] : 0;
+}
+
 static void update_weights(struct tarn_mix *mix)
 {
+    struct tarn_slot_reader *reader = mix->shadow[0].evictor.world->reader;
     double least = mix->misses[0], sum = 0, weight[TARN_EXPERTS];
+    const struct tarn_bundle *live = tarn_slot_enter(reader);
     for (uint32_t k = 1; k < mix->experts; k++)
         least = mix->misses[k] < least ? mix->misses[k] : least;
     for (uint32_t k = 0; k < mix->experts; k++) {
-        weight[k] = exp(-RATE * (mix->misses[k] - least)) * (k == 0 ? PRIOR_OF_NET : 1);
+        weight[k] = exp(-RATE * (mix->misses[k] - least)) * prior_of(live, k);
         sum += weight[k];
     }
+    tarn_slot_leave(reader);
+    if (!(sum > 0)) /* the only ones that count are hopelessly behind */
+        weight[0] = sum = 1;
     for (uint32_t k = 0; k < mix->experts; k++)
         mix->weight[k] = (float)(weight[k] / sum);
 }

@@ -2,7 +2,8 @@
 /**
  * @file
  * Weights of the experts, from how often each one's miniature cache missed (Hedge, Freund and Schapire
- * 1997, with a decay): w_k = prior_k exp(-0.05 (misses_k - least)). Under the cache's lock.
+ * 1997, with a decay): w_k = prior_k exp(-0.05 (misses_k - least)), with the live version's priors. Under
+ * the cache's lock.
  */
 #ifndef TARN_EVICT_MIX_H
 #define TARN_EVICT_MIX_H

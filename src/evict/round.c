@@ -6,7 +6,6 @@
 #include "base/memory.h"
 #include "kernels/layout.h"
 
-#define UNUSED_WEIGHT 0.02f /* an expert below it has no say */
 #define POOL_SHARE    16    /* the pool holds at most one in so many residents */
 #define RESCORE_T     0.01f /* a pooled score lasts so many T, */
 #define WORST_SCORE   1e9f  /* beyond it a score is no score */
@@ -117,7 +116,8 @@ static void take_list_back(struct tarn_evictor *evictor)
     for (uint32_t i = 0; i < evictor->pool_count; i++)
         if (is_unchanged(evictor, &evictor->pool[i]))
             evictor->pool[kept++] = evictor->pool[i];
-    for (uint32_t i = evictor->list_next; i < evictor->list_count; i++)
+    bool comparable = evictor->list_version == evictor->pool_version;
+    for (uint32_t i = evictor->list_next; comparable && i < evictor->list_count; i++)
         if (is_unchanged(evictor, &evictor->list[i]))
             evictor->pool[kept++] = evictor->list[i];
     evictor->pool_count = kept;
@@ -127,6 +127,7 @@ static void take_list_back(struct tarn_evictor *evictor)
 static void draw_stale(struct tarn_evictor *evictor, struct tarn_round *round, uint32_t now)
 {
     uint32_t kept = 0;
+    bool other_version = evictor->pool_version != round->version;
     for (uint32_t i = 0; i < evictor->pool_count; i++) {
         struct tarn_pool_entry *e = &evictor->pool[i];
         if (!tarn_evictor_owns(evictor, e->slot))
@@ -136,7 +137,7 @@ static void draw_stale(struct tarn_evictor *evictor, struct tarn_round *round, u
             continue;
         float lasts = RESCORE_T * evictor->period;
         float by_age = RESCORE_AGE * (float)(e->scored - e->last);
-        if ((float)(now - e->scored) > (lasts > by_age ? lasts : by_age)) {
+        if (other_version || (float)(now - e->scored) > (lasts > by_age ? lasts : by_age)) {
             draw_one(evictor, round, e->slot);
         } else {
             meta->stamp = evictor->stamp;
@@ -144,6 +145,7 @@ static void draw_stale(struct tarn_evictor *evictor, struct tarn_round *round, u
         }
     }
     evictor->pool_count = kept;
+    evictor->pool_version = round->version;
     round->stale = round->count;
 }
 
@@ -182,13 +184,15 @@ static void draw_fresh(struct tarn_evictor *evictor, struct tarn_round *round, u
 static void write_tiles(struct tarn_evictor *evictor, struct tarn_round *round,
                         const struct tarn_feature_frame *frame)
 {
+    const struct tarn_bundle *bundle = round->bundle;
     int8_t x[TARN_FEATURES];
     for (uint32_t i = 0; i < round->count; i++) {
         tarn_features(frame, tarn_table_meta(evictor->table, round->slot[i]), x);
         float *to =
             round->tiles + (size_t)(i / TARN_LANES) * TARN_FEATURES * TARN_LANES + i % TARN_LANES;
         for (int f = 0; f < TARN_FEATURES; f++)
-            to[f * TARN_LANES] = (float)x[f] * TARN_FEATURE_STEP;
+            to[f * TARN_LANES] =
+                (float)x[f] * TARN_FEATURE_STEP * bundle->scale[f] + bundle->offset[f];
     }
     for (uint32_t i = round->count; i % TARN_LANES != 0; i++) {
         float *to =
@@ -249,25 +253,51 @@ static void log_samples(struct tarn_evictor *evictor, const struct tarn_round *r
     }
 }
 
+/* What a version says of who has a say; without a mix the evictor's own experts have it. */
+static void enter(const struct tarn_evictor *evictor, struct tarn_round *round)
+{
+    const struct tarn_bundle *bundle =
+        evictor->bundle != NULL ? evictor->bundle : tarn_slot_enter(evictor->world->reader);
+    float unused =
+        bundle->thresholds > TARN_THRESHOLD_SAY ? bundle->threshold[TARN_THRESHOLD_SAY] : 0;
+    round->bundle = bundle;
+    round->version = bundle->version;
+    for (int k = 0; k < TARN_EXPERTS; k++)
+        round->weight[k] = evictor->weight[k] > unused ? evictor->weight[k] : 0;
+}
+
+void tarn_round_leave(struct tarn_evictor *evictor, struct tarn_round *round)
+{
+    if (round->bundle != NULL && evictor->bundle == NULL)
+        tarn_slot_leave(evictor->world->reader);
+    round->bundle = NULL;
+}
+
+void tarn_round_score(struct tarn_round *round)
+{
+    if (tarn_round_wants_net(round))
+        tarn_model_score(round->bundle->model, round->tiles, round->count, round->raw);
+}
+
 void tarn_round_draw(struct tarn_evictor *evictor, struct tarn_round *round, uint64_t now)
 {
     struct sizes sizes = sizes_of(evictor, round);
     round->count = 0;
     round->now = now;
+    enter(evictor, round);
     if (++evictor->stamp == 0)
         evictor->stamp = 1; /* 0 is an object that was never drawn */
     mark_list(evictor);
     draw_stale(evictor, round, (uint32_t)now);
     draw_fresh(evictor, round, (uint32_t)now, &sizes);
-    memcpy(round->weight, evictor->weight, sizeof round->weight);
-    round->net = evictor->expert[0] == TARN_EXPERT_NET && round->weight[0] > UNUSED_WEIGHT;
+    round->net = evictor->expert[0] == TARN_EXPERT_NET && round->weight[0] > 0;
     struct tarn_feature_frame frame =
         tarn_feature_frame(&evictor->world->cohorts, &evictor->rates, now, evictor->period,
                            evictor->mean_size, evictor->world->bytes);
     if (tarn_round_wants_net(round))
         write_tiles(evictor, round, &frame);
     for (int k = 0; k < TARN_EXPERTS; k++) {
-        if (evictor->expert[k] == TARN_EXPERT_NET || round->weight[k] <= UNUSED_WEIGHT)
+        if (evictor->expert[k] == TARN_EXPERT_NET || round->weight[k] <= 0)
             continue;
         for (uint32_t i = 0; i < round->count; i++)
             round->raw[(uint32_t)k * round->room + i] = score_heuristic(
@@ -297,7 +327,7 @@ static void mix_scores(const struct tarn_evictor *evictor, const struct tarn_rou
         float weight = round->weight[k];
         const float *raw = round->raw + (uint32_t)k * round->room;
         const struct tarn_ranks *ranks = &evictor->ranks[k];
-        if (weight <= UNUSED_WEIGHT)
+        if (weight <= 0)
             continue;
         if (tarn_ranks_ready(ranks))
             for (uint32_t i = 0; i < round->count; i++)
@@ -370,6 +400,10 @@ void tarn_round_finish(struct tarn_evictor *evictor, struct tarn_round *round)
 {
     struct sizes sizes = sizes_of(evictor, round);
     const struct tarn_world *world = evictor->world;
+    if (round->version != evictor->pool_version) {
+        round->count = round->stale = 0;
+        return;
+    }
     for (uint32_t i = 0; tarn_round_wants_net(round) && i < round->count; i++) {
         float *raw = &round->raw[i];
         if (!(*raw > -WORST_SCORE && *raw < WORST_SCORE))
@@ -379,7 +413,7 @@ void tarn_round_finish(struct tarn_evictor *evictor, struct tarn_round *round)
     }
     uint32_t fresh = round->count - round->stale;
     for (int k = 0; k < TARN_EXPERTS; k++)
-        if (round->weight[k] > UNUSED_WEIGHT && fresh > 0)
+        if (round->weight[k] > 0 && fresh > 0)
             tarn_ranks_add(&evictor->ranks[k],
                            round->raw + (uint32_t)k * round->room + round->stale, fresh);
     mix_scores(evictor, round);
@@ -408,6 +442,7 @@ void tarn_round_finish(struct tarn_evictor *evictor, struct tarn_round *round)
     memcpy(evictor->list, evictor->pool, victims * sizeof *evictor->pool);
     evictor->list_count = victims;
     evictor->list_next = 0;
+    evictor->list_version = round->version;
     select_lowest(rest, rest_count, sizes.pool);
     evictor->pool_count = rest_count < sizes.pool ? rest_count : sizes.pool;
     /* the pool has no order: its end fills the places of the victims */

@@ -12,7 +12,7 @@ tarn_status tarn_shadow_init(struct tarn_shadow *shadow, const struct tarn_shado
         .capacity = &shadow->capacity,
         .world = params->world,
         .share = params->share,
-        .model = params->model,
+        .bundle = params->bundle,
         .expert = {params->expert},
         .weight = {1.0f},
         .list_limit = params->bytes ? TARN_LIST_BYTES : TARN_LIST_OBJECTS,

@@ -19,10 +19,10 @@ struct tarn_shadow {
 struct tarn_shadow_params {
     struct tarn_world *world;
     tarn_expert expert;
-    const struct tarn_model *model; /**< the network's, if it isn't the live one; must outlive it */
-    float share;                    /**< of the keys */
-    uint64_t limit;                 /**< of the shadow, in the unit of the cache */
-    uint32_t expected;              /**< objects that it will hold */
+    const struct tarn_bundle *bundle; /**< that scores, if it isn't the live one; must outlive it */
+    float share;                      /**< of the keys */
+    uint64_t limit;                   /**< of the shadow, in the unit of the cache */
+    uint32_t expected;                /**< objects that it will hold */
     bool bytes;
     uint64_t seed;
 };

@@ -87,7 +87,7 @@ tarn_status tarn_trial_init(struct tarn_trial *trial, const struct tarn_trial_pa
     };
     tarn_status status = lru_init(&trial->lru, &shadow);
     for (uint32_t k = 0; status == TARN_OK && k < TARN_TRIAL_MODELS; k++) {
-        shadow.model = k == TARN_TRIAL_CANDIDATE ? params->candidate : params->base;
+        shadow.bundle = k == TARN_TRIAL_CANDIDATE ? params->candidate : params->base;
         shadow.seed = params->seed + k;
         status = tarn_shadow_init(&trial->shadow[k], &shadow);
     }
@@ -107,10 +107,10 @@ void tarn_trial_free(struct tarn_trial *trial)
     trial->threshold = 0;
 }
 
-void tarn_trial_set_model(struct tarn_trial *trial, int which, const struct tarn_model *model)
+void tarn_trial_set(struct tarn_trial *trial, int which, const struct tarn_bundle *bundle)
 {
     struct tarn_evictor *evictor = &trial->shadow[which].evictor;
-    evictor->model = model;
+    evictor->bundle = bundle;
     /* what another model said of them doesn't compare */
     evictor->pool_count = evictor->list_count = evictor->list_next = 0;
     evictor->ranks[0] = (struct tarn_ranks){0};

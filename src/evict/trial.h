@@ -6,7 +6,7 @@
  * network alone decides in its cache, with no heuristic beside it that would cover its faults.
  *
  * Both may run on between trials with the live model, so that they are warm: at a swap one of them gets
- * the new model (tarn_trial_set_model()), which takes effect with its next victim.
+ * the new model (tarn_trial_set()), which takes effect with its next victim.
  *
  * What it costs is bounded by the share of the keys: a request of a sampled key costs each of the three
  * about what a request costs the live cache, so that they take at most `most_cost` of its time at a share of
@@ -47,10 +47,11 @@ struct tarn_trial {
 
 struct tarn_trial_params {
     struct tarn_world *world;
-    const struct tarn_capacity *capacity;      /**< of the live cache */
-    double objects;                            /**< that the live cache holds, as far as is known */
-    const struct tarn_model *candidate, *base; /**< must outlive the trial */
-    float most_cost;                           /**< of the live cache's time; 0: 0.15 */
+    const struct tarn_capacity *capacity; /**< of the live cache */
+    double objects;                       /**< that the live cache holds, as far as is known */
+    const struct tarn_bundle *candidate,
+        *base;       /**< must outlive the trial; NULL: the live version */
+    float most_cost; /**< of the live cache's time; 0: 0.15 */
     uint64_t seed;
 };
 
@@ -59,8 +60,11 @@ tarn_status tarn_trial_init(struct tarn_trial *trial, const struct tarn_trial_pa
 /** Again is harmless. */
 void tarn_trial_free(struct tarn_trial *trial);
 
-/** From here on `which` (TARN_TRIAL_CANDIDATE or _BASE) decides by `model`. Counts begin anew. */
-void tarn_trial_set_model(struct tarn_trial *trial, int which, const struct tarn_model *model);
+/**
+ * From here on `which` (TARN_TRIAL_CANDIDATE or _BASE) decides by `bundle`; NULL: by what is live, through
+ * all swaps. Counts begin anew.
+ */
+void tarn_trial_set(struct tarn_trial *trial, int which, const struct tarn_bundle *bundle);
 bool tarn_trial_is_sampled(const struct tarn_trial *trial, uint64_t hash);
 /** A lookup of a sampled key; `size` is meta.size where the live cache has it, or -1. */
 void tarn_trial_get(struct tarn_trial *trial, uint64_t hash, int size, uint64_t now);

@@ -25,16 +25,23 @@ typedef enum tarn_scorer {
 #define TARN_BUNDLE_EXPERTS    8
 #define TARN_BUNDLE_THRESHOLDS 8
 
+/** What thresholds are. */
+enum {
+    TARN_THRESHOLD_SAY, /**< an expert whose weight isn't above it has no say */
+};
+#define TARN_SAY_DEFAULT 0.02f
+
 /** What a version consists of. */
 struct tarn_bundle_params {
     struct tarn_shape shape;
     const float *weights;   /**< layout.h's order; copied */
     const char *provenance; /**< copied; NULL: none */
     tarn_scorer scorer;
-    uint32_t experts;                  /**< that have a weight; 0 for the network alone */
-    float expert[TARN_BUNDLE_EXPERTS]; /**< their say, the network's first: >= 0, sum 1 */
-    const float *scale, *offset;       /**< of each input: x' = x scale + offset; NULL: 1 and 0 */
-    uint32_t thresholds;               /**< in use */
+    uint32_t experts; /**< that have a weight; 0 for the network alone */
+    /** Their say before anything was seen of them, the network's first: >= 0, sum 1. */
+    float expert[TARN_BUNDLE_EXPERTS];
+    const float *scale, *offset; /**< of each input: x' = x scale + offset; NULL: 1 and 0 */
+    uint32_t thresholds;         /**< in use */
     float threshold[TARN_BUNDLE_THRESHOLDS]; /**< what scores are compared with */
 };
 

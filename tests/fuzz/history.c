@@ -17,7 +17,7 @@ static void read_history(const uint8_t *data, size_t size)
 {
     struct tarn_history_reader reader;
     struct tarn_error error = {0};
-    struct tarn_event event;
+    struct tarn_history_record event;
     uint8_t again[TARN_HISTORY_RECORD_MAX];
     tarn_status status = tarn_history_reader_init(&reader, data, size, "fuzz", &error);
     if (status != TARN_OK) {

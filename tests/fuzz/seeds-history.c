@@ -14,13 +14,13 @@ int main(int argc, char **argv)
         return 1;
     tarn_history_write_header(data);
     for (uint8_t kind = 0; kind < 6; kind++) {
-        struct tarn_event event = {.kind = kind,
-                                   .reason = kind,
-                                   .failed = kind == 2,
-                                   .metrics = kind,
-                                   .sequence = kind + 1u,
-                                   .version = kind,
-                                   .hash = 0x1234567890u};
+        struct tarn_history_record event = {.kind = kind,
+                                            .reason = kind,
+                                            .failed = kind == 2,
+                                            .metrics = kind,
+                                            .sequence = kind + 1u,
+                                            .version = kind,
+                                            .hash = 0x1234567890u};
         memset(event.text, 'x', kind * 10u);
         size += tarn_history_encode(&event, data + size);
     }

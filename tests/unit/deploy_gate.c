@@ -4,6 +4,7 @@
  * replay shows to miss more don't.
  */
 #include "../check.h"
+#include "one_version.h"
 
 #include <math.h>
 
@@ -27,7 +28,7 @@ struct world {
     struct tarn_learned *learned;
     struct tarn_ring ring;
     struct tarn_rng rng;
-    const tarn_model *model;
+    struct one_version version;
     int workload;
     uint32_t scan;
 };
@@ -49,7 +50,7 @@ static tarn_status factory(void *context, struct tarn_table *table,
 {
     struct world *w = context;
     struct tarn_learned_params params = {
-        .model = w->model,
+        .reader = w->version.reader,
         .observer = {w, on_sample, on_resolve},
         .ring = 16384,
         .seed = 2,
@@ -59,9 +60,9 @@ static tarn_status factory(void *context, struct tarn_table *table,
 
 static bool begin(struct world *w, const tarn_model *model, int workload)
 {
-    *w = (struct world){.model = model, .workload = workload};
+    *w = (struct world){.workload = workload};
     tarn_rng_seed(&w->rng, 77);
-    return tarn_ring_init(&w->ring, 16384) == TARN_OK &&
+    return version_open(&w->version, model) && tarn_ring_init(&w->ring, 16384) == TARN_OK &&
            tarn_cache_create_with(
                &(struct tarn_cache_params){.objects = OBJECTS},
                &(struct tarn_cache_hooks){.factory = factory, .factory_context = w},
@@ -72,6 +73,7 @@ static void end(struct world *w)
 {
     tarn_cache_destroy(&w->cache);
     tarn_ring_free(&w->ring);
+    version_close(&w->version);
 }
 
 /* 0: popular keys among scans; 1: a loop that doesn't fit, where what came last is worth least. */
@@ -211,6 +213,7 @@ static void small_steps_pass(void)
         CHECK(r.samples > 256);
         if (answer == TARN_GATE_PASS)
             memcpy(model->weights, candidate, WEIGHTS * sizeof *candidate);
+        memcpy(w.version.bundle->model->weights, candidate, WEIGHTS * sizeof *candidate);
     }
     tarn_trainer_destroy(&t);
     printf(

@@ -52,7 +52,7 @@ static void add(tarn_history *history, uint64_t version)
     tarn_history_add(history, TARN_EVENT_SWAP, version, version - 1, 77 * version, &change);
 }
 
-static bool is_whole(const struct tarn_event *e, uint64_t version)
+static bool is_whole(const struct tarn_history_record *e, uint64_t version)
 {
     return e->kind == TARN_EVENT_SWAP && e->reason == TARN_REASON_TRAINED &&
            e->version == version && e->parent == version - 1 && e->hash == 77 * version &&
@@ -64,7 +64,7 @@ static bool is_whole(const struct tarn_event *e, uint64_t version)
 
 static void survives_a_restart(void)
 {
-    struct tarn_event events[16];
+    struct tarn_history_record events[16];
     make_folder();
     tarn_history *h = reopen(NULL, 0);
     for (uint64_t v = 1; v <= 10; v++) {
@@ -90,7 +90,7 @@ static void survives_a_power_cut_at_any_byte(void)
 {
     void *data;
     size_t size, last = 0;
-    struct tarn_event events[8];
+    struct tarn_history_record events[8];
     make_folder();
     tarn_history *h = reopen(NULL, 0);
     for (uint64_t v = 1; v <= 4; v++)
@@ -123,7 +123,7 @@ static void one_damaged_record_is_one(void)
 {
     void *data;
     size_t size;
-    struct tarn_event events[8];
+    struct tarn_history_record events[8];
     make_folder();
     tarn_history *h = reopen(NULL, 0);
     for (uint64_t v = 1; v <= 3; v++)
@@ -147,7 +147,7 @@ static void one_damaged_record_is_one(void)
 static void is_bounded(void)
 {
     struct stat info;
-    struct tarn_event events[40];
+    struct tarn_history_record events[40];
     make_folder();
     tarn_history *h = reopen(NULL, 16);
     for (uint64_t v = 1; v <= 1000; v++) {
@@ -158,8 +158,13 @@ static void is_bounded(void)
     h = reopen(h, 16);
     size_t count = tarn_history_read(h, events, 40);
     CHECK(count >= 12 && count <= 16 && tarn_history_count(h) == count);
-    for (size_t i = 0; i < count; i++)
-        CHECK(is_whole(&events[i], 1001 - count + i));
+    for (size_t i = 0; i < count; i++) {
+        CHECK(is_whole(&events[i], events[i].version));
+        CHECK(i == 0 || events[i].version > events[i - 1].version);
+        /* the newest are all there; of the older ones those that failed stay longer than mere steps */
+        CHECK(i + 8 < count ? events[i].failed
+                            : i + 4 < count || events[i].version == 1001 - count + i);
+    }
     /* what only dropped records knew */
     for (int i = 0; i < 100; i++)
         tarn_history_add(h, TARN_EVENT_ROLLBACK, 3, 2, 1, &(struct tarn_change){.requests = 1});
@@ -176,7 +181,7 @@ static void a_full_disk_keeps_the_old_one(void)
     size_t size, size_now;
     struct rlimit usual, little;
     struct tarn_error error;
-    struct tarn_event events[200];
+    struct tarn_history_record events[200];
     make_folder();
     tarn_history *h = reopen(NULL, 0);
     for (uint64_t v = 1; v <= 4; v++)
@@ -208,7 +213,7 @@ static void a_full_disk_keeps_the_old_one(void)
 static void text_is_one_line_of_whole_characters(void)
 {
     char text[200];
-    struct tarn_event event;
+    struct tarn_history_record event;
     tarn_history *h;
     REQUIRE(tarn_history_open(&(struct tarn_history_params){0}, &h, NULL) == TARN_OK);
     memset(text, 'a', sizeof text);

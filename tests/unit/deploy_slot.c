@@ -244,7 +244,7 @@ static void a_reader_in_a_batch_is_waited_for(void)
 static void the_history_goes_on_after_a_restart(void)
 {
     tarn_history *history;
-    struct tarn_event events[16];
+    struct tarn_history_record events[16];
     REQUIRE(tarn_history_open(&(struct tarn_history_params){0}, &history, NULL) == TARN_OK);
     tarn_slot *slot = open_slot(history, 0);
     CHECK(swap_in(slot, 2, NULL) == TARN_OK);

@@ -4,6 +4,7 @@
  * and how soon a worse one; over real caches the same; and what the slot and its history say afterwards.
  */
 #include "../check.h"
+#include "one_version.h"
 
 #include <math.h>
 
@@ -101,12 +102,13 @@ static tarn_status factory(void *context, struct tarn_table *table,
     return tarn_learned_create(&s->params, table, capacity, policy, &s->learned);
 }
 
-static bool open_side(struct side *s, const tarn_model *model, uint64_t seed)
+static bool open_side(struct side *s, struct one_version *version, uint64_t seed)
 {
-    s->params = (struct tarn_learned_params){.model = model, .ring = 32768, .seed = seed};
+    s->params = (struct tarn_learned_params){
+        .reader = version != NULL ? version->reader : NULL, .ring = 32768, .seed = seed};
     return tarn_cache_create_with(
                &(struct tarn_cache_params){.objects = OBJECTS, .policy = TARN_CACHE_LRU},
-               &(struct tarn_cache_hooks){.factory = model != NULL ? factory : NULL,
+               &(struct tarn_cache_hooks){.factory = version != NULL ? factory : NULL,
                                           .factory_context = s},
                &s->cache) == TARN_OK;
 }
@@ -149,19 +151,18 @@ static tarn_watch_verdict watch_caches(struct side side[3], struct tarn_rng *rng
 
 static void real_caches(void)
 {
-    struct tarn_model *good = NULL, *bad = NULL;
+    struct one_version good, bad;
     struct tarn_rng rng;
     struct side side[3] = {{0}};
     struct tarn_watch w;
     uint32_t scan = 0;
     int back = 0;
     tarn_rng_seed(&rng, 9);
-    REQUIRE(tarn_model_load_default(&good, NULL) == TARN_OK);
-    REQUIRE(tarn_model_load_default(&bad, NULL) == TARN_OK);
+    REQUIRE(version_open(&good, NULL) && version_open(&bad, NULL));
     for (size_t i = TARN_NET_PARAMETERS - 32 * 11 - 11; i < TARN_NET_PARAMETERS; i++)
-        bad->weights[i] = -bad->weights[i];
+        bad.bundle->model->weights[i] *= -1;
     /* the same model twice, with other random candidates: all that differs lingers as it really does */
-    REQUIRE(open_side(&side[0], good, 1) && open_side(&side[1], good, 2) &&
+    REQUIRE(open_side(&side[0], &good, 1) && open_side(&side[1], &good, 2) &&
             open_side(&side[2], NULL, 3));
     watch_caches(side, &rng, &scan, &w);
     for (int i = 0; i < 100; i++)
@@ -173,10 +174,10 @@ static void real_caches(void)
     back = 0;
     uint64_t most = 0;
     for (int i = 0; i < 10; i++) {
-        side[0].learned->world.model = bad;
+        side[0].learned->world.reader = bad.reader;
         back += watch_caches(side, &rng, &scan, &w) == TARN_WATCH_ROLL_BACK;
         most = w.total.requests > most ? w.total.requests : most;
-        side[0].learned->world.model = good;
+        side[0].learned->world.reader = good.reader;
         for (int k = 0; k < 4000; k++) {
             uint32_t key = next_key(&rng, &scan);
             for (int s = 0; s < 3; s++)
@@ -188,8 +189,8 @@ static void real_caches(void)
     CHECK(back == 10 && most <= TARN_WATCH_LEAST);
     for (int s = 0; s < 3; s++)
         tarn_cache_destroy(&side[s].cache);
-    tarn_model_destroy(&good);
-    tarn_model_destroy(&bad);
+    version_close(&good);
+    version_close(&bad);
 }
 
 /* ---- rules ---- */
@@ -237,7 +238,7 @@ static void an_equal_one_waits(void)
     tarn_slot *slot = NULL;
     struct tarn_watch w;
     struct tarn_change trained = {.reason = TARN_REASON_TRAINED};
-    struct tarn_event event[8];
+    struct tarn_history_record event[8];
     uint64_t version = 0, base;
     REQUIRE(tarn_history_open(&(struct tarn_history_params){0}, &history, NULL) == TARN_OK);
     REQUIRE(tarn_slot_create(&(struct tarn_slot_params){0, 1000, history}, make(1), &trained, &slot,
@@ -259,7 +260,7 @@ static void an_equal_one_waits(void)
     tarn_bundle_release(&again);
     size_t n = tarn_history_read(history, event, 8);
     REQUIRE(n >= 3);
-    const struct tarn_event *last = NULL;
+    const struct tarn_history_record *last = NULL;
     for (size_t i = 0; i < n; i++)
         if (event[i].kind == TARN_EVENT_ROLLBACK)
             last = &event[i];

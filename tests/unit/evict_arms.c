@@ -4,6 +4,7 @@
  * objects never takes room from the others. And trials: models side by side in miniature caches.
  */
 #include "../check.h"
+#include "one_version.h"
 
 #include <math.h>
 
@@ -20,7 +21,8 @@
 struct world {
     tarn_cache *cache;
     struct tarn_learned *learned;
-    struct tarn_model *model, *candidate;
+    struct one_version version;
+    struct tarn_bundle *candidate;
     struct tarn_learned_params params;
     struct tarn_trial trial;
     struct tarn_rng rng;
@@ -38,10 +40,10 @@ static bool begin(struct world *w, uint64_t objects, uint64_t memory)
 {
     memset(w, 0, sizeof *w);
     tarn_rng_seed(&w->rng, 12);
-    if (tarn_model_load_default(&w->model, NULL) != TARN_OK ||
-        tarn_model_load_default(&w->candidate, NULL) != TARN_OK)
+    if (!version_open(&w->version, NULL) ||
+        (w->candidate = bundle_of(w->version.bundle->model)) == NULL)
         return false;
-    w->params = (struct tarn_learned_params){.model = w->model, .ring = 32768, .seed = 2};
+    w->params = (struct tarn_learned_params){.reader = w->version.reader, .ring = 32768, .seed = 2};
     return tarn_cache_create_with(
                &(struct tarn_cache_params){.objects = objects, .memory = memory},
                &(struct tarn_cache_hooks){.factory = factory, .factory_context = w},
@@ -51,8 +53,8 @@ static bool begin(struct world *w, uint64_t objects, uint64_t memory)
 static void end(struct world *w)
 {
     tarn_cache_destroy(&w->cache);
-    tarn_model_destroy(&w->model);
-    tarn_model_destroy(&w->candidate);
+    version_close(&w->version);
+    tarn_bundle_release(&w->candidate);
 }
 
 static void use(struct world *w, uint32_t key, uint64_t charge)
@@ -153,7 +155,7 @@ static struct figures canary(void (*spoil)(struct tarn_model *))
     struct figures f = {0};
     CHECK(begin(&w, 2000, 0));
     if (spoil != NULL)
-        spoil(w.candidate);
+        spoil(w.candidate->model);
     serve(&w, 15000);
     prepare(&w);
     uint32_t resident = tarn_cache_table(w.cache)->count;
@@ -235,7 +237,7 @@ static tarn_rollout_verdict roll_out(struct world *w, const struct tarn_rollout_
     tarn_rollout_verdict verdict = TARN_ROLLOUT_CONTINUE;
     CHECK(tarn_rollout_init(&r, params) == TARN_OK);
     prepare(w);
-    CHECK(tarn_learned_split(w->learned, w->model) == TARN_OK);
+    CHECK(tarn_learned_split(w->learned, w->version.bundle) == TARN_OK);
     CHECK(tarn_cache_set_arms(w->cache, 1, tarn_rollout_share(0)) == TARN_OK);
     tarn_cache_get_segments(w->cache, before);
     while (verdict <= TARN_ROLLOUT_ADVANCE) {
@@ -273,7 +275,7 @@ static void rollouts_of_a_real_cache(void)
     printf("# the same model, real arms: %d of %d live, %d rejected; %llu requests\n", live,
            ROLLOUTS, rejected, (unsigned long long)tarn_cache_now(w.cache));
     CHECK(rejected <= ROLLOUTS / 20 && live >= ROLLOUTS * 9 / 10);
-    turn_scores(w.candidate);
+    turn_scores(w.candidate->model);
     live = 0;
     for (int i = 0; i < ROLLOUTS; i++)
         live += roll_out(&w, &params, &step) == TARN_ROLLOUT_LIVE;
@@ -360,8 +362,8 @@ static struct tarn_trial_params trial_params(struct world *w, double objects)
         .world = &w->learned->world,
         .capacity = capacity_of(w),
         .objects = objects,
-        .candidate = w->model,
-        .base = w->model,
+        .candidate = w->version.bundle,
+        .base = NULL,
         .most_cost = 1,
         .seed = 5,
     };
@@ -387,8 +389,8 @@ static void a_trial_tells_them_apart(void)
     CHECK(fabs((double)same.misses - (double)same.base_misses) < 0.03 * (double)same.misses);
     CHECK(same.lru_misses > same.base_misses); /* a quarter of the keys come once */
     /* another model takes over in a warm cache: it shows soon */
-    turn_scores(w.candidate);
-    tarn_trial_set_model(&w.trial, TARN_TRIAL_CANDIDATE, w.candidate);
+    turn_scores(w.candidate->model);
+    tarn_trial_set(&w.trial, TARN_TRIAL_CANDIDATE, w.candidate);
     serve(&w, 16000);
     struct tarn_trial_counts bad = tarn_trial_take(&w.trial);
     printf("# %llu requests tried: %llu misses, base %llu, LRU %llu; turned: %llu of %llu, base "

@@ -4,6 +4,7 @@
  * after hits, evictions and returns; what the observer is told; and that times may pass 2^32.
  */
 #include "../check.h"
+#include "one_version.h"
 
 #include <math.h>
 
@@ -26,7 +27,7 @@ struct object {
 struct world {
     tarn_cache *cache;
     struct tarn_learned *learned;
-    struct tarn_model *model;
+    struct one_version version;
     struct tarn_learned_params params;
     struct object object[KEYS];
     uint64_t now, evictions, clock;
@@ -92,9 +93,9 @@ static bool open_world(struct world *w, uint64_t objects, uint64_t memory, uint6
     w->now = first;
     w->expected_key = -1;
     w->clock = 1000;
-    if (tarn_model_load_default(&w->model, NULL) != TARN_OK)
+    if (!version_open(&w->version, NULL))
         return false;
-    w->params = (struct tarn_learned_params){.model = w->model,
+    w->params = (struct tarn_learned_params){.reader = w->version.reader,
                                              .shadows = shadows,
                                              .ring = 1 << 20,
                                              .seed = 3,
@@ -113,7 +114,7 @@ static bool open_world(struct world *w, uint64_t objects, uint64_t memory, uint6
 static void close_world(struct world *w)
 {
     tarn_cache_destroy(&w->cache);
-    tarn_model_destroy(&w->model);
+    version_close(&w->version);
 }
 
 static uint32_t slot_of(struct world *w, int key)

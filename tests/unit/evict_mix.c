@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The experts' say: where one of them clearly wins, it gets the weight. */
 #include "../check.h"
+#include "one_version.h"
 
 #include <math.h>
 
@@ -11,7 +12,7 @@
 struct world {
     tarn_cache *cache;
     struct tarn_learned *learned;
-    struct tarn_model *model;
+    struct one_version version;
     struct tarn_learned_params params;
 };
 
@@ -25,10 +26,13 @@ static tarn_status factory(void *context, struct tarn_table *table,
 static bool begin(struct world *w, uint64_t objects, uint64_t memory, bool goal_bytes)
 {
     memset(w, 0, sizeof *w);
-    if (tarn_model_load_default(&w->model, NULL) != TARN_OK)
+    if (!version_open(&w->version, NULL))
         return false;
-    w->params = (struct tarn_learned_params){
-        .model = w->model, .shadows = true, .ring = 32768, .seed = 2, .goal_bytes = goal_bytes};
+    w->params = (struct tarn_learned_params){.reader = w->version.reader,
+                                             .shadows = true,
+                                             .ring = 32768,
+                                             .seed = 2,
+                                             .goal_bytes = goal_bytes};
     return tarn_cache_create_with(
                &(struct tarn_cache_params){.objects = objects, .memory = memory},
                &(struct tarn_cache_hooks){.factory = factory, .factory_context = w},
@@ -38,7 +42,7 @@ static bool begin(struct world *w, uint64_t objects, uint64_t memory, bool goal_
 static void end(struct world *w)
 {
     tarn_cache_destroy(&w->cache);
-    tarn_model_destroy(&w->model);
+    version_close(&w->version);
 }
 
 static bool use(struct world *w, uint32_t key, uint64_t charge)
@@ -98,7 +102,7 @@ static void a_bad_network_loses_its_say(void)
     check_weights(&w);
     end(&w);
     REQUIRE(begin(&w, 500, 0, false));
-    spoil_network(w.model);
+    spoil_network(w.version.bundle->model);
     double bad = serve(&w, 40000);
     const struct tarn_mix *mix = &w.learned->mix;
     check_weights(&w);
@@ -113,7 +117,7 @@ static void a_bad_network_loses_its_say(void)
     /* with nobody beside it, the same network costs a lot */
     REQUIRE(begin(&w, 500, 0, false));
     w.learned->mix.threshold = 0;
-    spoil_network(w.model);
+    spoil_network(w.version.bundle->model);
     double alone = serve(&w, 40000);
     CHECK(alone < 0.8 * bad);
     end(&w);

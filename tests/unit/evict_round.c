@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Candidate rounds: what is drawn, who leaves, who stays in the pool, and what a bad network may do. */
 #include "../check.h"
+#include "one_version.h"
 
 #include <math.h>
 
@@ -14,7 +15,7 @@ struct world {
     struct tarn_capacity capacity;
     struct tarn_world shared;
     struct tarn_evictor evictor;
-    struct tarn_model *model;
+    struct one_version version;
     uint64_t now;
 };
 
@@ -23,10 +24,9 @@ static bool begin(struct world *w, uint32_t objects, tarn_expert expert, uint32_
 {
     memset(w, 0, sizeof *w);
     w->capacity = (struct tarn_capacity){.limit = objects};
-    if (tarn_table_init(&w->table, objects, NULL) != TARN_OK ||
-        tarn_model_load_default(&w->model, NULL) != TARN_OK)
+    if (tarn_table_init(&w->table, objects, NULL) != TARN_OK || !version_open(&w->version, NULL))
         return false;
-    w->shared.model = w->model;
+    w->shared.reader = w->version.reader;
     w->shared.gdsf_floor = &w->evictor.gdsf_floor;
     w->now = 1;
     tarn_cohorts_init(&w->shared.cohorts, objects / 64, w->now);
@@ -51,7 +51,7 @@ static void end(struct world *w)
     tarn_evictor_free(&w->evictor);
     tarn_sketch_free(&w->shared.sketch);
     tarn_table_free(&w->table);
-    tarn_model_destroy(&w->model);
+    version_close(&w->version);
 }
 
 static void leave(struct world *w, uint32_t slot, tarn_remove_reason reason)
@@ -97,9 +97,8 @@ static uint32_t run(struct world *w, int requests, uint64_t seed)
 
 static void score(struct world *w)
 {
-    struct tarn_round *round = &w->evictor.round;
-    if (tarn_round_wants_net(round))
-        tarn_model_score(w->model, round->tiles, round->count, round->raw);
+    tarn_round_score(&w->evictor.round);
+    tarn_round_leave(&w->evictor, &w->evictor.round);
 }
 
 static int by_score(const void *a, const void *b)
@@ -228,12 +227,13 @@ static void rounds_may_overlap(void)
     int lists_left = 0;
     for (int i = 0; i < 200; i++) {
         tarn_round_draw(&w.evictor, &other, w.now);
+        tarn_round_leave(&w.evictor, &other);
         run(&w, (int)tarn_rng_below(&rng, 200), (uint64_t)i);
         for (int k = 0; k < 3; k++)
             leave(&w, tarn_table_resident(&w.table, tarn_rng_below(&rng, w.table.count)),
                   TARN_REMOVE_DELETED);
         if (tarn_round_wants_net(&other))
-            tarn_model_score(w.model, other.tiles, other.count, other.raw);
+            tarn_model_score(w.version.bundle->model, other.tiles, other.count, other.raw);
         /* the lowest that is still to be evicted, unless the new round has a lower one */
         const struct tarn_pool_entry *next = &w.evictor.list[w.evictor.list_next];
         float lowest = INFINITY;
@@ -283,7 +283,7 @@ static void a_network_that_is_not_numbers_does_no_harm(void)
         w.evictor.expert[1] = TARN_EXPERT_LFU;
         w.evictor.weight[0] = w.evictor.weight[1] = 0.5f;
         for (size_t k = 0; k < TARN_NET_PARAMETERS; k++)
-            w.model->weights[k] = bad[i];
+            w.version.bundle->model->weights[k] = bad[i];
         uint32_t hits = run(&w, 30000, 6);
         /* the other expert decides alone */
         CHECK(hits > hits_of_lfu * 98 / 100);
