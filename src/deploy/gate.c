@@ -11,12 +11,14 @@
 #define ANCHOR_ERRORS 3.0f /* this many standard errors behind the anchor is clear */
 
 struct tarn_model_gate {
-    float weights_l2, weights_most, scores_rms;
+    float weights_l2, weights_most, order;
     const tarn_model *anchor;
     struct tarn_gate_sample *samples; /* [TARN_GATE_SAMPLES] */
     float *tiles;                     /* features of the samples */
     float *logits;                    /* of one model, for whole tiles */
     float *scores[2];                 /* live, candidate */
+    uint64_t *sorted;                 /* by one of them */
+    uint16_t *rank;                   /* by the live one's */
     float *loss[2]; /* a sample: of the live one or the anchor, of the candidate */
 };
 
@@ -35,11 +37,12 @@ tarn_status tarn_model_gate_create(const struct tarn_model_gate_params *params,
         return TARN_NO_MEMORY;
     g->weights_l2 = or_else(params->weights_l2, 0.1f);
     g->weights_most = or_else(params->weights_most, 1);
-    g->scores_rms = or_else(params->scores_rms, 1);
+    g->order = or_else(params->order, 0.25f);
     g->anchor = params->anchor;
     g->samples = tarn_alloc(n * sizeof *g->samples);
     g->tiles = tarn_alloc_aligned(64, n * (TARN_FEATURES + TARN_MAX_BINS + 4) * sizeof(float));
-    if (g->samples == NULL || g->tiles == NULL) {
+    g->sorted = tarn_alloc(n * (sizeof *g->sorted + sizeof *g->rank));
+    if (g->samples == NULL || g->tiles == NULL || g->sorted == NULL) {
         tarn_model_gate_destroy(&g);
         return TARN_NO_MEMORY;
     }
@@ -48,6 +51,7 @@ tarn_status tarn_model_gate_create(const struct tarn_model_gate_params *params,
     g->scores[1] = g->scores[0] + n;
     g->loss[0] = g->scores[1] + n;
     g->loss[1] = g->loss[0] + n;
+    g->rank = (uint16_t *)(g->sorted + n);
     *gate = g;
     return TARN_OK;
 }
@@ -58,6 +62,7 @@ void tarn_model_gate_destroy(tarn_model_gate **gate)
         return;
     tarn_free((*gate)->samples);
     tarn_free((*gate)->tiles);
+    tarn_free((*gate)->sorted);
     tarn_free(*gate);
     *gate = NULL;
 }
@@ -128,19 +133,41 @@ static void measure_weights(const tarn_model *live, const float *candidate,
     r->weights_most = (float)(most / sqrt(size / (double)count));
 }
 
-static void measure_scores(tarn_model_gate *g, const tarn_model *live, const float *candidate,
-                           uint32_t count, struct tarn_gate_report *r)
+/* Samples by score, then by number: a score's bits, turned so that they sort, and the number. */
+static void sort(uint64_t *sorted, const float *scores, uint32_t count)
 {
-    double sum = 0, squares = 0;
+    static const uint32_t gaps[] = {301, 132, 57, 23, 10, 4, 1}; /* Ciura's; qsort() may allocate */
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t bits;
+        memcpy(&bits, &scores[i], sizeof bits);
+        bits ^= (uint32_t)((int32_t)bits >> 31) | 0x80000000u;
+        sorted[i] = (uint64_t)bits << 32 | i;
+    }
+    for (uint32_t g = 0; g < sizeof gaps / sizeof gaps[0]; g++)
+        for (uint32_t i = gaps[g]; i < count; i++) {
+            uint64_t moved = sorted[i];
+            uint32_t j = i;
+            for (; j >= gaps[g] && moved < sorted[j - gaps[g]]; j -= gaps[g])
+                sorted[j] = sorted[j - gaps[g]];
+            sorted[j] = moved;
+        }
+}
+
+static void measure_order(tarn_model_gate *g, const tarn_model *live, const float *candidate,
+                          uint32_t count, struct tarn_gate_report *r)
+{
+    uint64_t sum = 0;
     tarn_forward_host(&live->shape, live->weights, g->tiles, count, g->scores[0]);
     tarn_forward_host(&live->shape, candidate, g->tiles, count, g->scores[1]);
+    sort(g->sorted, g->scores[0], count);
+    for (uint32_t i = 0; i < count; i++)
+        g->rank[(uint32_t)g->sorted[i]] = (uint16_t)i;
+    sort(g->sorted, g->scores[1], count);
     for (uint32_t i = 0; i < count; i++) {
-        double d = (double)g->scores[1][i] - (double)g->scores[0][i];
-        sum += d;
-        squares += d * d;
+        uint32_t before = g->rank[(uint32_t)g->sorted[i]];
+        sum += before > i ? before - i : i - before;
     }
-    r->scores_shift = (float)(sum / count);
-    r->scores_rms = (float)sqrt(squares / count);
+    r->order = (float)sum / ((float)count * (float)count);
 }
 
 __attribute__((format(printf, 3, 4))) static tarn_gate_answer
@@ -192,23 +219,23 @@ tarn_gate_answer tarn_model_gate_try(tarn_model_gate *g, const tarn_model *live,
         return answer(r, TARN_GATE_KEEP, "%u held-out samples, %d at least", (unsigned)r->samples,
                       TARN_GATE_LEAST);
     write_tiles(g, r->samples);
-    measure_scores(g, live, candidate, r->samples, r);
+    measure_order(g, live, candidate, r->samples, r);
     if (judge_loss(g, live, candidate, r) != TARN_GATE_PASS)
         return r->answer;
     if (!(r->weights_l2 <= g->weights_l2 && r->weights_most <= g->weights_most))
         return answer(r, TARN_GATE_FAR, "far in weights: %.3f of their length, one by %.2f",
                       (double)r->weights_l2, (double)r->weights_most);
-    if (!(r->scores_rms <= g->scores_rms))
-        return answer(r, TARN_GATE_FAR, "far in scores: %.2f octaves, %+.2f on the mean",
-                      (double)r->scores_rms, (double)r->scores_shift);
+    if (!(r->order <= g->order))
+        return answer(r, TARN_GATE_FAR, "far in order: a sample moves by %.3f of all",
+                      (double)r->order);
     return answer(r, TARN_GATE_PASS, "loss %.4f, %+.4f +- %.4f against the live model's",
                   (double)r->loss, (double)r->difference, (double)r->error);
 }
 
 float tarn_model_gate_reach(const tarn_model_gate *g, const struct tarn_gate_report *r)
 {
-    const float radius[] = {g->weights_l2, g->weights_most, g->scores_rms};
-    const float distance[] = {r->weights_l2, r->weights_most, r->scores_rms};
+    const float radius[] = {g->weights_l2, g->weights_most, g->order};
+    const float distance[] = {r->weights_l2, r->weights_most, r->order};
     float reach = 1;
     for (int i = 0; i < 3; i++)
         if (distance[i] > 0 && radius[i] / distance[i] < reach)

@@ -9,8 +9,10 @@
  *    censoring of now; it passes if mean(d) <= sd(d) / sqrt(V) (POLICY 6a). A key is held out if
  *    tarn_model_gate_holds_out(hash); the trainer skips those. Fewer than 64 samples: the live one stays.
  *    Miss ratios of miniature caches are too noisy for small steps, the survival loss isn't.
- * 3. Is it near? Distances of weights and of scores on the same samples. One that is far may be good, but
- *    its loss says little about it where it has not been: it needs the whole canary.
+ * 3. Is it near? Distance of the weights, and of the orders into which the scores of both put the same samples:
+ *    eviction goes by order, while scores of what nobody will want again move by octaves without a
+ *    consequence. One that is far may be good, but its loss says little about it where it has not been: it
+ *    needs the whole canary, or a shorter step.
  *
  * The tolerance of question 2 would let the loss drift up by a little with each step: an anchor (the
  * pretrained model) may be given, which a candidate must not fall clearly behind.
@@ -68,15 +70,15 @@ struct tarn_gate_report {
     float error;           /**< sd(d) / sqrt(V) */
     float weights_l2;      /**< |candidate - live| / |live| */
     float weights_most;    /**< the largest difference, in root mean squares of the live weights */
-    float scores_rms;      /**< root mean square of the difference of scores (octaves), */
-    float scores_shift;    /**< and its mean */
+    float
+        order; /**< mean distance of a sample's ranks by the two scores, over V: a third by chance */
 };
 
 typedef struct tarn_model_gate tarn_model_gate;
 
 struct tarn_model_gate_params {
-    float weights_l2, weights_most, scores_rms; /**< the trust region; 0: 0.1, 1, 1 */
-    const tarn_model *anchor;                   /**< NULL: none; must outlive the gate */
+    float weights_l2, weights_most, order; /**< the trust region; 0: 0.1, 1, 0.25 */
+    const tarn_model *anchor;              /**< NULL: none; must outlive the gate */
 };
 
 /** TARN_NO_MEMORY. About 110 KiB. */

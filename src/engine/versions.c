@@ -361,6 +361,7 @@ void tarn_versions_offer(struct tarn_engine *e)
     v->minted_at = now;
     v->minted++;
     tarn_gate_answer answer = ask(e, weights, &v->report);
+    tarn_log(TARN_LOG_DEBUG, "engine: a candidate: %s", v->report.reason);
     if (answer == TARN_GATE_PASS) {
         swap_trained(e, weights);
     } else if (answer == TARN_GATE_FAR && shorten(e, weights)) {

@@ -209,7 +209,7 @@ static void small_steps_pass(void)
         far += answer == TARN_GATE_FAR;
         far_l2 = fmaxf(far_l2, r.weights_l2);
         far_most = fmaxf(far_most, r.weights_most);
-        far_scores = fmaxf(far_scores, r.scores_rms);
+        far_scores = fmaxf(far_scores, r.order);
         CHECK(r.samples > 256);
         if (answer == TARN_GATE_PASS)
             memcpy(model->weights, candidate, WEIGHTS * sizeof *candidate);
@@ -218,13 +218,13 @@ static void small_steps_pass(void)
     tarn_trainer_destroy(&t);
     printf(
         "# steps of training: %d of %d passed, %d far; farthest %.3f of the weights' length, %.2f "
-        "RMS, %.2f octaves\n",
+        "RMS, order %.3f\n",
         passed, all, far, (double)far_l2, (double)far_most, (double)far_scores);
     CHECK(passed >= 0.8 * all);
     CHECK(far == 0);
     /* itself */
     CHECK(tarn_model_gate_try(gate, model, model->weights, draw, &h, &r) == TARN_GATE_PASS);
-    CHECK(r.difference == 0 && r.error == 0 && r.weights_l2 == 0 && r.scores_rms == 0);
+    CHECK(r.difference == 0 && r.error == 0 && r.weights_l2 == 0 && r.order == 0);
     tarn_model_gate_destroy(&gate);
     end(&w);
     tarn_model_destroy(&model);
@@ -367,8 +367,8 @@ static void figures_by_hand(void)
     float weights[WEIGHTS] = {0}, candidate[WEIGHTS] = {0};
     uint32_t count = 128;
     REQUIRE(tarn_model_create(&tarn_net_reference, weights, "", &live) == TARN_OK);
-    REQUIRE(tarn_model_gate_create(&(struct tarn_model_gate_params){1e9f, 1e30f, 5, NULL}, &gate) ==
-            TARN_OK);
+    REQUIRE(tarn_model_gate_create(&(struct tarn_model_gate_params){1e9f, 1e30f, 0.5f, NULL},
+                                   &gate) == TARN_OK);
     /* hazards of the first two bins lower: where they are at risk, none of them has the event */
     candidate[WEIGHTS - 11] = candidate[WEIGHTS - 10] = -2;
     CHECK(tarn_model_gate_try(gate, live, candidate, draw_events, &count, &r) == TARN_GATE_FAR);
@@ -380,7 +380,7 @@ static void figures_by_hand(void)
     CHECK(fabsf(r.difference - (r.loss - r.loss_live)) < 1e-5f && r.error < 1e-5f);
     CHECK(fabsf(r.weights_l2 - sqrtf(8)) < 1e-5f);
     CHECK(fabsf(r.weights_most - 2 * sqrtf(WEIGHTS)) < 1e-3f);
-    CHECK(r.samples == 128 && r.scores_rms >= fabsf(r.scores_shift));
+    CHECK(r.samples == 128 && r.order == 0);
     /* the same the other way round is worse, however near */
     candidate[WEIGHTS - 11] = candidate[WEIGHTS - 10] = 0.01f;
     CHECK(tarn_model_gate_try(gate, live, candidate, draw_events, &count, &r) == TARN_GATE_KEEP);
