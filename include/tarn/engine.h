@@ -68,7 +68,8 @@ struct tarn_engine_params {
     tarn_background background;
     const tarn_model *model; /**< to start from, copied; NULL: the built-in one */
     bool no_learn;           /**< keep the model as it is */
-    bool no_shadows;         /**< the network alone decides, without experts beside it */
+    /** The network alone decides, without experts beside it; nor is what goes live watched. */
+    bool no_shadows;
     uint64_t seed;
     /*
      * How the device is shared, with TARN_BACKGROUND_THREAD (<tarn/share.h>); 0 is a default.

@@ -25,6 +25,10 @@ static void start(struct tarn_engine *e)
 {
     struct tarn_versions *v = &e->versions;
     double objects;
+    if (e->params.no_shadows) {
+        v->unwatched = "there are no shadows";
+        return;
+    }
     tarn_cache_lock(e->cache);
     if (knows_its_objects(e, &objects)) {
         tarn_status status = tarn_trial_init(&v->trial, &(struct tarn_trial_params){

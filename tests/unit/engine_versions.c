@@ -1,0 +1,414 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Versions of an engine's model: steps of training go live through the gate, models from elsewhere through a
+ * rollout, and whatever misses more is left again; all of it beside a cache in use, and over restarts.
+ */
+#include "../check.h"
+
+#include <math.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <tarn/versions.h>
+
+#include "base/file.h"
+#include "base/rng.h"
+#include "engine/engine_private.h"
+
+#define OBJECTS 4000
+
+struct world {
+    tarn_engine *engine;
+    struct tarn_rng rng;
+    uint32_t scan;
+};
+
+static bool begin(struct world *w, const struct tarn_engine_params *params)
+{
+    struct tarn_engine_params p = *params;
+    struct tarn_error error = {0};
+    *w = (struct world){0};
+    tarn_rng_seed(&w->rng, 5);
+    p.objects = p.objects > 0 ? p.objects : OBJECTS;
+    p.device = "host";
+    if (tarn_engine_create(&p, &w->engine, &error) == TARN_OK)
+        return true;
+    printf("# %s\n", error.message);
+    return false;
+}
+
+/* Popular keys, and now and then one that comes once. Returns the miss ratio. */
+static double serve(struct world *w, uint32_t requests)
+{
+    tarn_cache *cache = tarn_engine_cache(w->engine);
+    uint32_t misses = 0;
+    for (uint32_t i = 0; i < requests; i++) {
+        double u = tarn_rng_double(&w->rng);
+        uint32_t key = tarn_rng_below(&w->rng, 4) == 0 ? 1000000 + w->scan++
+                                                       : (uint32_t)(u * u * u * 6 * OBJECTS);
+        size_t room = 0;
+        if (tarn_cache_get(cache, &key, sizeof key, NULL, &room) != TARN_OK) {
+            misses++;
+            CHECK(tarn_cache_put(cache, &key, sizeof key, &(struct tarn_item){.charge = 1}) ==
+                  TARN_OK);
+        }
+        tarn_engine_step(w->engine);
+    }
+    return (double)misses / requests;
+}
+
+static struct tarn_version_stats look(const struct world *w)
+{
+    struct tarn_version_stats stats;
+    tarn_engine_get_versions(w->engine, &stats);
+    return stats;
+}
+
+static tarn_model *copy(const struct world *w)
+{
+    tarn_model *model = NULL;
+    CHECK(tarn_engine_copy_model(w->engine, &model) == TARN_OK);
+    return model;
+}
+
+/* The order of all scores turned round. */
+static void turn(tarn_model *model)
+{
+    for (size_t i = TARN_NET_PARAMETERS - 32 * 11 - 11; i < TARN_NET_PARAMETERS; i++)
+        model->weights[i] *= -1;
+}
+
+static const struct tarn_engine_params steps = {.background = TARN_BACKGROUND_STEPS, .seed = 1};
+/* Nothing but what a test brings goes live. */
+static const struct tarn_engine_params still = {
+    .background = TARN_BACKGROUND_STEPS, .seed = 1, .no_learn = true};
+
+static void training_goes_live_through_the_gate(void)
+{
+    struct world w;
+    REQUIRE(begin(&w, &steps));
+    serve(&w, 150000);
+    struct tarn_version_stats s = look(&w);
+    printf("# %llu candidates: %llu live, %llu kept out, %llu for a part of the way; gate: %s\n",
+           (unsigned long long)s.minted, (unsigned long long)s.swaps,
+           (unsigned long long)s.kept_out, (unsigned long long)s.shortened, s.gate);
+    CHECK(s.minted >= 60 &&
+          s.minted <= 120); /* every 1,250 requests, as often as there are new ones */
+    CHECK(s.swaps > s.minted / 2 && s.swaps + s.kept_out == s.minted);
+    CHECK(s.live == s.swaps + 1 && s.parent == s.live - 1 && s.rollbacks == 0);
+    CHECK(s.loss > 0 && s.loss_live > 0 && s.watch_length >= TARN_WATCH_LEAST);
+    CHECK(s.unwatched == NULL && s.shadow_share > 0.1f);
+    /* what the rounds score with is what is live */
+    CHECK_NUMBER(w.engine->learned->live.pool_version, s.live);
+    struct tarn_version_event event[4];
+    CHECK_NUMBER(tarn_engine_get_history(w.engine, event, 4), 4);
+    CHECK(event[0].version == s.live && event[1].version == s.live - 1);
+    CHECK(strcmp(event[0].why, "trained here") == 0 && event[0].requests > 140000);
+    tarn_engine_destroy(&w.engine);
+}
+
+static void candidates_come_as_often_as_asked(void)
+{
+    struct world w;
+    struct tarn_engine_params params = steps;
+    params.mint_every = 20000;
+    REQUIRE(begin(&w, &params));
+    serve(&w, 150000);
+    struct tarn_version_stats s = look(&w);
+    CHECK(s.minted == 7 && s.swaps <= 7);
+    tarn_engine_destroy(&w.engine);
+}
+
+/* A trainer that went wrong never gets in, and goes on from what is live. */
+static void numbers_that_are_none_stay_out(void)
+{
+    struct world w;
+    float bad[TARN_NET_PARAMETERS];
+    REQUIRE(begin(&w, &steps));
+    serve(&w, 60000);
+    struct tarn_gate_report report;
+    tarn_model *model = copy(&w);
+    CHECK(tarn_versions_try(w.engine, model->weights, &report) == TARN_GATE_PASS);
+    memcpy(bad, model->weights, sizeof bad);
+    bad[77] = NAN;
+    CHECK(tarn_versions_try(w.engine, bad, &report) == TARN_GATE_KEEP);
+    turn(model);
+    CHECK(tarn_versions_try(w.engine, model->weights, &report) == TARN_GATE_KEEP);
+    /* the trainer's own, without asking: as a fault of memory would */
+    uint64_t live = look(&w).live;
+    struct tarn_trainer_state state;
+    tarn_trainer_get_state(w.engine->trainer, &state);
+    memcpy((float *)(uintptr_t)state.weights, bad, sizeof bad);
+    tarn_versions_offer(w.engine);
+    CHECK_NUMBER(look(&w).live, live);
+    serve(&w, 60000);
+    CHECK(look(&w).live > live + 10 && look(&w).rollbacks == 0);
+    tarn_model_destroy(&model);
+    model = copy(&w);
+    CHECK(tarn_net_is_finite(model->weights, TARN_NET_PARAMETERS));
+    tarn_model_destroy(&model);
+    tarn_engine_destroy(&w.engine);
+}
+
+static void what_misses_more_is_left_again(void)
+{
+    struct world w;
+    uint64_t version = 0;
+    struct tarn_error error;
+    REQUIRE(begin(&w, &still));
+    serve(&w, 60000);
+    double good = serve(&w, 30000);
+    tarn_model *model = copy(&w);
+    turn(model);
+    CHECK(tarn_engine_swap_model(w.engine, model, &version, &error) == TARN_OK && version == 2);
+    CHECK_NUMBER(look(&w).live, 2);
+    double bad = serve(&w, 3000);
+    uint32_t requests = 3000;
+    for (; look(&w).live == 2 && requests < 200000; requests += 16)
+        serve(&w, 16);
+    struct tarn_version_stats s = look(&w);
+    printf("# miss ratio %.3f, then %.3f; back after %u requests: %llu in the miniature caches\n",
+           good, bad, requests, (unsigned long long)w.engine->versions.watch.total.requests);
+    CHECK(s.live == 1 && s.rollbacks == 1 && w.engine->versions.watch.total.requests < 2000);
+    CHECK(serve(&w, 60000) < good * 1.02);
+    struct tarn_version_event event[1];
+    CHECK_NUMBER(tarn_engine_get_history(w.engine, event, 1), 1);
+    CHECK(event[0].version == 1 && event[0].parent == 2 && event[0].failed);
+    CHECK(strcmp(event[0].why, "missed more than before") == 0);
+    printf("# %s\n", event[0].text);
+    /* not again, in either way */
+    CHECK(tarn_engine_swap_model(w.engine, model, NULL, &error) == TARN_COOLDOWN);
+    CHECK(tarn_engine_offer_model(w.engine, model, &error) == TARN_COOLDOWN);
+    tarn_model_destroy(&model);
+    tarn_engine_destroy(&w.engine);
+}
+
+/* Serves until the rollout is over; tells the steps that it went through. */
+static struct tarn_version_stats roll_out(struct world *w, uint32_t most, uint32_t *requests)
+{
+    const char *before = "";
+    for (*requests = 0; look(w).rollout != NULL && *requests < most; *requests += 64) {
+        serve(w, 64);
+        struct tarn_version_stats s = look(w);
+        if (s.rollout != NULL && strcmp(s.rollout, before) != 0)
+            printf("# %s after %u requests\n", before = s.rollout, *requests);
+    }
+    struct tarn_version_stats s = look(w);
+    printf("# %u requests: %s\n", *requests, s.rollout_end);
+    for (int k = 0; k < TARN_ROLLOUT_ARMS; k++)
+        printf("# %4.0f %%: %llu requests, misses %.3f, the others %.3f\n", s.arm[k].share * 100,
+               (unsigned long long)s.arm[k].requests, s.arm[k].miss_ratio,
+               s.arm[k].control_miss_ratio);
+    return s;
+}
+
+static void a_good_model_is_rolled_out(void)
+{
+    struct world w;
+    struct tarn_error error;
+    uint32_t requests;
+    REQUIRE(begin(&w, &still));
+    serve(&w, 60000);
+    tarn_model *model = copy(&w);
+    model->weights[0] += 1e-4f; /* another model, as good */
+    CHECK(tarn_engine_offer_model(w.engine, model, &error) == TARN_OK);
+    CHECK(tarn_engine_offer_model(w.engine, model, &error) == TARN_BUSY);
+    struct tarn_version_stats s = roll_out(&w, 8000000, &requests);
+    CHECK(s.live == 2 && s.swaps == 1 && s.rejected == 0 && s.rollout == NULL);
+    CHECK(strcmp(s.rollout_end, "it is live") == 0);
+    CHECK(s.arm[2].requests > 100 && fabs(s.arm[2].miss_ratio - s.arm[2].control_miss_ratio) < 0.1);
+    CHECK(w.engine->learned->canary == NULL);
+    CHECK_NUMBER(w.engine->learned->live.capacity->arm_segments, 0);
+    serve(&w, 60000);
+    CHECK_NUMBER(look(&w).live, 2);
+    tarn_model_destroy(&model);
+    tarn_engine_destroy(&w.engine);
+}
+
+static void a_bad_model_is_turned_away(void)
+{
+    struct world w;
+    struct tarn_error error;
+    uint32_t requests;
+    REQUIRE(begin(&w, &still));
+    serve(&w, 60000);
+    double good = serve(&w, 60000);
+    tarn_model *model = copy(&w);
+    turn(model);
+    CHECK(tarn_engine_offer_model(w.engine, model, &error) == TARN_OK);
+    double during = serve(&w, 20000);
+    struct tarn_version_stats s = roll_out(&w, 8000000, &requests);
+    CHECK(s.live == 1 && s.rejected == 1 && s.swaps == 0);
+    CHECK(during < good * 1.02); /* it was in nobody's way */
+    CHECK(tarn_engine_offer_model(w.engine, model, &error) == TARN_COOLDOWN);
+    tarn_model_destroy(&model);
+    tarn_engine_destroy(&w.engine);
+}
+
+/* Without miniature caches the arms judge alone. */
+static void arms_alone_can_judge(void)
+{
+    struct world w;
+    struct tarn_error error;
+    uint32_t requests;
+    struct tarn_engine_params params = still;
+    params.no_shadows = true; /* the network alone: heuristics would make up for a bad one */
+    REQUIRE(begin(&w, &params));
+    serve(&w, 60000);
+    CHECK(look(&w).unwatched != NULL && look(&w).watch_length == 0);
+    tarn_model *model = copy(&w);
+    turn(model);
+    CHECK(tarn_engine_offer_model(w.engine, model, &error) == TARN_OK);
+    struct tarn_version_stats s = roll_out(&w, 20000000, &requests);
+    CHECK(s.live == 1 && s.rejected == 1);
+    tarn_engine_destroy(&w.engine);
+    /* too small for shadows of this cost: it says so */
+    params.no_shadows = false;
+    params.shadow_share = 0.01f;
+    REQUIRE(begin(&w, &params));
+    serve(&w, 20000);
+    CHECK(look(&w).unwatched != NULL && strstr(look(&w).unwatched, "too small") != NULL);
+    CHECK(s.arm[0].miss_ratio > s.arm[0].control_miss_ratio);
+    tarn_model_destroy(&model);
+    tarn_engine_destroy(&w.engine);
+}
+
+static void callers_have_the_last_word(void)
+{
+    struct world w;
+    struct tarn_error error;
+    uint64_t version = 0;
+    REQUIRE(begin(&w, &steps));
+    serve(&w, 60000);
+    uint64_t live = look(&w).live;
+    tarn_model *model = copy(&w);
+    CHECK(tarn_engine_unpin(w.engine, &error) == TARN_NOT_FOUND);
+    CHECK(tarn_engine_pin(w.engine, 0, &error) == TARN_OK);
+    CHECK_NUMBER(look(&w).pinned, live);
+    serve(&w, 40000);
+    CHECK_NUMBER(look(&w).live, live); /* training has gone on, beside it */
+    model->weights[3] += 0.01f;
+    CHECK(tarn_engine_swap_model(w.engine, model, NULL, &error) == TARN_BUSY);
+    CHECK(tarn_engine_offer_model(w.engine, model, &error) == TARN_BUSY);
+    CHECK(tarn_engine_roll_back(w.engine, 0, false, NULL, &error) == TARN_BUSY);
+    CHECK(tarn_engine_unpin(w.engine, &error) == TARN_OK);
+    serve(&w, 20000);
+    CHECK(look(&w).live > live);
+    live = look(&w).live;
+    CHECK(tarn_engine_roll_back(w.engine, 0, false, &version, &error) == TARN_OK);
+    CHECK(version == live - 1 && look(&w).live == live - 1 && look(&w).rollbacks == 1);
+    CHECK(tarn_engine_roll_back(w.engine, 1 << 20, false, NULL, &error) == TARN_NOT_FOUND);
+    CHECK(tarn_engine_pin(w.engine, 1 << 20, &error) == TARN_NOT_FOUND);
+    serve(&w, 20000);
+    CHECK(look(&w).live > live); /* numbers are never used twice */
+    tarn_model_destroy(&model);
+
+    /* another shape, and a model in the middle of a rollout */
+    struct tarn_shape shape = {TARN_FEATURES, 16, 16, 11};
+    float zeros[TARN_NET_PARAMETERS] = {0};
+    CHECK(tarn_model_create(&shape, zeros, "", &model) == TARN_OK);
+    CHECK(tarn_engine_swap_model(w.engine, model, NULL, &error) == TARN_INVALID);
+    CHECK(strstr(error.message, "28-16-16-11") != NULL);
+    tarn_model_destroy(&model);
+    model = copy(&w);
+    model->weights[0] = INFINITY;
+    CHECK(tarn_engine_offer_model(w.engine, model, &error) == TARN_INVALID);
+    tarn_model_destroy(&model);
+    model = copy(&w);
+    CHECK(tarn_engine_offer_model(w.engine, model, &error) == TARN_OK);
+    serve(&w, 1000);
+    CHECK(look(&w).rollout != NULL);
+    CHECK(tarn_engine_pin(w.engine, 0, &error) == TARN_OK);
+    CHECK(look(&w).rollout == NULL && strstr(look(&w).rollout_end, "pinned") != NULL);
+    tarn_model_destroy(&model);
+    tarn_engine_destroy(&w.engine);
+}
+
+/* ---- over restarts ---- */
+
+static char folder[64];
+
+static void path_of(const char *name, char *path)
+{
+    snprintf(path, 128, "%s/%s", folder, name);
+}
+
+static void make_folder(void)
+{
+    snprintf(folder, sizeof folder, "/tmp/tarn-versions-XXXXXX");
+    REQUIRE(mkdtemp(folder) != NULL);
+}
+
+static void remove_folder(void)
+{
+    char command[128];
+    snprintf(command, sizeof command, "rm -rf %s", folder);
+    CHECK(system(command) == 0);
+}
+
+static void a_restart_goes_on(void)
+{
+    struct world w;
+    struct tarn_error error;
+    char path[128];
+    struct tarn_engine_params params = steps;
+    make_folder();
+    path_of("state", path); /* made by the engine */
+    params.state_dir = path;
+    REQUIRE(begin(&w, &params));
+    serve(&w, 80000);
+    struct tarn_version_stats before = look(&w);
+    tarn_model *last = copy(&w), *bad = copy(&w), *first = NULL;
+    turn(bad);
+    CHECK(tarn_engine_swap_model(w.engine, bad, NULL, &error) == TARN_OK);
+    for (int i = 0; i < 2000 && look(&w).rollbacks == 0; i++)
+        serve(&w, 64);
+    CHECK_NUMBER(look(&w).rollbacks, 1);
+    tarn_model_destroy(&last);
+    last = copy(&w);
+    uint64_t highest = look(&w).live;
+    tarn_engine_destroy(&w.engine);
+
+    REQUIRE(begin(&w, &params));
+    struct tarn_version_stats after = look(&w);
+    first = copy(&w);
+    CHECK(memcmp(first->weights, last->weights, sizeof(float) * TARN_NET_PARAMETERS) == 0);
+    CHECK(after.live > highest && after.live > before.live);
+    struct tarn_version_event event[8];
+    size_t count = tarn_engine_get_history(w.engine, event, 8);
+    CHECK(count == 8 && strcmp(event[0].why, "start") == 0);
+    CHECK(event[0].requests >= 80000); /* requests count on */
+    CHECK(tarn_engine_swap_model(w.engine, bad, NULL, &error) == TARN_COOLDOWN);
+    char kept[256];
+    snprintf(kept, sizeof kept, "ls %s/history.failed-*.model > /dev/null", path);
+    CHECK(system(kept) == 0);
+    tarn_engine_destroy(&w.engine);
+
+    /* what was live is damaged: the built-in one goes first again, and the file is named */
+    snprintf(kept, sizeof kept, "%s/live.model", path);
+    CHECK(tarn_file_replace(kept, "nonsense", 8, NULL) == TARN_OK);
+    REQUIRE(begin(&w, &params));
+    tarn_model_destroy(&first);
+    first = copy(&w);
+    CHECK(memcmp(first->weights, last->weights, sizeof(float) * TARN_NET_PARAMETERS) != 0);
+    tarn_engine_destroy(&w.engine);
+    tarn_model_destroy(&first);
+    tarn_model_destroy(&last);
+    tarn_model_destroy(&bad);
+    /* a folder that can't be made */
+    params.state_dir = "/proc/no/such";
+    tarn_engine *engine = NULL;
+    params.objects = 100;
+    CHECK(tarn_engine_create(&params, &engine, &error) == TARN_IO);
+    CHECK(strstr(error.message, "/proc/no/such") != NULL);
+    remove_folder();
+}
+
+CHECK_MAIN(CASE(training_goes_live_through_the_gate), CASE(candidates_come_as_often_as_asked),
+           CASE(numbers_that_are_none_stay_out), CASE(what_misses_more_is_left_again),
+           CASE(a_good_model_is_rolled_out), CASE(a_bad_model_is_turned_away),
+           CASE(arms_alone_can_judge), CASE(callers_have_the_last_word), CASE(a_restart_goes_on))
