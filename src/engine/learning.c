@@ -47,7 +47,11 @@ static void go_on_from_live(struct tarn_engine *e)
 
 void tarn_learning_restart(struct tarn_engine *e)
 {
-    go_on_from_live(e);
+    /* until the job is taken back the trainer is the arbiter's */
+    if (atomic_load_explicit(&e->job, memory_order_acquire) != TARN_JOB_NONE)
+        e->restart = true;
+    else
+        go_on_from_live(e);
 }
 
 static void take_weights(struct tarn_engine *e)

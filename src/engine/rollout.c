@@ -20,16 +20,18 @@
 #define HALF_ALPHA 0.005
 #define HALF_BETA  0.01
 
-/* From either end of it, the miniature caches follow what is live. */
-static void set_trial(struct tarn_engine *e, const struct tarn_bundle *candidate)
+/* NULL: the miniature caches follow what is live, as before and after it. Returns what one holds. */
+static uint32_t set_trial(struct tarn_engine *e, const struct tarn_bundle *candidate)
 {
     struct tarn_versions *v = &e->versions;
     if (!v->has_trial)
-        return;
+        return 0;
     tarn_cache_lock(e->cache);
     tarn_trial_set(&v->trial, TARN_TRIAL_CANDIDATE, candidate);
     tarn_trial_set(&v->trial, TARN_TRIAL_BASE, NULL);
+    uint32_t resident = v->trial.shadow[TARN_TRIAL_CANDIDATE].table.count;
     tarn_cache_unlock(e->cache);
+    return resident;
 }
 
 void tarn_versions_rollout_begin(struct tarn_engine *e, struct tarn_bundle *offered)
@@ -41,9 +43,8 @@ void tarn_versions_rollout_begin(struct tarn_engine *e, struct tarn_bundle *offe
     v->step = 0;
     memset(&v->arms, 0, sizeof v->arms);
     v->phase = v->has_trial ? TARN_ROLLOUT_SHADOW : TARN_ROLLOUT_PREPARE;
-    set_trial(e, offered);
     tarn_watch_init(&v->shadow, &(struct tarn_watch_params){
-                                    .resident = v->trial.shadow[0].table.count,
+                                    .resident = set_trial(e, offered),
                                     .alpha = HALF_ALPHA,
                                 });
 }

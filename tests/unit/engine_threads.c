@@ -3,9 +3,11 @@
 #include "../check.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
 #include <time.h>
 
-#include <tarn/engine.h>
+#include <tarn/versions.h>
 
 #include "base/rng.h"
 
@@ -108,4 +110,73 @@ static void it_ends_at_any_time(void)
     }
 }
 
-CHECK_MAIN(CASE(the_thread_learns_beside_requests), CASE(it_ends_at_any_time))
+/* Models come and go from two sides while requests, training and the watch go on. */
+struct changer {
+    tarn_engine *engine;
+    atomic_int rounds;
+    atomic_bool *stop;
+};
+
+static void *change(void *argument)
+{
+    struct changer *c = argument;
+    struct tarn_error error;
+    for (int i = 0; !atomic_load(c->stop); i++, c->rounds++) {
+        tarn_model *model = NULL;
+        struct tarn_version_stats stats;
+        struct tarn_version_event events[16];
+        uint64_t version = 0;
+        CHECK(tarn_engine_copy_model(c->engine, &model) == TARN_OK);
+        tarn_status status = i % 7 == 3 ? tarn_engine_offer_model(c->engine, model, &error)
+                             : i % 7 == 5
+                                 ? tarn_engine_roll_back(c->engine, 0, false, &version, &error)
+                                 : tarn_engine_swap_model(c->engine, model, &version, &error);
+        CHECK(status == TARN_OK || status == TARN_BUSY || status == TARN_NOT_FOUND);
+        if (i % 50 == 10)
+            CHECK(tarn_engine_pin(c->engine, 0, &error) == TARN_OK);
+        if (i % 50 == 20 || i % 50 == 21) /* by whichever comes first */
+            tarn_engine_unpin(c->engine, &error);
+        tarn_engine_get_versions(c->engine, &stats);
+        CHECK(stats.live > 0 && stats.memory > 0);
+        CHECK(tarn_engine_get_history(c->engine, events, 16) > 0);
+        tarn_model_destroy(&model);
+        nanosleep(&(struct timespec){.tv_nsec = 100000}, NULL);
+    }
+    return NULL;
+}
+
+static void versions_change_beside_requests(void)
+{
+    make_keys();
+    tarn_engine *engine = NULL;
+    struct tarn_engine_params params = {
+        .objects = 3 * OBJECTS, .device = "host", .background = TARN_BACKGROUND_THREAD};
+    REQUIRE(tarn_engine_create(&params, &engine, NULL) == TARN_OK);
+    atomic_bool stop = false;
+    struct changer changers[2] = {{engine, 0, &stop}, {engine, 0, &stop}};
+    pthread_t threads[2];
+    for (int i = 0; i < 2; i++)
+        REQUIRE(pthread_create(&threads[i], NULL, change, &changers[i]) == 0);
+    for (int round = 0; round < 4 || (round < 40 && changers[0].rounds < 100); round++) {
+        struct client clients[2];
+        pthread_t served[2];
+        for (int i = 0; i < 2; i++) {
+            clients[i] = (struct client){engine, (size_t)i * 60000, 30000, 0};
+            REQUIRE(pthread_create(&served[i], NULL, request, &clients[i]) == 0);
+        }
+        for (int i = 0; i < 2; i++)
+            pthread_join(served[i], NULL);
+    }
+    atomic_store(&stop, true);
+    for (int i = 0; i < 2; i++)
+        pthread_join(threads[i], NULL);
+    struct tarn_version_stats stats;
+    tarn_engine_get_versions(engine, &stats);
+    printf("# %llu swaps, %llu rollbacks\n", (unsigned long long)stats.swaps,
+           (unsigned long long)stats.rollbacks);
+    CHECK(stats.swaps > 20 && stats.rollbacks > 2);
+    tarn_engine_destroy(&engine);
+}
+
+CHECK_MAIN(CASE(versions_change_beside_requests), CASE(the_thread_learns_beside_requests),
+           CASE(it_ends_at_any_time))
