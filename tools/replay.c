@@ -105,8 +105,9 @@ static int plan_policies(const struct tarn_cli *cli, struct plan *plan)
                 return tarn_cli_usage(cli, "--policy: '%s' twice", plan->policy[i]);
         learns |= !tarn_baseline_known(plan->policy[i]);
     }
-    static const char *const learners_only[] = {"goal", "model"};
-    for (size_t i = 0; i < 2 && !learns; i++)
+    static const char *const learners_only[] = {"goal", "model", "mint-every", "shadow-share",
+                                                "state-dir"};
+    for (size_t i = 0; i < sizeof learners_only / sizeof *learners_only && !learns; i++)
         if (tarn_cli_value(cli, learners_only[i]) != NULL)
             return tarn_cli_usage(cli, "--%s is for a policy that learns; none is asked for",
                                   learners_only[i]);
@@ -135,6 +136,8 @@ static int make_plan(const struct tarn_cli *cli, int argc, char **argv, struct p
     static const char *const goals[] = {"requests", "bytes", NULL};
     const char *format = tarn_cli_value(cli, "format");
     const char *columns = tarn_cli_value(cli, "columns");
+    uint64_t mint_every = 0;
+    double shadow_share = 0;
     int goal = -1, pipes = 0, code;
     for (int i = 0; i < argc; i++)
         pipes += strcmp(argv[i], "-") == 0;
@@ -151,7 +154,9 @@ static int make_plan(const struct tarn_cli *cli, int argc, char **argv, struct p
     plan->load.trace.columns = columns;
     plan->load.unit_size = tarn_cli_flag(cli, "unit-size");
     if ((code = tarn_cli_integer(cli, "limit", 1, UINT64_MAX, &plan->load.limit)) != TARN_EXIT_OK ||
-        (code = tarn_cli_choice(cli, "goal", goals, &goal)) != TARN_EXIT_OK)
+        (code = tarn_cli_choice(cli, "goal", goals, &goal)) != TARN_EXIT_OK ||
+        (code = tarn_cli_integer(cli, "mint-every", 1, UINT32_MAX, &mint_every)) != TARN_EXIT_OK ||
+        (code = tarn_cli_number(cli, "shadow-share", 0.001, 1, &shadow_share)) != TARN_EXIT_OK)
         return code;
     plan->replay.run.windows = WINDOWS;
     plan->replay.run.seed = cli->seed;
@@ -159,6 +164,9 @@ static int make_plan(const struct tarn_cli *cli, int argc, char **argv, struct p
         .device = cli->device,
         .cache_dir = cli->cache_dir,
         .goal = goal == 1 ? TARN_GOAL_BYTES : TARN_GOAL_REQUESTS,
+        .mint_every = (uint32_t)mint_every,
+        .shadow_share = (float)shadow_share,
+        .state_dir = tarn_cli_value(cli, "state-dir"),
     };
     code = plan_sizes(cli, plan);
     return code == TARN_EXIT_OK ? plan_policies(cli, plan) : code;
@@ -367,6 +375,10 @@ static const struct tarn_cli_option options[] = {
     {"plot", 0, "FILE", "draw the results as SVG"},
     {"goal", 0, "G", "what learning aims at: requests (default) or bytes"},
     {"model", 0, "FILE", "the model that learning starts from"},
+    {"mint-every", 0, "N",
+     "requests between two versions of the model (a quarter of the objects, 1000 to 4096)"},
+    {"shadow-share", 0, "F", "of the time that miniature caches may take at most (0.15)"},
+    {"state-dir", 0, "DIR", "keep what is learnt there, and go on from what is there"},
     {NULL},
 };
 

@@ -110,6 +110,9 @@ static void stats(void *cache, struct tarn_replay_stats *stats)
     struct engine_cache *c = cache;
     stats->has_engine = true;
     tarn_engine_get_stats(c->engine, &stats->engine);
+    tarn_engine_get_versions(c->engine, &stats->versions);
+    stats->swaps = (int64_t)stats->versions.swaps;
+    stats->rollbacks = (int64_t)stats->versions.rollbacks;
     stats->train_steps = (int64_t)stats->engine.train_steps;
     stats->model_bytes = (int64_t)stats->engine.model_bytes;
     snprintf(stats->device, sizeof stats->device, "%s", tarn_engine_device(c->engine)->id);

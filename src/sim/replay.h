@@ -9,7 +9,7 @@
 #ifndef TARN_SIM_REPLAY_H
 #define TARN_SIM_REPLAY_H
 
-#include <tarn/engine.h>
+#include <tarn/versions.h>
 
 #include "baseline.h"
 
@@ -37,6 +37,7 @@ struct tarn_replay_stats {
     size_t blend_count;
     bool has_engine;
     struct tarn_engine_stats engine; /**< if `has_engine` */
+    struct tarn_version_stats versions;
 };
 
 /** What a cache that learns is told besides its limit. */

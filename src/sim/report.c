@@ -107,6 +107,21 @@ static cJSON *timeline(const struct tarn_run *run)
     return array;
 }
 
+/* What the gates and the watch did. */
+static cJSON *versions(const struct tarn_version_stats *stats)
+{
+    cJSON *json = cJSON_CreateObject();
+    if (json != NULL && add(json, "minted", integer(stats->minted)) &&
+        add(json, "kept_out", integer(stats->kept_out)) &&
+        add(json, "shortened", integer(stats->shortened)) &&
+        add(json, "rejected", integer(stats->rejected)) &&
+        add(json, "shadow_share", number((double)stats->shadow_share)) &&
+        add(json, "unwatched", string(stats->unwatched)))
+        return json;
+    cJSON_Delete(json);
+    return NULL;
+}
+
 struct cJSON *tarn_replay_result_json(const struct tarn_replay_result *result)
 {
     const struct tarn_run *run = &result->run;
@@ -131,7 +146,8 @@ struct cJSON *tarn_replay_result_json(const struct tarn_replay_result *result)
         ok = add(json, "device", string(stats->device)) &&
              add(json, "loss", number((double)stats->engine.loss)) &&
              add(json, "experts", experts(&stats->engine)) &&
-             add(json, "kernels", kernels(&stats->engine));
+             add(json, "kernels", kernels(&stats->engine)) &&
+             add(json, "versions", versions(&stats->versions));
     if (ok && add(json, "timeline", timeline(run)))
         return json;
     cJSON_Delete(json);

@@ -82,6 +82,25 @@ refused 'an empty trace' 1 'empty' empty --format keys
 refused 'standard input twice' 2 'once' - -
 refused 'a goal without learning' 2 'learns' loop.keys --policy lru --goal bytes
 refused 'an unknown goal' 2 'goal' loop.keys --goal speed
+refused 'a state without learning' 2 'learns' loop.keys --policy lru --state-dir kept
+refused 'candidates never' 2 'mint-every' loop.keys --mint-every 0
+refused 'shadows of more than all' 2 'shadow-share' loop.keys --shadow-share 1.5
+refused "a state that can't be kept" 1 '/proc/no' loop.keys --format keys --size 10obj \
+    --policy learned --state-dir /proc/no/such
+
+# versions go live, and a second run goes on from what the first has left
+run trace gen mixed -o mixed.tarn --requests 60000 --objects 20000 --quiet
+run replay mixed.tarn --size 2000obj --policy learned --state-dir kept --json --device host
+check 'versions are counted' sh -c 'echo "$1" | grep -q "\"swaps\": *[1-9]"' sh "$out"
+check 'and candidates' sh -c 'echo "$1" | grep -q "\"minted\": *[1-9]"' sh "$out"
+check 'what was learnt is kept' [ -s kept/history -a -s kept/live.model ]
+run model info kept/live.model
+expect 0 '' 'as a model that can be looked at'
+run replay mixed.tarn --size 2000obj --policy learned --state-dir kept --json --device host
+expect 0 '' 'and gone on from'
+echo nonsense >kept/live.model
+run replay mixed.tarn --size 2000obj --policy learned --state-dir kept --json --device host
+expect 0 'live.model' 'what is damaged is named, and done without'
 run replay loop.keys --format keys --size 10obj --policy lru --plot no/such/folder.svg
 expect 1 'no/such/folder.svg' "a chart that can't be written"
 finish
