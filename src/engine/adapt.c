@@ -6,13 +6,17 @@
  */
 #include "learning_private.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "base/memory.h"
 
-#define LEAST_WINDOW   256   /* requests whose miss ratio is one value for a detector, or */
-#define WINDOW_SHARE   16.0f /* T over this */
+#define LEAST_WINDOW   32    /* requests whose miss ratio is one value for a detector, or */
+#define WINDOW_SHARE   64.0f /* T over this */
+#define WINDOW_BLOCK   4     /* such values that make a step of its */
+#define WARM_PERIODS   2.0f  /* T after the first eviction, before a miss ratio says anything */
 #define FALSE_ALARMS   10.0f /* per million values, of each detector */
 #define HEAT_SHARE     4     /* a drift is answered to until so much of the ring is new: one over this */
 #define LEAST_NEWEST   512   /* samples since a drift before any is drawn from them alone */
@@ -24,14 +28,15 @@
 #define RESUME_ERRORS  2.0   /* by which a loss has to rise until a pause ends */
 #define ANCHOR_SAMPLES 256   /* that make the Fisher information */
 #define ANCHOR_KEEP    0.5f  /* of the one before */
-#define NOVELTY_AT     64    /* samples of the ring that novelty looks at before a launch */
+#define NOVELTY_AT     128   /* samples of the ring that novelty looks at before a launch */
 
 tarn_status tarn_adapt_init(struct tarn_engine *e)
 {
     struct tarn_learner *l = e->learner;
-    const struct tarn_drift_params drift = {.block = 1, .false_alarms = FALSE_ALARMS};
-    tarn_drift_init(&l->by_loss, &drift);
-    tarn_drift_init(&l->by_misses, &drift);
+    const struct tarn_drift_params loss = {.block = 1, .false_alarms = FALSE_ALARMS},
+                                   misses = {.block = WINDOW_BLOCK, .false_alarms = FALSE_ALARMS};
+    tarn_drift_init(&l->by_loss, &loss);
+    tarn_drift_init(&l->by_misses, &misses);
     tarn_novelty_init(&l->novelty, &(struct tarn_novelty_params){.recent = 512, .past = 8192});
     l->early.patience = l->params.patience;
     l->rate_factor = l->steps_factor = l->explore_factor = 1;
@@ -164,8 +169,14 @@ static void try_stored(struct tarn_engine *e, uint32_t newest)
 
 /* ---- drift ---- */
 
-static void found_drift(struct tarn_learner *l)
+static void found_drift(struct tarn_engine *e, const struct tarn_drift_detector *detector)
 {
+    struct tarn_learner *l = e->learner;
+    tarn_log(TARN_LOG_INFO, "engine: after %" PRIu64 " requests the workload has changed: %s %s (%+.2f)",
+             e->seen,
+             detector == &l->by_loss ? "the loss" : "the miss ratio",
+             tarn_drift_magnitude(detector) > 0 ? "rose" : "fell",
+             (double)tarn_drift_magnitude(detector));
     l->drifts++;
     l->drifting = l->drift_is_new = true;
     l->restart_tried = false;
@@ -196,9 +207,12 @@ void tarn_adapt_look(struct tarn_engine *e, uint64_t now)
     uint64_t gets = stats.gets - l->gets_seen, hits = stats.hits - l->hits_seen;
     l->gets_seen = stats.gets;
     l->hits_seen = stats.hits;
-    if (gets > 0 && stats.evictions > 0 &&
+    if (stats.evictions == 0)
+        l->full_at = now;
+    bool warm = (float)(now - l->full_at) > WARM_PERIODS * e->learned->live.period;
+    if (gets > 0 && warm &&
         tarn_drift_feed(&l->by_misses, 1 - (float)hits / (float)gets) == TARN_DRIFT_FOUND)
-        found_drift(l);
+        found_drift(e, &l->by_misses);
 }
 
 void tarn_adapt_after_launch(struct tarn_engine *e)
@@ -209,7 +223,7 @@ void tarn_adapt_after_launch(struct tarn_engine *e)
     if (p->novelty)
         tarn_novelty_loss(&l->novelty, e->loss);
     if (p->drift && tarn_drift_feed(&l->by_loss, e->loss) == TARN_DRIFT_FOUND)
-        found_drift(l);
+        found_drift(e, &l->by_loss);
     if (p->consolidate > 0)
         pull_to_anchor(e);
 }

@@ -4,7 +4,7 @@
  * with each that is off, trained in place and not at all; printed is how many misses more (or less) each has
  * than the defaults, on the mean of all traces, sizes and seeds.
  *
- *     bench_ablation [--markdown] [--limit N] [--size 1,10] [--seeds N] [--threads N]
+ *     bench_ablation [--markdown] [--log] [--limit N] [--size 1,10] [--seeds N] [--threads N]
  *                    [--only NAME]... [--variant NAME:FIELD=VALUE,...]... [TRACE...]
  *
  * Without traces: three generated ones. A+B+A are traces one after another, each up to the limit; one that is
@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include <tarn/engine.h>
+#include <tarn/log.h>
 
 #include "base/rng.h"
 #include "engine/learning.h"
@@ -227,6 +228,13 @@ static void generate(const char *kind, uint64_t requests, const char *setting)
 
 /* ---- runs ---- */
 
+static void show(void *user, tarn_log_level level, const char *message)
+{
+    (void)user;
+    (void)level;
+    fprintf(stderr, "%s\n", message);
+}
+
 struct outcome {
     uint64_t misses, steps, drifts, saved;
 };
@@ -355,6 +363,8 @@ int main(int argc, char **argv)
         bool value = i + 1 < argc;
         if (strcmp(argv[i], "--markdown") == 0) {
             markdown = true;
+        } else if (strcmp(argv[i], "--log") == 0) {
+            tarn_log_set(show, NULL, TARN_LOG_INFO);
         } else if (strcmp(argv[i], "--limit") == 0 && value) {
             limit = strtoull(argv[++i], NULL, 10);
         } else if (strcmp(argv[i], "--size") == 0 && value) {
