@@ -172,7 +172,7 @@ void tarn_learning_restart(struct tarn_engine *e)
 static void take_weights(struct tarn_engine *e)
 {
     e->loss = tarn_trainer_loss(e->trainer);
-    e->trained.elements = tarn_trainer_steps(e->trainer) * TARN_TRAIN_BATCH;
+    e->trained.elements += TARN_TRAIN_STEPS * TARN_TRAIN_BATCH;
     tarn_trainer_times(e->trainer, &e->trained.device_ns, &e->trained.launches);
     if (e->restart) {
         go_on_from_live(e);
