@@ -10,8 +10,7 @@
 #include "base/file.h"
 #include "base/options.h"
 
-/* mkdir -p; what fails shows when the file is written. */
-static void make_directories(char *path)
+void tarn_kept_make_folders(char *path)
 {
     for (char *slash = strchr(path + 1, '/'); slash != NULL; slash = strchr(slash + 1, '/')) {
         *slash = '\0';
@@ -62,6 +61,6 @@ tarn_status tarn_kept_write(const char *dir, const char *name, const void *data,
     char path[TARN_KEPT_PATH];
     if (!tarn_kept_path(dir, name, path))
         return tarn_fail(error, TARN_NOT_FOUND, "%s: no folder to keep it in", name);
-    make_directories(path);
+    tarn_kept_make_folders(path);
     return tarn_file_replace(path, data, size, error);
 }

@@ -78,7 +78,6 @@ static void write_tiles(tarn_model_gate *g, uint32_t count)
     }
 }
 
-/* Negative log-likelihood of the discrete hazards: the bins at risk, each with or without the event. */
 static void losses(tarn_model_gate *g, const struct tarn_shape *shape, const float *weights,
                    uint32_t count, float *loss)
 {
@@ -87,12 +86,8 @@ static void losses(tarn_model_gate *g, const struct tarn_shape *shape, const flo
         const struct tarn_gate_sample *s = &g->samples[i];
         const float *logit =
             g->logits + (size_t)(i / TARN_LANES) * shape->outputs * TARN_LANES + i % TARN_LANES;
-        float sum = 0;
-        for (uint32_t k = 0; k < s->at_risk && k < shape->outputs; k++) {
-            float z = logit[k * TARN_LANES];
-            sum += fmaxf(z, 0) + log1pf(expf(-fabsf(z))) - ((int)k == s->event ? z : 0);
-        }
-        loss[i] = sum;
+        uint32_t label = s->at_risk | (uint32_t)(s->event + 1) << 8;
+        loss[i] = tarn_net_loss(logit, TARN_LANES, shape->outputs, label);
     }
 }
 

@@ -90,6 +90,7 @@ static void look(struct tarn_engine *e, uint64_t timeout_us)
     tarn_versions_look(e);
     tarn_training_look(e);
     pthread_mutex_unlock(&e->background_lock);
+    tarn_checkpoints_write(e);
 }
 
 void tarn_engine_step(tarn_engine *e)
@@ -149,6 +150,9 @@ void tarn_background_free(struct tarn_engine *e)
     }
     tarn_training_pause(e);
     tarn_engine_leave_device(e);
+    if (e->trainer != NULL)
+        tarn_training_settle(e);
+    tarn_checkpoints_finish(e);
     tarn_training_free(e);
     tarn_learning_free(e);
 }

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "learn/reservoir.h"
 #include "model/file.h"
 
 #define RING_SAMPLES       32768
@@ -126,6 +127,8 @@ tarn_status tarn_engine_create(const struct tarn_engine_params *params, tarn_eng
             &e->cache);
     if (status == TARN_OK)
         status = tarn_learning_init(e, error);
+    if (status == TARN_OK)
+        tarn_checkpoints_load(e);
     if (status == TARN_OK)
         status = tarn_training_init(e, error);
     if (status == TARN_OK)
@@ -251,6 +254,9 @@ void tarn_engine_get_stats(tarn_engine *e, struct tarn_engine_stats *stats)
     stats->samples = e->samples;
     stats->model_bytes = tarn_model_file_size(e->versions.live->model);
     stats->train_memory = tarn_ring_memory(e->ring.size);
+    if (e->ring.reservoir != NULL)
+        stats->train_memory += (uint64_t)e->ring.reservoir->room * TARN_RESERVOIR_STRATA *
+                               sizeof *e->ring.reservoir->samples;
     stats->memory = tarn_learned_memory(e->learned) + stats->train_memory;
     for (uint32_t k = 0; k < TARN_EXPERTS && (k == 0 || k < e->learned->mix.experts); k++) {
         stats->expert[k] = expert_name(live->expert[k]);
@@ -269,6 +275,7 @@ void tarn_engine_get_stats(tarn_engine *e, struct tarn_engine_stats *stats)
     if (e->score != NULL)
         tarn_score_get_stats(e->score, &stats->score);
     add_stats(&stats->score, &e->past_score);
+    tarn_learning_get_stats(e, stats);
     stats->on_device = e->device != NULL && e->on_device;
     stats->device_losses = e->losses;
     stats->device_returns = e->returns;

@@ -29,6 +29,8 @@ enum tarn_job {
     TARN_JOB_DONE, /**< the background, which takes the weights */
 };
 
+struct tarn_learner;
+
 struct tarn_engine {
     struct tarn_engine_params params;
     struct tarn_device_info info; /**< of the device that was chosen, there or not */
@@ -73,6 +75,7 @@ struct tarn_engine {
     float loss;
     double steps_due;
     struct tarn_learning_params learning;
+    struct tarn_learner *learner; /**< learning_private.h */
     bool restart; /**< training goes on from the live weights, once its job is done */
     uint32_t calls;
 
@@ -151,6 +154,21 @@ tarn_status tarn_learning_init(struct tarn_engine *engine, struct tarn_error *er
 void tarn_learning_free(struct tarn_engine *engine);
 /** Each time that the background looks around: takes what is done, begins what is due. */
 void tarn_learning_look(struct tarn_engine *engine);
+/** Memory is short: samples of the past go; and come again when it isn't. Under the cache's lock. */
+void tarn_learning_give_back(struct tarn_engine *engine, bool back);
+/** Its part of the statistics. Under the background's lock. */
+void tarn_learning_get_stats(const struct tarn_engine *engine, struct tarn_engine_stats *stats);
+/** Goes on from the last checkpoint, if there is one; while nobody else has the engine. */
+void tarn_checkpoints_load(struct tarn_engine *engine);
+/** Bytes of the training arena: all that training holds but samples. Fixed once the engine is there. */
+uint64_t tarn_learning_memory(const struct tarn_engine *engine);
+/**
+ * Writes the checkpoint that the last look has made, if it has: waits for the disk. By the thread that looks,
+ * without the background's lock.
+ */
+void tarn_checkpoints_write(struct tarn_engine *engine);
+/** The last one, once no thread of the engine's runs and its device is left. */
+void tarn_checkpoints_finish(struct tarn_engine *engine);
 /**
  * Another version than training made is live: training goes on from its weights, with its own moments,
  * samples and pace; what a job that is under way gives is dropped. Under the background's lock.

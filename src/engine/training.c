@@ -200,10 +200,14 @@ static void fit_ring(struct tarn_engine *e, bool small)
 {
     uint32_t wanted = small ? SMALL_RING : e->ring_samples;
     tarn_cache_lock(e->cache);
+    if (e->ring.size != wanted)
+        tarn_learning_give_back(e, true); /* first: it isn't offered all that leaves */
     if (e->ring.size != wanted &&
         tarn_ring_resize(&e->ring, wanted, tarn_cache_now(e->cache)) == TARN_OK)
         tarn_log(TARN_LOG_WARNING, "engine: %u training samples are kept: memory %s",
                  (unsigned)e->ring.size, small ? "is short" : "is there again");
+    if (!small)
+        tarn_learning_give_back(e, false);
     tarn_cache_unlock(e->cache);
 }
 

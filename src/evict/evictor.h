@@ -59,6 +59,7 @@ struct tarn_world {
     bool goal_bytes;         /**< byte hit ratio is the goal: size doesn't count */
     float sample_share;      /**< samples a request */
     bool keep_short;         /**< under load: fewer fresh candidates */
+    float explore;           /**< the live rounds draw so many times as many; 0 is 1 */
     const float *gdsf_floor; /**< L of GreedyDual, from that expert's shadow */
 };
 

@@ -69,6 +69,8 @@ static struct sizes sizes_of(const struct tarn_evictor *evictor, const struct ta
         float each = tarn_clamp(4.0f / (evictor->rates.miss_ratio + 0.01f), 8.0f, 32.0f);
         s.fresh = (uint32_t)((float)s.victims * each);
     }
+    if (evictor->live && evictor->world->explore > 1.0f)
+        s.fresh = (uint32_t)((float)s.fresh * evictor->world->explore);
     uint32_t most = evictor->round.room - TARN_POOL_MAX;
     s.fresh = s.fresh < 8 ? 8 : s.fresh;
     s.fresh = s.fresh > most ? most : s.fresh;

@@ -6,7 +6,7 @@
 
 #include "base/memory.h"
 
-enum { ANCHOR, FISHER, SUM, PULLED, ARRAYS };
+enum { ANCHOR, FISHER, SUM, PULLED };
 
 tarn_status tarn_consolidate_init(struct tarn_consolidate *c, const struct tarn_shape *shape)
 {
@@ -14,7 +14,7 @@ tarn_status tarn_consolidate_init(struct tarn_consolidate *c, const struct tarn_
     if (!tarn_shape_is_valid(shape))
         return TARN_INVALID;
     c->count = tarn_shape_weights(shape);
-    c->memory = tarn_alloc_zeroed(c->count * ARRAYS, sizeof(float));
+    c->memory = tarn_alloc_zeroed(c->count * TARN_CONSOLIDATE_ARRAYS, sizeof(float));
     if (c->memory == NULL)
         return TARN_NO_MEMORY;
     c->anchor = c->memory + ANCHOR * c->count;
@@ -32,7 +32,7 @@ void tarn_consolidate_free(struct tarn_consolidate *c)
 
 uint64_t tarn_consolidate_memory(const struct tarn_shape *shape)
 {
-    return tarn_shape_weights(shape) * ARRAYS * sizeof(float);
+    return tarn_shape_weights(shape) * TARN_CONSOLIDATE_ARRAYS * sizeof(float);
 }
 
 /* ---- one sample's squared gradient ---- */

@@ -25,7 +25,8 @@
 
 #include "net/net.h"
 
-#define TARN_FISHER_MOST 100.0f
+#define TARN_FISHER_MOST        100.0f
+#define TARN_CONSOLIDATE_ARRAYS 4
 
 struct tarn_consolidate {
     struct tarn_shape shape;

@@ -14,62 +14,57 @@ static void keep(struct tarn_heldout *set, uint32_t at, const struct tarn_sample
     set->samples[at].held_out = true;
 }
 
-/* Algorithm R over the newest: each of them is as likely. */
-static void gather_ring(struct tarn_heldout *set, uint32_t room, const struct tarn_ring *ring,
-                        const struct tarn_shape *shape, uint64_t now, struct tarn_rng *rng)
+void tarn_heldout_begin(struct tarn_heldout *set, const struct tarn_ring *ring, uint32_t newest,
+                        uint32_t room)
 {
     uint64_t count = ring->head < ring->size ? ring->head : ring->size;
-    count = count < TARN_HELDOUT_NEWEST ? count : TARN_HELDOUT_NEWEST;
-    uint32_t seen = 0;
-    for (uint64_t i = ring->head - count; i < ring->head; i++) {
-        const struct tarn_sample *sample = &ring->samples[i & (ring->size - 1)];
+    newest = newest < TARN_HELDOUT_NEWEST ? newest : TARN_HELDOUT_NEWEST;
+    count = count < newest ? count : newest;
+    set->count = set->seen = 0;
+    set->room = room < TARN_HELDOUT_MOST ? room : TARN_HELDOUT_MOST;
+    set->next = ring->head - count;
+    set->end = ring->head;
+}
+
+/* Algorithm R over the newest: each of them is as likely. */
+bool tarn_heldout_gather(struct tarn_heldout *set, const struct tarn_ring *ring,
+                         const struct tarn_shape *shape, uint32_t count, uint64_t now,
+                         struct tarn_rng *rng)
+{
+    if (ring->head < set->end) /* it was emptied meanwhile */
+        set->next = set->end;
+    for (; count > 0 && set->next < set->end; count--, set->next++) {
+        const struct tarn_sample *sample = &ring->samples[set->next & (ring->size - 1)];
         if (!tarn_is_held_out(sample->hash))
             continue;
         uint32_t label = tarn_net_label(shape, tarn_sample_elapsed(sample, now),
                                         !sample->open && sample->wanted);
         if (label == 0)
             continue;
-        uint32_t at = seen < room ? seen : tarn_rng_below(rng, seen + 1);
-        seen++;
-        if (at < room)
+        uint32_t at = set->seen < set->room ? set->seen : tarn_rng_below(rng, set->seen + 1);
+        set->seen++;
+        if (at < set->room)
             keep(set, at, sample, label);
     }
-    set->count = seen < room ? seen : room;
+    set->count = set->seen < set->room ? set->seen : set->room;
+    return set->next < set->end;
 }
 
-void tarn_heldout_gather(struct tarn_heldout *set, const struct tarn_ring *ring,
-                         const struct tarn_reservoir *reservoir, uint32_t replayed,
-                         const struct tarn_shape *shape, uint64_t now, struct tarn_rng *rng)
+void tarn_heldout_replay(struct tarn_heldout *set, const struct tarn_reservoir *reservoir,
+                         uint32_t count, struct tarn_rng *rng)
 {
-    replayed = reservoir == NULL ? 0 : replayed > TARN_HELDOUT_MOST ? TARN_HELDOUT_MOST : replayed;
-    gather_ring(set, TARN_HELDOUT_MOST - replayed, ring, shape, now, rng);
+    uint32_t left = TARN_HELDOUT_MOST - set->count;
+    count = count < left ? count : left;
     /* an eighth is held out: as many draws again as come up on the mean, and then some */
-    for (uint32_t left = 16 * replayed; left > 0; left--) {
+    for (left = 16 * count; left > 0 && count > 0; left--) {
         const struct tarn_kept_sample *kept = tarn_reservoir_draw(reservoir, 0, rng);
         if (kept == NULL)
             return;
         if (!kept->held_out)
             continue;
         set->samples[set->count++] = *kept;
-        if (--replayed == 0)
-            return;
+        count--;
     }
-}
-
-static double softplus(double z)
-{
-    return z > 0 ? z + log1p(exp(-z)) : log1p(exp(z));
-}
-
-static double loss_of(const float *logits, uint32_t outputs, uint32_t label)
-{
-    uint32_t risk = label & 0xff, event = label >> 8;
-    double loss = 0;
-    for (uint32_t k = 0; k < risk && k < outputs; k++) {
-        double z = (double)logits[k * TARN_LANES];
-        loss += softplus(k + 1 == event ? -z : z);
-    }
-    return loss;
 }
 
 /* The losses of `count` samples from `first` on. */
@@ -84,8 +79,9 @@ static void losses_of(const struct tarn_heldout *set, uint32_t first, uint32_t c
                 (float)set->samples[first + i].features[f] * TARN_FEATURE_STEP;
     tarn_logits_host(shape, weights, tiles, count, logits);
     for (uint32_t i = 0; i < count; i++)
-        losses[i] = loss_of(logits + i / TARN_LANES * shape->outputs * TARN_LANES + i % TARN_LANES,
-                            shape->outputs, set->samples[first + i].label);
+        losses[i] = (double)tarn_net_loss(
+            logits + i / TARN_LANES * shape->outputs * TARN_LANES + i % TARN_LANES, TARN_LANES,
+            shape->outputs, set->samples[first + i].label);
 }
 
 static struct tarn_heldout_result mean_of(const struct tarn_heldout *set,
@@ -130,11 +126,6 @@ struct tarn_heldout_result tarn_heldout_compare(const struct tarn_heldout *set,
                                                 const float *b)
 {
     return mean_of(set, shape, a, b);
-}
-
-bool tarn_heldout_passes(const struct tarn_heldout_result *d, double tolerance)
-{
-    return d->finite && d->n >= TARN_HELDOUT_LEAST && d->mean <= tolerance * d->sd / sqrt(d->n);
 }
 
 tarn_early_word tarn_early_look(struct tarn_early *e, const struct tarn_heldout_result *loss)

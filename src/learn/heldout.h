@@ -2,7 +2,8 @@
 /**
  * @file
  * Judging weights on samples that no training has seen: those of keys for which tarn_is_held_out() (POLICY's
- * section 6a). A set of them is gathered under the ring's lock and then used without it.
+ * section 6a). A set of them is gathered under the ring's lock, in portions, and then used without it. What
+ * goes live is another's to judge: deploy/gate.h.
  */
 #ifndef TARN_LEARN_HELDOUT_H
 #define TARN_LEARN_HELDOUT_H
@@ -18,16 +19,23 @@
 struct tarn_heldout {
     struct tarn_kept_sample samples[TARN_HELDOUT_MOST];
     uint32_t count;
+    uint64_t next, end; /* of the ring's samples, counted from its first */
+    uint32_t room, seen;
 };
 
 /**
- * Fills the set with held-out samples of the newest in the ring, at random, censored as of `now`; and with
- * the `replayed` (at most) of the reservoir (may be NULL), to see what is forgotten. Under the ring's lock:
- * it looks at TARN_HELDOUT_NEWEST samples.
+ * Begins a set of held-out samples of the `newest` (TARN_HELDOUT_NEWEST at most) in the ring, `room`
+ * (TARN_HELDOUT_MOST at most) of them at random. Under the ring's lock.
  */
-void tarn_heldout_gather(struct tarn_heldout *set, const struct tarn_ring *ring,
-                         const struct tarn_reservoir *reservoir, uint32_t replayed,
-                         const struct tarn_shape *shape, uint64_t now, struct tarn_rng *rng);
+void tarn_heldout_begin(struct tarn_heldout *set, const struct tarn_ring *ring, uint32_t newest,
+                        uint32_t room);
+/** Looks at `count` more, censored as of `now`; true while some are left. Under the ring's lock. */
+bool tarn_heldout_gather(struct tarn_heldout *set, const struct tarn_ring *ring,
+                         const struct tarn_shape *shape, uint32_t count, uint64_t now,
+                         struct tarn_rng *rng);
+/** At the end: up to `count` of the reservoir's, to see what is forgotten. Under the ring's lock. */
+void tarn_heldout_replay(struct tarn_heldout *set, const struct tarn_reservoir *reservoir,
+                         uint32_t count, struct tarn_rng *rng);
 
 /** A mean over the samples of a set. */
 struct tarn_heldout_result {
@@ -47,12 +55,6 @@ struct tarn_heldout_result tarn_heldout_loss(const struct tarn_heldout *set,
 struct tarn_heldout_result tarn_heldout_compare(const struct tarn_heldout *set,
                                                 const struct tarn_shape *shape, const float *a,
                                                 const float *b);
-/**
- * The gate: a may take b's place if all is finite, there are TARN_HELDOUT_LEAST samples, and the mean is at
- * most `tolerance` (1) of its standard errors above 0.
- */
-bool tarn_heldout_passes(const struct tarn_heldout_result *difference, double tolerance);
-
 /**
  * Early stop: training goes on while the held-out loss falls. One thread at a time; starts as zeros
  * with `patience` set.

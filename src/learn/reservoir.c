@@ -160,8 +160,11 @@ bool tarn_learn_draw(const struct tarn_learn_source *source, uint64_t now, struc
         return false;
     if (draw_kept(source, rng, sample))
         return true;
+    bool newest = source->newest > 0 && tarn_rng_float(rng) < source->newest_share;
     for (int i = 0; i < ATTEMPTS; i++) {
-        const struct tarn_sample *drawn = tarn_ring_draw(source->ring, rng);
+        const struct tarn_sample *drawn =
+            newest ? tarn_ring_draw_newest(source->ring, source->newest, rng)
+                   : tarn_ring_draw(source->ring, rng);
         bool skip = source->keep_held_out && tarn_is_held_out(drawn->hash);
         *sample = (struct tarn_learn_sample){
             .features = drawn->features,

@@ -76,6 +76,8 @@ struct tarn_learn_source {
     float share;        /**< of samples that come from the reservoir; 0: none */
     float balance;      /**< tarn_reservoir_draw()'s */
     bool keep_held_out; /**< leave tarn_is_held_out() keys for judging */
+    uint32_t newest;    /**< of the ring's samples are of a new phase; 0: none are known to be */
+    float newest_share; /**< of those from the ring that come from these alone */
 };
 
 struct tarn_learn_sample {

@@ -125,6 +125,13 @@ const struct tarn_sample *tarn_ring_draw(const struct tarn_ring *ring, struct ta
     return count < TARN_RING_LEAST ? NULL : &ring->samples[tarn_rng_below(rng, count)];
 }
 
+const struct tarn_sample *tarn_ring_draw_newest(const struct tarn_ring *ring, uint32_t newest,
+                                                struct tarn_rng *rng)
+{
+    uint32_t i = (uint32_t)ring->head - 1 - tarn_rng_below(rng, newest);
+    return &ring->samples[i & (ring->size - 1)];
+}
+
 float tarn_sample_elapsed(const struct tarn_sample *sample, uint64_t now)
 {
     uint32_t until = sample->open ? (uint32_t)now : sample->until;

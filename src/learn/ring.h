@@ -59,6 +59,9 @@ void tarn_ring_put(struct tarn_ring *ring, uint64_t hash, const int8_t *features
 void tarn_ring_resolve(struct tarn_ring *ring, uint64_t hash, uint64_t now, bool wanted);
 /** A sample at random, or NULL while there are fewer than TARN_RING_LEAST. */
 const struct tarn_sample *tarn_ring_draw(const struct tarn_ring *ring, struct tarn_rng *rng);
+/** One of the `newest` (1 to those that are in it), at random. */
+const struct tarn_sample *tarn_ring_draw_newest(const struct tarn_ring *ring, uint32_t newest,
+                                                struct tarn_rng *rng);
 /** What is known of a sample by now: time in T, and whether it ended in an access. */
 float tarn_sample_elapsed(const struct tarn_sample *sample, uint64_t now);
 /**

@@ -54,3 +54,14 @@ uint32_t tarn_net_label(const struct tarn_shape *shape, float elapsed, bool want
         return tarn_label(shape->outputs, -1);
     return wanted ? tarn_label(bin + 1, (int)bin) : tarn_label(bin, -1);
 }
+
+float tarn_net_loss(const float *logits, size_t stride, uint32_t outputs, uint32_t label)
+{
+    uint32_t risk = label & 0xff, event = label >> 8;
+    float loss = 0;
+    for (uint32_t k = 0; k < risk && k < outputs; k++) {
+        float z = logits[k * stride];
+        loss += fmaxf(z, 0) + log1pf(expf(-fabsf(z))) - (k + 1 == event ? z : 0);
+    }
+    return loss;
+}

@@ -33,4 +33,10 @@ bool tarn_net_is_finite(const float *weights, size_t count);
  */
 uint32_t tarn_net_label(const struct tarn_shape *shape, float elapsed, bool wanted);
 
+/**
+ * The survival loss of one sample, nats: the negative log-likelihood of its label's bins under these
+ * logits, which are `stride` floats apart (tarn_logits_host()'s are TARN_LANES apart).
+ */
+float tarn_net_loss(const float *logits, size_t stride, uint32_t outputs, uint32_t label);
+
 #endif

@@ -634,6 +634,14 @@ tarn_status tarn_trainer_set_state(tarn_trainer *t, const struct tarn_trainer_st
     return TARN_OK;
 }
 
+uint64_t tarn_trainer_memory(const tarn_trainer *t)
+{
+    uint64_t bytes = sizeof *t;
+    for (int i = 0; i < BUFFERS; i++)
+        bytes += t->size[i];
+    return bytes;
+}
+
 void tarn_trainer_times(const tarn_trainer *t, uint64_t *device_ns, uint64_t *launches)
 {
     *device_ns = t->device_ns;

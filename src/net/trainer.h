@@ -129,6 +129,11 @@ void tarn_trainer_get_state(const tarn_trainer *trainer, struct tarn_trainer_sta
  * job is under way; TARN_INVALID, and nothing has changed, if a number isn't finite or a v is negative.
  */
 tarn_status tarn_trainer_set_state(tarn_trainer *trainer, const struct tarn_trainer_state *state);
+/**
+ * Bytes of weights, moments, staged samples and scratch, where it runs; on a device the host holds as much
+ * again to go on from.
+ */
+uint64_t tarn_trainer_memory(const tarn_trainer *trainer);
 /** Time that the device spent on launches (slices), ns, and how many there were. */
 void tarn_trainer_times(const tarn_trainer *trainer, uint64_t *device_ns, uint64_t *launches);
 

@@ -91,8 +91,8 @@ refused "a state that can't be kept" 1 '/proc/no' loop.keys --format keys --size
 # versions go live, and a second run goes on from what the first has left
 run trace gen mixed -o mixed.tarn --requests 60000 --objects 20000 --quiet
 run replay mixed.tarn --size 2000obj --policy learned --state-dir kept --json --device host
-check 'versions are counted' sh -c 'echo "$1" | grep -q "\"swaps\": *[1-9]"' sh "$out"
-check 'and candidates' sh -c 'echo "$1" | grep -q "\"minted\": *[1-9]"' sh "$out"
+check 'versions are counted' sh -c 'echo "$1" | grep -q "\"swaps\":[[:space:]]*[1-9]"' sh "$out"
+check 'and candidates' sh -c 'echo "$1" | grep -q "\"minted\":[[:space:]]*[1-9]"' sh "$out"
 check 'what was learnt is kept' [ -s kept/history -a -s kept/live.model ]
 run model info kept/live.model
 expect 0 '' 'as a model that can be looked at'
