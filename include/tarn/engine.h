@@ -152,19 +152,19 @@ struct tarn_engine_stats {
     uint64_t memory;           /**< bytes held beside the cache's own */
     struct tarn_kernel_stats lookup, score, train;
     struct tarn_share_stats share; /**< of the device's time; zeros with TARN_BACKGROUND_STEPS */
-    uint64_t train_memory;  /**< bytes that training samples hold now: less while memory is short */
-    uint64_t train_arena;   /**< bytes that training holds beside them, where it runs; fixed */
-    uint64_t drifts;        /**< times that the workload was found to have changed */
-    uint64_t restarts;      /**< times that training went on from what an earlier phase had taught */
-    float rate_factor;      /**< of the learning rate at the moment; 1: nothing is new */
-    float replayed;         /**< share of training samples that came from the past */
-    float held_out_loss;    /**< on keys never trained on, at the last look; NaN: there was none */
-    uint64_t steps_saved;   /**< gradient steps left out because nothing was to be learnt */
-    uint64_t checkpoints;   /**< of training, written since the start */
+    uint64_t train_memory; /**< bytes that training samples hold now: less while memory is short */
+    uint64_t train_arena;  /**< bytes that training holds beside them, where it runs; fixed */
+    uint64_t drifts;       /**< times that the workload was found to have changed */
+    uint64_t restarts;     /**< times that training went on from what an earlier phase had taught */
+    float rate_factor;     /**< of the learning rate at the moment; 1: nothing is new */
+    float replayed;        /**< share of training samples that came from the past */
+    float held_out_loss;   /**< on keys never trained on, at the last look; NaN: there was none */
+    uint64_t steps_saved;  /**< gradient steps left out because nothing was to be learnt */
+    uint64_t checkpoints;  /**< of training, written since the start */
     uint64_t checkpoint_failures; /**< that could not be written */
-    bool on_device;         /**< a device other than the host is in use at this moment */
-    uint64_t device_losses; /**< times that it failed, and the host took over */
-    uint64_t device_returns;                 /**< times that it came back afterwards */
+    bool on_device;               /**< a device other than the host is in use at this moment */
+    uint64_t device_losses;       /**< times that it failed, and the host took over */
+    uint64_t device_returns;      /**< times that it came back afterwards */
     const char *expert[TARN_ENGINE_EXPERTS]; /**< names of the scorers, NULL where there is none */
     float weight[TARN_ENGINE_EXPERTS];       /**< their say in evictions, sum 1 */
 };

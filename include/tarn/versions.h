@@ -72,7 +72,10 @@ struct tarn_version_stats {
     const char *rollout;                          /**< "shadow", "calibration", "canary", or NULL */
     uint32_t rollout_step;                        /**< of a canary, 0 ... TARN_ROLLOUT_ARMS - 1 */
     struct tarn_arm_stats arm[TARN_ROLLOUT_ARMS]; /**< of this rollout, or of the last one */
-    char rollout_end[96];                         /**< how the last one ended; "" before */
+    /** On the live version's own candidates: the share of victims that both would choose, and what the
+     * live version expects the other's to cost more, over the mean of all. NaN before anything was seen. */
+    double agreement, expected_regret;
+    char rollout_end[96]; /**< how the last one ended; "" before */
     /* the watch; requests of the miniature caches */
     uint64_t watched, watch_length;                     /**< 0 and 0: no watch */
     double miss_ratio, base_miss_ratio, lru_miss_ratio; /**< NaN before anything was counted */

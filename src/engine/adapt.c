@@ -18,17 +18,17 @@
 #define WINDOW_BLOCK   4     /* such values that make a step of its */
 #define WARM_PERIODS   2.0f  /* T after the first eviction, before a miss ratio says anything */
 #define FALSE_ALARMS   10.0f /* per million values, of each detector */
-#define HEAT_SHARE     4     /* a drift is answered to until so much of the ring is new: one over this */
-#define LEAST_NEWEST   512   /* samples since a drift before any is drawn from them alone */
-#define LOOK_EVERY     8     /* launches between two held-out looks */
-#define PORTION        1024  /* of the ring's samples looked at in one hold of the lock */
-#define REPLAYED_SHARE 4     /* of a held-out set comes from the reservoir: one over this */
-#define RESTART_AFTER  4096  /* samples since a drift, of which an eighth are held out */
-#define RESTART_ERRORS 2.0   /* standard errors by which stored weights have to be better */
-#define RESUME_ERRORS  2.0   /* by which a loss has to rise until a pause ends */
-#define ANCHOR_SAMPLES 256   /* that make the Fisher information */
-#define ANCHOR_KEEP    0.5f  /* of the one before */
-#define NOVELTY_AT     128   /* samples of the ring that novelty looks at before a launch */
+#define HEAT_SHARE     4 /* a drift is answered to until so much of the ring is new: one over this */
+#define LEAST_NEWEST   512  /* samples since a drift before any is drawn from them alone */
+#define LOOK_EVERY     8    /* launches between two held-out looks */
+#define PORTION        1024 /* of the ring's samples looked at in one hold of the lock */
+#define REPLAYED_SHARE 4    /* of a held-out set comes from the reservoir: one over this */
+#define RESTART_AFTER  4096 /* samples since a drift, of which an eighth are held out */
+#define RESTART_ERRORS 2.0  /* standard errors by which stored weights have to be better */
+#define RESUME_ERRORS  2.0  /* by which a loss has to rise until a pause ends */
+#define ANCHOR_SAMPLES 256  /* that make the Fisher information */
+#define ANCHOR_KEEP    0.5f /* of the one before */
+#define NOVELTY_AT     128  /* samples of the ring that novelty looks at before a launch */
 
 tarn_status tarn_adapt_init(struct tarn_engine *e)
 {
@@ -129,9 +129,8 @@ static void pull_to_anchor(struct tarn_engine *e)
 {
     struct tarn_learner *l = e->learner;
     const float *weights = tarn_trainer_weights(e->trainer);
-    const float *pulled =
-        tarn_consolidate_pull(&l->consolidate, weights, tarn_learning_rate(e) * TARN_TRAIN_STEPS,
-                              l->params.consolidate);
+    const float *pulled = tarn_consolidate_pull(
+        &l->consolidate, weights, tarn_learning_rate(e) * TARN_TRAIN_STEPS, l->params.consolidate);
     if (pulled != weights)
         (void)tarn_trainer_set_state(e->trainer, &(struct tarn_trainer_state){.weights = pulled});
 }
@@ -172,8 +171,8 @@ static void try_stored(struct tarn_engine *e, uint32_t newest)
 static void found_drift(struct tarn_engine *e, const struct tarn_drift_detector *detector)
 {
     struct tarn_learner *l = e->learner;
-    tarn_log(TARN_LOG_INFO, "engine: after %" PRIu64 " requests the workload has changed: %s %s (%+.2f)",
-             e->seen,
+    tarn_log(TARN_LOG_INFO,
+             "engine: after %" PRIu64 " requests the workload has changed: %s %s (%+.2f)", e->seen,
              detector == &l->by_loss ? "the loss" : "the miss ratio",
              tarn_drift_magnitude(detector) > 0 ? "rose" : "fell",
              (double)tarn_drift_magnitude(detector));

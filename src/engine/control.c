@@ -193,6 +193,9 @@ void tarn_engine_get_versions(tarn_engine *e, struct tarn_version_stats *stats)
     tell_watch(v, stats);
     tell_arms(v, stats);
     tarn_cache_lock(e->cache);
+    const struct tarn_opinion *opinion = &v->opinion;
+    stats->agreement = opinion->looks > 0 ? opinion->agreement / (double)opinion->looks : NAN;
+    stats->expected_regret = opinion->looks > 0 ? opinion->regret / (double)opinion->looks : NAN;
     stats->shadow_share = e->learned->mix.share * (float)e->learned->mix.experts;
     if (v->has_trial) {
         stats->shadow_share += v->trial.share * (TARN_TRIAL_MODELS + 1);

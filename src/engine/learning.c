@@ -13,12 +13,12 @@
 #include "base/log.h"
 #include "base/memory.h"
 
-#define LEAST_INTERVAL 125                      /* requests between gradient steps, or */
-#define INTERVAL_SHARE 80.0f                    /* T over this */
-#define MOST_STEPS_DUE (4.0 * TARN_TRAIN_STEPS) /* a backlog beyond it is dropped */
-#define LEARNING_RATE  0.001f
+#define LEAST_INTERVAL      125                      /* requests between gradient steps, or */
+#define INTERVAL_SHARE      80.0f                    /* T over this */
+#define MOST_STEPS_DUE      (4.0 * TARN_TRAIN_STEPS) /* a backlog beyond it is dropped */
+#define LEARNING_RATE       0.001f
 #define CHECKPOINT_REQUESTS (1 << 20)
-#define RING_SHARE     8 /* the reservoir has at most one sample for so many of the ring */
+#define RING_SHARE          8 /* the reservoir has at most one sample for so many of the ring */
 
 void tarn_learning_defaults(struct tarn_learning_params *params)
 {
@@ -304,8 +304,7 @@ static void start_training(struct tarn_engine *e)
     tarn_cache_unlock(e->cache);
     tarn_adapt_look(e, now);
     interval = interval < LEAST_INTERVAL ? LEAST_INTERVAL : interval;
-    e->steps_due += (double)(now - e->seen) / (double)interval *
-                    (double)e->learner->steps_factor;
+    e->steps_due += (double)(now - e->seen) / (double)interval * (double)e->learner->steps_factor;
     e->seen = now;
     if (e->steps_due > MOST_STEPS_DUE)
         e->steps_due = MOST_STEPS_DUE;

@@ -26,14 +26,16 @@ struct tarn_learning_params {
     float balance;      /**< 0: as they come; 1: each class and rarity alike */
 
     /* holding on to what was learnt: src/learn/consolidate.h */
-    float consolidate;     /**< strength of the pull to the anchor; some thousands hold */
-    uint32_t anchor_every; /**< launches from one anchor to the next; 0: only where a drift is found */
-    float distilled;       /**< share of samples whose outcome is the live model's guess */
+    float consolidate; /**< strength of the pull to the anchor; some thousands hold */
+    uint32_t
+        anchor_every; /**< launches from one anchor to the next; 0: only where a drift is found */
+    float distilled;  /**< share of samples whose outcome is the live model's guess */
 
     /* news: src/learn/novelty.h, src/learn/drift.h */
-    bool novelty;       /**< the learning rate follows how new the data is */
-    bool drift;         /**< detectors on the loss and on the miss ratio, for these: */
-    float drift_rate;   /**< the learning rate times this when one was found, then falling back to 1 */
+    bool novelty; /**< the learning rate follows how new the data is */
+    bool drift;   /**< detectors on the loss and on the miss ratio, for these: */
+    float
+        drift_rate; /**< the learning rate times this when one was found, then falling back to 1 */
     float drift_steps;  /**< gradient steps, likewise */
     float drift_recent; /**< share of samples drawn from those since then alone */
     float explore;      /**< fresh candidates of an eviction round, likewise */

@@ -25,7 +25,7 @@ struct tarn_learner {
     uint64_t novelty_seen; /**< samples of the ring */
     struct tarn_drift_detector by_loss, by_misses;
     uint64_t gets_seen, hits_seen; /**< at the end of the last window of the miss ratio */
-    uint64_t full_at; /**< requests when nothing had been evicted yet */
+    uint64_t full_at;              /**< requests when nothing had been evicted yet */
     uint64_t drifts;
     uint64_t head;       /**< samples put into the ring, as of the last launch */
     bool drifting;       /**< a drift was found and samples since then are still few */

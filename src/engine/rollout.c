@@ -20,16 +20,20 @@
 #define HALF_ALPHA 0.005
 #define HALF_BETA  0.01
 
-/* NULL: the miniature caches follow what is live, as before and after it. Returns what one holds. */
-static uint32_t set_trial(struct tarn_engine *e, const struct tarn_bundle *candidate)
+/* NULL: nobody is asked, and the miniature caches follow what is live. Returns what one of them holds. */
+static uint32_t compare_with(struct tarn_engine *e, const struct tarn_bundle *candidate)
 {
     struct tarn_versions *v = &e->versions;
-    if (!v->has_trial)
-        return 0;
+    uint32_t resident = 0;
     tarn_cache_lock(e->cache);
-    tarn_trial_set(&v->trial, TARN_TRIAL_CANDIDATE, candidate);
-    tarn_trial_set(&v->trial, TARN_TRIAL_BASE, NULL);
-    uint32_t resident = v->trial.shadow[TARN_TRIAL_CANDIDATE].table.count;
+    if (candidate != NULL)
+        v->opinion = (struct tarn_opinion){.bundle = candidate};
+    e->learned->world.opinion = candidate != NULL ? &v->opinion : NULL;
+    if (v->has_trial) {
+        tarn_trial_set(&v->trial, TARN_TRIAL_CANDIDATE, candidate);
+        tarn_trial_set(&v->trial, TARN_TRIAL_BASE, NULL);
+        resident = v->trial.shadow[TARN_TRIAL_CANDIDATE].table.count;
+    }
     tarn_cache_unlock(e->cache);
     return resident;
 }
@@ -44,7 +48,7 @@ void tarn_versions_rollout_begin(struct tarn_engine *e, struct tarn_bundle *offe
     memset(&v->arms, 0, sizeof v->arms);
     v->phase = v->has_trial ? TARN_ROLLOUT_SHADOW : TARN_ROLLOUT_PREPARE;
     tarn_watch_init(&v->shadow, &(struct tarn_watch_params){
-                                    .resident = set_trial(e, offered),
+                                    .resident = compare_with(e, offered),
                                     .alpha = HALF_ALPHA,
                                 });
 }
@@ -64,7 +68,7 @@ static void finish(struct tarn_engine *e, const char *text)
     v->phase = TARN_ROLLOUT_IDLE;
     snprintf(v->end, sizeof v->end, "%.95s", text);
     tarn_log(TARN_LOG_INFO, "engine: the rollout is over: %s", text);
-    set_trial(e, NULL);
+    compare_with(e, NULL);
 }
 
 void tarn_versions_rollout_stop(struct tarn_engine *e, const char *text)

@@ -56,6 +56,7 @@ struct tarn_versions {
     enum tarn_rollout_phase phase;
     struct tarn_bundle *offered; /**< counted */
     uint32_t step;               /**< that governs keys */
+    struct tarn_opinion opinion; /**< the candidate's, on the live version's rounds */
     struct tarn_watch
         shadow; /**< the candidate against the live version, before it governs a key */
     struct tarn_rollout paired; /**< judges by the trial, where there is one */

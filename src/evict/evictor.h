@@ -15,6 +15,7 @@
 #include "cohort.h"
 #include "deploy/slot.h"
 #include "features.h"
+#include "opinion.h"
 #include "ranks.h"
 #include "sketch.h"
 #include "wheel.h"
@@ -55,12 +56,13 @@ struct tarn_world {
     /** Of the live version: a round holds one reference from drawing to scoring. */
     struct tarn_slot_reader *reader;
     struct tarn_observer observer;
-    bool bytes;              /**< objects differ in size */
-    bool goal_bytes;         /**< byte hit ratio is the goal: size doesn't count */
-    float sample_share;      /**< samples a request */
-    bool keep_short;         /**< under load: fewer fresh candidates */
-    float explore;           /**< the live rounds draw so many times as many; 0 is 1 */
-    const float *gdsf_floor; /**< L of GreedyDual, from that expert's shadow */
+    struct tarn_opinion *opinion; /**< asked about the live one's rounds; NULL: nobody is */
+    bool bytes;                   /**< objects differ in size */
+    bool goal_bytes;              /**< byte hit ratio is the goal: size doesn't count */
+    float sample_share;           /**< samples a request */
+    bool keep_short;              /**< under load: fewer fresh candidates */
+    float explore;                /**< the live rounds draw so many times as many; 0 is 1 */
+    const float *gdsf_floor;      /**< L of GreedyDual, from that expert's shadow */
 };
 
 struct tarn_pool_entry {

@@ -406,6 +406,8 @@ void tarn_round_finish(struct tarn_evictor *evictor, struct tarn_round *round)
         round->count = round->stale = 0;
         return;
     }
+    if (evictor->live && world->opinion != NULL && tarn_round_wants_net(round))
+        tarn_opinion_ask(world->opinion, round->tiles, round->raw, round->count);
     for (uint32_t i = 0; tarn_round_wants_net(round) && i < round->count; i++) {
         float *raw = &round->raw[i];
         if (!(*raw > -WORST_SCORE && *raw < WORST_SCORE))

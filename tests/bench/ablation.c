@@ -33,7 +33,10 @@ static const struct field {
     size_t at;
     char type; /* b, u, f, l */
 } fields[] = {
-#define FIELD(name, type) {#name, offsetof(struct tarn_learning_params, name), type}
+#define FIELD(name, type)                                                                          \
+    {                                                                                              \
+#name, offsetof(struct tarn_learning_params, name), type                                   \
+    }
     FIELD(in_place, 'b'),     FIELD(keep_held_out, 'b'), FIELD(reservoir, 'u'),
     FIELD(replayed, 'f'),     FIELD(balance, 'f'),       FIELD(consolidate, 'f'),
     FIELD(anchor_every, 'u'), FIELD(distilled, 'f'),     FIELD(novelty, 'b'),
@@ -313,8 +316,7 @@ static void add_up(void)
             v->squares += d * d;
             v->least = fmin(v->least, d);
             v->most = fmax(v->most, d);
-            v->steps +=
-                (double)outcomes[c][i].steps / (double)base->steps;
+            v->steps += (double)outcomes[c][i].steps / (double)base->steps;
             v->cells++;
         }
     }

@@ -220,6 +220,8 @@ static void a_good_model_is_rolled_out(void)
     struct tarn_version_stats s = roll_out(&w, 8000000, &requests);
     CHECK(s.live == 2 && s.swaps == 1 && s.rejected == 0 && s.rollout == NULL);
     CHECK(strcmp(s.rollout_end, "it is live") == 0);
+    printf("# agreement %.3f, expected regret %.3f\n", s.agreement, s.expected_regret);
+    CHECK(s.agreement > 0.95 && s.expected_regret < 0.01);
     CHECK(s.arm[2].requests > 100 && fabs(s.arm[2].miss_ratio - s.arm[2].control_miss_ratio) < 0.1);
     CHECK(w.engine->learned->canary == NULL);
     CHECK_NUMBER(w.engine->learned->live.capacity->arm_segments, 0);
@@ -265,6 +267,8 @@ static void arms_alone_can_judge(void)
     CHECK(tarn_engine_offer_model(w.engine, model, &error) == TARN_OK);
     struct tarn_version_stats s = roll_out(&w, 20000000, &requests);
     CHECK(s.live == 1 && s.rejected == 1);
+    printf("# agreement %.3f, expected regret %.3f\n", s.agreement, s.expected_regret);
+    CHECK(s.agreement < 0.2 && s.expected_regret > 0.2);
     tarn_engine_destroy(&w.engine);
     /* too small for shadows of this cost: it says so */
     params.no_shadows = false;
