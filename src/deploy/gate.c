@@ -13,6 +13,7 @@
 struct tarn_model_gate {
     float weights_l2, weights_most, order;
     const tarn_model *anchor;
+    uint32_t anchor_every, tries;     /* since the last look at it */
     struct tarn_gate_sample *samples; /* [TARN_GATE_SAMPLES] */
     float *tiles;                     /* features of the samples */
     float *logits;                    /* of one model, for whole tiles */
@@ -39,6 +40,8 @@ tarn_status tarn_model_gate_create(const struct tarn_model_gate_params *params,
     g->weights_most = or_else(params->weights_most, 1);
     g->order = or_else(params->order, 0.25f);
     g->anchor = params->anchor;
+    g->anchor_every = params->anchor_every;
+    g->tries = params->anchor_every; /* the first looks */
     g->samples = tarn_alloc(n * sizeof *g->samples);
     g->tiles = tarn_alloc_aligned(64, n * (TARN_FEATURES + TARN_MAX_BINS + 4) * sizeof(float));
     g->sorted = tarn_alloc(n * (sizeof *g->sorted + sizeof *g->rank));
@@ -131,7 +134,7 @@ static void measure_weights(const tarn_model *live, const float *candidate,
 /* Samples by score, then by number: a score's bits, turned so that they sort, and the number. */
 static void sort(uint64_t *sorted, const float *scores, uint32_t count)
 {
-    static const uint32_t gaps[] = {301, 132, 57, 23, 10, 4, 1}; /* Ciura's; qsort() may allocate */
+    static const uint32_t gaps[] = {57, 23, 10, 4, 1}; /* Ciura's; qsort() may allocate */
     for (uint32_t i = 0; i < count; i++) {
         uint32_t bits;
         memcpy(&bits, &scores[i], sizeof bits);
@@ -152,6 +155,7 @@ static void measure_order(tarn_model_gate *g, const tarn_model *live, const floa
                           uint32_t count, struct tarn_gate_report *r)
 {
     uint64_t sum = 0;
+    count = count < TARN_GATE_ORDERED ? count : TARN_GATE_ORDERED;
     tarn_forward_host(&live->shape, live->weights, g->tiles, count, g->scores[0]);
     tarn_forward_host(&live->shape, candidate, g->tiles, count, g->scores[1]);
     sort(g->sorted, g->scores[0], count);
@@ -187,8 +191,10 @@ static tarn_gate_answer judge_loss(tarn_model_gate *g, const tarn_model *live,
     if (!(r->difference <= r->error))
         return answer(r, TARN_GATE_KEEP, "loss %.4f, %+.4f +- %.4f against the live model's",
                       (double)r->loss, (double)r->difference, (double)r->error);
-    if (g->anchor != NULL && memcmp(&g->anchor->shape, &live->shape, sizeof live->shape) == 0) {
+    if (g->anchor != NULL && ++g->tries >= g->anchor_every &&
+        memcmp(&g->anchor->shape, &live->shape, sizeof live->shape) == 0) {
         float behind, error;
+        g->tries = 0;
         losses(g, &g->anchor->shape, g->anchor->weights, r->samples, g->loss[0]);
         compare(g, r->samples, &behind, &error);
         if (!(behind <= ANCHOR_ERRORS * error))

@@ -388,6 +388,20 @@ tarn_status tarn_slot_reject(tarn_slot *slot, struct tarn_bundle *bundle,
     return status;
 }
 
+void tarn_slot_condemn(tarn_slot *slot, const struct tarn_bundle *bundle,
+                       const struct tarn_change *why)
+{
+    struct tarn_change failed = *why;
+    failed.failed = true;
+    tarn_step_lock(&slot->lock);
+    struct kept *k = find(slot, bundle->version);
+    if (k != NULL)
+        k->failed = true;
+    cool(slot, bundle->hash, why->requests);
+    note(slot, TARN_EVENT_REJECT, bundle->version, bundle->parent, bundle->hash, &failed);
+    tarn_step_unlock(&slot->lock);
+}
+
 tarn_status tarn_slot_pin(tarn_slot *slot, uint64_t version, const struct tarn_change *why,
                           struct tarn_error *error)
 {

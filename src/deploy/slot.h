@@ -121,6 +121,12 @@ tarn_status tarn_slot_reject(tarn_slot *slot, struct tarn_bundle *bundle,
                              const struct tarn_change *why, uint64_t *version,
                              struct tarn_error *error);
 /**
+ * Notes that a version which was live is bad after all, though others have followed it: one equal to it
+ * waits, and it is gone back to last. The caller holds a reference.
+ */
+void tarn_slot_condemn(tarn_slot *slot, const struct tarn_bundle *bundle,
+                       const struct tarn_change *why);
+/**
  * `version` (0: the live one) goes live and stays so until it is unpinned or another is pinned.
  * TARN_NOT_FOUND: it isn't kept.
  */

@@ -19,6 +19,7 @@
 #include "base/memory.h"
 
 #define HISTORY_RECORDS 256
+#define ANCHOR_EVERY    8    /* tries */
 #define MOST_IN_A_ROW   8    /* candidates kept out before training goes on from the live one */
 #define GATE_PORTION    64   /* samples looked at in one hold of the cache's lock */
 #define PART_OF_RADIUS  0.9f /* how far into the trust region a shortened step ends */
@@ -171,8 +172,10 @@ tarn_status tarn_versions_init(struct tarn_engine *e, const tarn_model *given,
     }
     status = tarn_slot_register(v->slot, &v->reader);
     if (status == TARN_OK)
-        status = tarn_model_gate_create(&(struct tarn_model_gate_params){.anchor = v->first->model},
-                                        &v->gate);
+        status =
+            tarn_model_gate_create(&(struct tarn_model_gate_params){.anchor = v->first->model,
+                                                                    .anchor_every = ANCHOR_EVERY},
+                                   &v->gate);
     v->shortened_weights = tarn_alloc(tarn_shape_weights(&e->shape) * sizeof(float));
     if (status == TARN_OK && v->shortened_weights == NULL)
         status = TARN_NO_MEMORY;
@@ -199,6 +202,7 @@ void tarn_versions_free(struct tarn_engine *e)
     tarn_bundle_release(&v->live);
     tarn_bundle_release(&v->first);
     tarn_bundle_release(&v->base);
+    tarn_bundle_release(&v->suspect);
     tarn_bundle_release(&v->failed);
     tarn_bundle_release(&v->offered);
     tarn_model_gate_destroy(&v->gate);

@@ -50,8 +50,9 @@ struct tarn_versions {
     const char *unwatched; /**< why there is none; NULL */
     struct tarn_watch watch;
     bool watching;
-    struct tarn_bundle *base;   /**< counted: what the watch goes back to */
-    struct tarn_bundle *failed; /**< counted: to be kept on disk for inspection */
+    struct tarn_bundle *base;    /**< counted: what the watch goes back to */
+    struct tarn_bundle *suspect; /**< counted: the first one that the watch was for */
+    struct tarn_bundle *failed;  /**< counted: to be kept on disk for inspection */
 
     enum tarn_rollout_phase phase;
     struct tarn_bundle *offered; /**< counted */

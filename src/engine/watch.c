@@ -66,6 +66,7 @@ void tarn_versions_watch_begin(struct tarn_engine *e, struct tarn_bundle *before
     if (!v->has_trial || v->watching || v->phase != TARN_ROLLOUT_IDLE)
         return;
     v->base = tarn_bundle_hold(before);
+    v->suspect = tarn_bundle_hold(v->live);
     tarn_cache_lock(e->cache);
     tarn_trial_set(&v->trial, TARN_TRIAL_BASE, v->base);
     struct tarn_watch_params params = {
@@ -88,6 +89,7 @@ void tarn_versions_watch_end(struct tarn_engine *e)
     tarn_cache_unlock(e->cache);
     tarn_slot_guard(v->slot, 0);
     tarn_bundle_release(&v->base);
+    tarn_bundle_release(&v->suspect);
 }
 
 static void roll_back(struct tarn_engine *e)
@@ -100,6 +102,9 @@ static void roll_back(struct tarn_engine *e)
     tarn_status status = tarn_watch_roll_back(&v->watch, v->slot, failed->version, base,
                                               now.requests, now.unix_ms, NULL, &error);
     if (status == TARN_OK) {
+        /* what training made of it since has failed, and so has what it was made of */
+        if (v->suspect != failed)
+            tarn_slot_condemn(v->slot, v->suspect, &now);
         tarn_log(TARN_LOG_WARNING,
                  "engine: version %llu misses more than %llu did, which is live again",
                  (unsigned long long)failed->version, (unsigned long long)base);

@@ -58,10 +58,11 @@ uint32_t tarn_net_label(const struct tarn_shape *shape, float elapsed, bool want
 float tarn_net_loss(const float *logits, size_t stride, uint32_t outputs, uint32_t label)
 {
     uint32_t risk = label & 0xff, event = label >> 8;
-    float loss = 0;
+    float loss = 0, product = 1; /* of factors up to 2: one logarithm for all bins */
     for (uint32_t k = 0; k < risk && k < outputs; k++) {
         float z = logits[k * stride];
-        loss += fmaxf(z, 0) + log1pf(expf(-fabsf(z))) - (k + 1 == event ? z : 0);
+        loss += fmaxf(z, 0) - (k + 1 == event ? z : 0);
+        product *= 1 + expf(-fabsf(z));
     }
-    return loss;
+    return loss + logf(product);
 }
