@@ -269,7 +269,38 @@ static void the_history_goes_on_after_a_restart(void)
     tarn_history_close(&history);
 }
 
+/* A watch goes back to it after any number of swaps; and says so of more than the last one. */
+static void a_guarded_version_stays(void)
+{
+    struct tarn_bundle *bundle = NULL, *again = make(2);
+    struct tarn_change bad = {.reason = TARN_REASON_REGRESSION, .failed = true, .requests = 100};
+    uint64_t version = 0;
+    tarn_slot *slot = open_slot(NULL, 4);
+    CHECK(swap_in(slot, 2, &version) == TARN_OK && version == 2);
+    CHECK(tarn_slot_guard(slot, 9) == TARN_NOT_FOUND);
+    CHECK(tarn_slot_guard(slot, 1) == TARN_OK);
+    REQUIRE(tarn_slot_hold(slot, 2, &bundle) == TARN_OK);
+    for (int i = 0; i < 50; i++)
+        CHECK(swap_in(slot, (float)(i + 3), NULL) == TARN_OK);
+    CHECK(tarn_slot_rollback(slot, 2, 0, &bad, NULL, NULL) == TARN_NOT_FOUND);
+    CHECK(tarn_slot_rollback(slot, 1, 0, &bad, &version, NULL) == TARN_OK && version == 1);
+    CHECK(!tarn_slot_is_cooling(slot, again->hash, 200));
+    tarn_slot_condemn(slot, bundle, &bad);
+    CHECK(tarn_slot_is_cooling(slot, again->hash, 200));
+    CHECK(tarn_slot_guard(slot, 0) == TARN_OK);
+    for (int i = 0; i < 50; i++)
+        CHECK(swap_in(slot, (float)(i + 100), NULL) == TARN_OK);
+    CHECK(tarn_slot_rollback(slot, 1, 0, &bad, NULL, NULL) == TARN_NOT_FOUND);
+    tarn_bundle_release(&bundle);
+    tarn_bundle_release(&again);
+    tarn_slot_destroy(&slot);
+    slot = open_slot(NULL, 3); /* no room for a guarded one */
+    CHECK(tarn_slot_guard(slot, 1) == TARN_INVALID && tarn_slot_guard(slot, 0) == TARN_OK);
+    tarn_slot_destroy(&slot);
+}
+
 CHECK_MAIN(CASE(what_is_no_number_never_gets_in), CASE(nor_what_does_not_add_up),
            CASE(a_hash_covers_all_that_scores), CASE(a_wrong_shape_is_turned_away),
-           CASE(swap_rollback_and_cool_down), CASE(a_pin_holds), CASE(the_last_versions_are_kept),
-           CASE(a_reader_in_a_batch_is_waited_for), CASE(the_history_goes_on_after_a_restart))
+           CASE(swap_rollback_and_cool_down), CASE(a_pin_holds), CASE(a_guarded_version_stays),
+           CASE(the_last_versions_are_kept), CASE(a_reader_in_a_batch_is_waited_for),
+           CASE(the_history_goes_on_after_a_restart))

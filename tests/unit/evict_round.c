@@ -327,8 +327,51 @@ static void tiles_hold_the_features_of_the_candidates(void)
     end(&w);
 }
 
-CHECK_MAIN(CASE(the_lowest_leave_and_the_next_are_kept), CASE(the_worst_of_all_residents_leave),
-           CASE(what_changed_since_is_skipped),
+/* Another version goes live: what the one before said of pooled objects is asked again, not compared. */
+static void a_round_sees_one_version(void)
+{
+    static const struct tarn_change why = {.reason = TARN_REASON_MANUAL};
+    struct world w;
+    struct tarn_round other;
+    REQUIRE(begin(&w, 1500, TARN_EXPERT_NET, 8, 16));
+    float *tiles = tarn_alloc_aligned(64, TARN_ROUND_MAX * TARN_FEATURES * sizeof *tiles);
+    REQUIRE(tiles != NULL && tarn_round_init(&other, TARN_ROUND_MAX, tiles) == TARN_OK);
+    run(&w, 9000, 3);
+    struct tarn_evictor *e = &w.evictor;
+    CHECK(e->pool_count > 8 && e->pool_version == 1);
+
+    /* a device has drawn by version 1 when 2 goes live */
+    tarn_round_draw(e, &other, w.now);
+    CHECK(other.version == 1 && other.bundle != NULL);
+    tarn_round_leave(e, &other);
+    CHECK(other.bundle == NULL && other.count > 0);
+    struct tarn_bundle *second = bundle_of(w.version.bundle->model);
+    REQUIRE(tarn_slot_swap(w.version.slot, second, 0, &why, NULL, NULL) == TARN_OK);
+    tarn_model_score(w.version.bundle->model, other.tiles, other.count, other.raw);
+    uint32_t pooled = e->pool_count;
+    w.now++;
+    tarn_round_draw(e, &e->round, w.now);
+    CHECK(e->round.version == 2 && e->round.stale == pooled && e->pool_count == 0);
+    score(&w);
+    tarn_round_finish(e, &e->round);
+    CHECK(e->pool_version == 2 && e->list_version == 2);
+    for (uint32_t i = 0; i < e->pool_count; i++)
+        CHECK_NUMBER(e->pool[i].scored, w.now);
+
+    /* what it said comes too late */
+    struct tarn_pool_entry list[8];
+    memcpy(list, e->list, sizeof list);
+    pooled = e->pool_count;
+    tarn_round_finish(e, &other);
+    CHECK(e->pool_version == 2 && e->pool_count == pooled && other.count == 0);
+    CHECK(memcmp(list, e->list, sizeof list) == 0);
+    tarn_round_free(&other);
+    tarn_free(tiles);
+    end(&w);
+}
+
+CHECK_MAIN(CASE(a_round_sees_one_version), CASE(the_lowest_leave_and_the_next_are_kept),
+           CASE(the_worst_of_all_residents_leave), CASE(what_changed_since_is_skipped),
            CASE(what_is_asked_for_while_it_is_scored_is_dropped), CASE(rounds_may_overlap),
            CASE(every_round_finds_candidates), CASE(a_network_that_is_not_numbers_does_no_harm),
            CASE(tiles_hold_the_features_of_the_candidates))
