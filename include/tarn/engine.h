@@ -84,7 +84,8 @@ struct tarn_engine_params {
      * How what was learnt goes live (<tarn/versions.h>).
      */
     uint32_t
-        mint_every; /**< requests between two candidates; 0: a quarter of the objects, 1,000 to 4,096 */
+        mint_every; /**< requests between two candidates, but half an hour at most; 0: a quarter of the objects, 1,000 to
+                            4,096 */
     float shadow_share; /**< of the cache's own time that miniature caches may take; 0: 0.15 */
     /**
      * A folder, made if it is missing, for the history of versions and checkpoints of training, from which

@@ -190,8 +190,8 @@ static void reap_training(struct tarn_engine *e)
 {
     if (e->share != NULL) {
         if (atomic_load_explicit(&e->job, memory_order_acquire) == TARN_JOB_DONE) {
-            take_weights(e);
             atomic_store_explicit(&e->job, TARN_JOB_NONE, memory_order_relaxed);
+            take_weights(e);
         }
         return;
     }

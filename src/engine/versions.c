@@ -18,15 +18,16 @@
 #include "base/log.h"
 #include "base/memory.h"
 
-#define HISTORY_RECORDS 256
-#define ANCHOR_EVERY    8    /* tries */
-#define MOST_IN_A_ROW   8    /* candidates kept out before training goes on from the live one */
-#define GATE_PORTION    64   /* samples looked at in one hold of the cache's lock */
-#define PART_OF_RADIUS  0.9f /* how far into the trust region a shortened step ends */
-#define LEAST_MINT      1000 /* requests */
-#define MOST_MINT       4096
-#define MINT_SHARE      0.25f                  /* of T */
-#define KEEP_EVERY_NS   UINT64_C(600000000000) /* where only steps of training are new */
+#define HISTORY_RECORDS  256
+#define ANCHOR_EVERY     8    /* tries */
+#define MOST_IN_A_ROW    8    /* candidates kept out before training goes on from the live one */
+#define GATE_PORTION     64   /* samples looked at in one hold of the cache's lock */
+#define PART_OF_RADIUS   0.9f /* how far into the trust region a shortened step ends */
+#define LEAST_MINT       1000 /* requests */
+#define MOST_MINT        4096
+#define MINT_SHARE       0.25f /* of T */
+#define MINT_AT_LEAST_NS UINT64_C(1800000000000)
+#define KEEP_EVERY_NS    UINT64_C(600000000000) /* where only steps of training are new */
 
 /* The experts' say before anything was seen: as three heuristics each, the network (POLICY, section 0). */
 static const float priors[TARN_EXPERTS] = {0.5f, 0.5f / 3, 0.5f / 3, 0.5f / 3};
@@ -179,7 +180,7 @@ tarn_status tarn_versions_init(struct tarn_engine *e, const tarn_model *given,
     v->shortened_weights = tarn_alloc(tarn_shape_weights(&e->shape) * sizeof(float));
     if (status == TARN_OK && v->shortened_weights == NULL)
         status = TARN_NO_MEMORY;
-    v->flushed_ns = tarn_clock_ns();
+    v->flushed_ns = v->minted_ns = tarn_clock_ns();
     return status;
 }
 
@@ -344,25 +345,28 @@ static void start_over(struct tarn_engine *e, const char *why)
     tarn_learning_restart(e);
 }
 
-void tarn_versions_offer(struct tarn_engine *e)
+/* Asked as often as requests say, and where they are few, as the clock does. */
+static bool is_due(const struct tarn_engine *e, uint64_t now, float period)
+{
+    const struct tarn_versions *v = &e->versions;
+    return now - v->minted_at >= mint_interval(e, period) ||
+           (e->params.background == TARN_BACKGROUND_THREAD &&
+            tarn_clock_ns() - v->minted_ns >= MINT_AT_LEAST_NS);
+}
+
+static void mint(struct tarn_engine *e)
 {
     struct tarn_versions *v = &e->versions;
     const float *weights = tarn_trainer_weights(e->trainer);
-    if (!tarn_net_is_finite(weights, tarn_shape_weights(&e->shape))) {
-        start_over(e, "a weight of the candidate is no number");
-        return;
-    }
     tarn_cache_lock(e->cache);
     uint64_t now = tarn_cache_now(e->cache);
     float period = e->learned->live.period;
     tarn_cache_unlock(e->cache);
-    if (e->learning.in_place) {
-        swap_trained(e, weights);
+    if (!is_due(e, now, period))
         return;
-    }
-    if (now - v->minted_at < mint_interval(e, period))
-        return;
+    v->unminted = false;
     v->minted_at = now;
+    v->minted_ns = tarn_clock_ns();
     v->minted++;
     tarn_gate_answer answer = ask(e, weights, &v->report);
     tarn_log(TARN_LOG_DEBUG, "engine: a candidate: %s", v->report.reason);
@@ -381,11 +385,28 @@ void tarn_versions_offer(struct tarn_engine *e)
     }
 }
 
+void tarn_versions_offer(struct tarn_engine *e)
+{
+    const float *weights = tarn_trainer_weights(e->trainer);
+    if (!tarn_net_is_finite(weights, tarn_shape_weights(&e->shape))) {
+        start_over(e, "a weight of the candidate is no number");
+    } else if (e->learning.in_place) {
+        swap_trained(e, weights);
+    } else {
+        e->versions.unminted = true;
+        mint(e);
+    }
+}
+
 void tarn_versions_look(struct tarn_engine *e)
 {
     if (!e->learning.in_place)
         tarn_versions_watch_look(e);
     tarn_versions_rollout_look(e);
+    /* between two jobs the trainer's weights stand still */
+    if (e->versions.unminted && atomic_load(&e->job) == TARN_JOB_NONE &&
+        !tarn_trainer_in_flight(e->trainer))
+        mint(e);
     if (tarn_slot_reap(e->versions.slot) == 0)
         return;
     /* no round is under way while nobody has the lock, and the next may be long in coming */

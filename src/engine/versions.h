@@ -37,7 +37,9 @@ struct tarn_versions {
     tarn_model_gate *gate;
     struct tarn_gate_report report;
     float *shortened_weights; /**< scratch: a part of the way to a candidate */
-    uint64_t minted_at;       /**< requests */
+    uint64_t minted_at;       /**< requests, */
+    uint64_t minted_ns;       /**< and the clock's */
+    bool unminted;            /**< training has weights that no candidate was made of */
     uint64_t minted, kept_out, shortened;
     uint32_t in_a_row; /**< candidates that were kept out, one after the other */
 
