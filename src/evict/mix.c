@@ -99,14 +99,16 @@ static void update_weights(struct tarn_mix *mix)
         mix->weight[k] = (float)(weight[k] / sum);
 }
 
-/* What a miss costs: one, or its size in mean sizes where bytes are the goal. */
-static double miss_cost(const struct tarn_shadow *shadow, int size)
+/*
+ * What a miss costs: one, or its size in mean sizes where bytes are the goal. One mean for all of them:
+ * an expert that keeps large objects must not find each miss cheaper for it.
+ */
+static double miss_cost(const struct tarn_mix *mix, int size)
 {
-    const struct tarn_world *world = shadow->evictor.world;
-    if (!world->goal_bytes || size < 0)
+    const struct tarn_evictor *first = &mix->shadow[0].evictor;
+    if (!first->world->goal_bytes || size < 0)
         return 1;
-    return (double)tarn_exp2(tarn_clamp((float)size * 0x1p-10f, 0, 60)) /
-           (double)shadow->evictor.mean_size;
+    return (double)tarn_exp2(tarn_clamp((float)size * 0x1p-10f, 0, 60)) / (double)first->mean_size;
 }
 
 void tarn_mix_get(struct tarn_mix *mix, uint64_t hash, int size, uint64_t now)
@@ -116,7 +118,7 @@ void tarn_mix_get(struct tarn_mix *mix, uint64_t hash, int size, uint64_t now)
         if (tarn_shadow_get(&mix->shadow[k], hash, now))
             continue;
         if (size >= 0 || !mix->shadow[k].evictor.world->goal_bytes)
-            mix->misses[k] += miss_cost(&mix->shadow[k], size);
+            mix->misses[k] += miss_cost(mix, size);
         if (size >= 0)
             tarn_shadow_put(&mix->shadow[k], hash, (uint16_t)size, now);
     }
@@ -133,7 +135,7 @@ void tarn_mix_put(struct tarn_mix *mix, uint64_t hash, uint16_t size, uint64_t n
         /* a miss of the live cache: only now is its size known */
         if (mix->shadow[k].evictor.world->goal_bytes &&
             tarn_index_find(mix->shadow[k].table.index, hash, NULL, NULL) == TARN_NONE)
-            mix->misses[k] += miss_cost(&mix->shadow[k], size);
+            mix->misses[k] += miss_cost(mix, size);
         tarn_shadow_put(&mix->shadow[k], hash, size, now);
     }
 }

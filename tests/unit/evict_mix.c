@@ -190,5 +190,35 @@ static void sizes_count_in_a_cache_of_bytes(void)
     }
 }
 
+/* By one yardstick: a shadow full of large objects would find each miss cheap, by its own. */
+static void the_same_miss_costs_all_the_same(void)
+{
+    struct world w;
+    struct tarn_rng rng;
+    tarn_rng_seed(&rng, 7);
+    REQUIRE(begin(&w, 0, 400000, true));
+    for (int i = 0; i < 30000; i++) {
+        uint32_t key = tarn_rng_below(&rng, 60) * tarn_rng_below(&rng, 60);
+        use(&w, key, key % 2 ? 100 : 3000);
+    }
+    struct tarn_mix *mix = &w.learned->mix;
+    double before[TARN_EXPERTS], mean = (double)mix->shadow[0].evictor.mean_size;
+    float least = INFINITY, most = 0;
+    for (uint32_t k = 0; k < mix->experts; k++) {
+        before[k] = mix->misses[k] * mix->decay;
+        least = fminf(least, mix->shadow[k].evictor.mean_size);
+        most = fmaxf(most, mix->shadow[k].evictor.mean_size);
+    }
+    CHECK(least < 0.98f * most); /* or this would show nothing */
+    mix->until_update = 100;
+    tarn_mix_get(mix, 0x123456789abcdef1u, 10 << 10, 30001); /* 1024 bytes that nobody has */
+    for (uint32_t k = 0; k < mix->experts; k++)
+        CHECK(fabs(mix->misses[k] - before[k] - 1024 / mean) < 1e-3 * 1024 / mean);
+    tarn_mix_put(mix, 0x123456789abcdef2u, 10 << 10, 30001);
+    for (uint32_t k = 0; k < mix->experts; k++)
+        CHECK(fabs(mix->misses[k] - before[k] - 2 * 1024 / mean) < 1e-3 * 1024 / mean);
+    end(&w);
+}
+
 CHECK_MAIN(CASE(a_bad_network_loses_its_say), CASE(shadows_see_their_share_of_the_keys),
-           CASE(sizes_count_in_a_cache_of_bytes))
+           CASE(sizes_count_in_a_cache_of_bytes), CASE(the_same_miss_costs_all_the_same))
