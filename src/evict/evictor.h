@@ -119,6 +119,7 @@ struct tarn_evictor {
     uint32_t device_limit; /**< the same for rounds that a device scores; 0: there are none */
     uint32_t device_share;
     struct tarn_pool_entry *pool; /**< [a round's most + TARN_POOL_MAX + TARN_LIST_MAX] */
+    uint64_t *order;              /**< [as many], scratch of a round's end */
     uint32_t pool_count;
     uint64_t pool_version; /**< that scored them */
     struct tarn_pool_entry list[TARN_LIST_MAX];
