@@ -5,13 +5,15 @@
  * shadows see nothing but whose experts have the first one's weights. Between the first and the last is what
  * the shadows themselves take; the rest is what it takes to score with several experts. CPU time of the thread.
  *
- *     bench_shadows [OBJECTS...]    sizes of the cache (1000 to 262144)
+ *     bench_shadows [--sized] [OBJECTS...]    sizes of the cache (250 to 262144), in objects of one size
+ *                                             or of many
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <tarn/engine.h>
 
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/rng.h"
 #include "engine/engine_private.h"
 
@@ -19,6 +21,7 @@
 #define MEASURED 400000 /* requests at least, after the cache is full and the network has learned */
 #define WARM     3      /* times its objects, and at least */
 #define LEAST    100000
+#define MEAN     1000 /* bytes of an object, where sizes differ */
 
 struct side {
     tarn_engine *engine;
@@ -45,11 +48,19 @@ static uint64_t next_key(struct source *s)
     return rank % 3 == 0 ? rank + s->now / 4 / s->objects * 7 : rank;
 }
 
-static bool open_side(struct side *side, uint64_t objects, bool shadows)
+/* From a tenth of the mean to three times as much. */
+static uint64_t size_of(uint64_t key)
+{
+    uint64_t i = tarn_mix64(key) % 64;
+    return MEAN / 10 + i * i * MEAN / 1400;
+}
+
+static bool open_side(struct side *side, uint64_t objects, bool sized, bool shadows)
 {
     struct tarn_error error;
     *side = (struct side){0};
-    if (tarn_engine_create(&(struct tarn_engine_params){.objects = objects,
+    if (tarn_engine_create(&(struct tarn_engine_params){.objects = sized ? 0 : objects,
+                                                        .memory = sized ? objects * MEAN : 0,
                                                         .device = "host",
                                                         .background = TARN_BACKGROUND_STEPS,
                                                         .no_shadows = !shadows,
@@ -60,15 +71,16 @@ static bool open_side(struct side *side, uint64_t objects, bool shadows)
     return false;
 }
 
-static void serve(struct side *side, const uint64_t *keys, size_t count, bool counts)
+static void serve(struct side *side, const uint64_t *keys, bool sized, bool counts)
 {
     tarn_cache *cache = tarn_engine_cache(side->engine);
     uint64_t begin = tarn_clock_thread_cpu_ns(), misses = 0;
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < TURN; i++) {
         size_t room = 0;
         if (tarn_cache_get(cache, &keys[i], sizeof keys[i], NULL, &room) != TARN_OK) {
             misses++;
-            tarn_cache_put(cache, &keys[i], sizeof keys[i], &(struct tarn_item){.charge = 1});
+            tarn_cache_put(cache, &keys[i], sizeof keys[i],
+                           &(struct tarn_item){.charge = sized ? size_of(keys[i]) : 1});
         }
         tarn_engine_step(side->engine);
     }
@@ -86,22 +98,22 @@ static void follow(struct side *side, const struct side *leader)
     memcpy(own->live.weight, other->live.weight, sizeof own->live.weight);
 }
 
-static bool run(uint64_t objects)
+static bool run(uint64_t objects, bool sized)
 {
     struct source source = {.objects = objects * 8};
     struct side with, without, told;
     struct side *const sides[] = {&with, &without, &told};
     uint64_t keys[TURN], warm = objects * WARM < LEAST ? LEAST : objects * WARM, done = 0;
     tarn_rng_seed(&source.rng, objects);
-    if (!open_side(&with, objects, true) || !open_side(&without, objects, false) ||
-        !open_side(&told, objects, true))
+    if (!open_side(&with, objects, sized, true) || !open_side(&without, objects, sized, false) ||
+        !open_side(&told, objects, sized, true))
         return false;
     for (; done < warm + MEASURED; done += TURN) {
         for (size_t i = 0; i < TURN; i++)
             keys[i] = next_key(&source);
         follow(&told, &with);
         for (size_t i = 0; i < 3; i++)
-            serve(sides[(i + done / TURN) % 3], keys, TURN, done >= warm);
+            serve(sides[(i + done / TURN) % 3], keys, sized, done >= warm);
     }
     double n = (double)(done - (warm + TURN - 1) / TURN * TURN);
     double a = (double)with.cpu_ns / n, b = (double)without.cpu_ns / n, c = (double)told.cpu_ns / n;
@@ -121,11 +133,12 @@ int main(int argc, char **argv)
     printf("%8s  %8s  %22s  %18s  %18s\n%8s  %8s  %6s  %6s  %6s  %8s  %8s  %8s  %8s\n", "", "share",
            "ns a request", "share of CPU", "miss ratio", "objects", "of keys", "with", "told",
            "none", "shadows", "experts", "with", "none");
-    for (int i = 1; i < argc; i++)
-        if (!run(strtoull(argv[i], NULL, 10)))
+    bool sized = argc > 1 && strcmp(argv[1], "--sized") == 0;
+    for (int i = 1 + sized; i < argc; i++)
+        if (!run(strtoull(argv[i], NULL, 10), sized))
             return 1;
-    for (size_t i = 0; argc < 2 && i < sizeof usual / sizeof usual[0]; i++)
-        if (!run(usual[i]))
+    for (size_t i = 0; argc < 2 + sized && i < sizeof usual / sizeof usual[0]; i++)
+        if (!run(usual[i], sized))
             return 1;
     return 0;
 }

@@ -156,6 +156,42 @@ static void shadows_see_their_share_of_the_keys(void)
     end(&w);
 }
 
+/* What they cost goes by the number of objects alone: few in a small cache, fewer where less is allowed. */
+static void what_shadows_cost_bounds_their_keys(void)
+{
+    static const struct {
+        double objects;
+        float most_cost;
+        double least, most;
+    } cases[] = {
+        {50, 0, 0.2, 0.3},
+        {500, 0, 0.2, 0.3},
+        {1000, 0, 0.25, 0.26},
+        {4096, 0, 1.0 / 16, 1.0 / 16},
+        {65536, 0, 1.0 / 64, 1.0 / 64},
+        {500, 0.05f, 0.06, 0.08},
+        {500, 0.5f, 0.5, 1},
+        {65536, 0.02f, 0.005, 0.007},
+    };
+    struct world w;
+    REQUIRE(begin(&w, 500, 0, false));
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct tarn_capacity capacity = {.limit = (uint64_t)cases[i].objects};
+        struct tarn_mix mix = {0};
+        REQUIRE(tarn_mix_start(&mix, &(struct tarn_mix_params){.world = &w.learned->world,
+                                                               .capacity = &capacity,
+                                                               .objects = cases[i].objects,
+                                                               .most_cost = cases[i].most_cost}) ==
+                TARN_OK);
+        CHECK((double)mix.share >= cases[i].least && (double)mix.share <= cases[i].most);
+        CHECK(fabs((double)mix.threshold * 0x1p-64 - (double)mix.share) < 1e-6);
+        double limit = cases[i].objects * (double)mix.share;
+        CHECK_NUMBER(mix.shadow[0].capacity.limit, (uint64_t)(limit < 16 ? 16 : limit + 1e-3));
+        tarn_mix_free(&mix);
+    }
+    end(&w);
+}
+
 static void sizes_count_in_a_cache_of_bytes(void)
 {
     for (int goal_bytes = 0; goal_bytes < 2; goal_bytes++) {
@@ -221,4 +257,5 @@ static void the_same_miss_costs_all_the_same(void)
 }
 
 CHECK_MAIN(CASE(a_bad_network_loses_its_say), CASE(shadows_see_their_share_of_the_keys),
-           CASE(sizes_count_in_a_cache_of_bytes), CASE(the_same_miss_costs_all_the_same))
+           CASE(what_shadows_cost_bounds_their_keys), CASE(sizes_count_in_a_cache_of_bytes),
+           CASE(the_same_miss_costs_all_the_same))
