@@ -37,6 +37,7 @@ tarn_status tarn_evictor_init(struct tarn_evictor *evictor,
         .capacity = params->capacity,
         .world = params->world,
         .live = params->live,
+        .alone = params->alone,
         .share = params->share,
         .arm = TARN_ARMS,
         .bundle = params->bundle,
@@ -55,8 +56,10 @@ tarn_status tarn_evictor_init(struct tarn_evictor *evictor,
     float period = bytes ? SHORTEST_PERIOD : (float)params->capacity->limit / params->share;
     evictor->period = period < SHORTEST_PERIOD ? SHORTEST_PERIOD : period;
     uint32_t room = params->live ? TARN_ROUND_MAX : TARN_SHADOW_ROUND;
-    evictor->pool = tarn_alloc((room + TARN_POOL_MAX + TARN_LIST_MAX) * sizeof *evictor->pool);
-    tarn_status status = evictor->pool != NULL ? TARN_OK : TARN_NO_MEMORY;
+    size_t entries = room + TARN_POOL_MAX + TARN_LIST_MAX;
+    evictor->pool = tarn_alloc(entries * sizeof *evictor->pool);
+    evictor->order = tarn_alloc(entries * sizeof *evictor->order);
+    tarn_status status = evictor->pool != NULL && evictor->order != NULL ? TARN_OK : TARN_NO_MEMORY;
     if (status == TARN_OK && !params->no_history)
         status = tarn_ghosts_create(expected_ghosts(params), &evictor->ghosts);
     if (status == TARN_OK)
@@ -71,7 +74,9 @@ void tarn_evictor_free(struct tarn_evictor *evictor)
     tarn_ghosts_destroy(&evictor->ghosts);
     tarn_round_free(&evictor->round);
     tarn_free(evictor->pool);
+    tarn_free(evictor->order);
     evictor->pool = NULL;
+    evictor->order = NULL;
 }
 
 /* T is the capacity in objects; while a cache of bytes fills, what it will be at this mean size. */

@@ -95,6 +95,7 @@ struct tarn_evictor {
     const struct tarn_capacity *capacity;
     struct tarn_world *world;
     bool live;                        /**< writes the world and logs samples */
+    bool alone;                       /**< one expert decides: its scores need no ranks */
     float share;                      /**< of the keys that it sees: 1 for the live one */
     tarn_arm arm;                     /**< whose residents it draws from; TARN_ARMS: of all */
     const struct tarn_bundle *bundle; /**< that it scores with; NULL: the live version */
@@ -119,6 +120,7 @@ struct tarn_evictor {
     uint32_t device_limit; /**< the same for rounds that a device scores; 0: there are none */
     uint32_t device_share;
     struct tarn_pool_entry *pool; /**< [a round's most + TARN_POOL_MAX + TARN_LIST_MAX] */
+    uint64_t *order;              /**< [as many], scratch of a round's end */
     uint32_t pool_count;
     uint64_t pool_version; /**< that scored them */
     struct tarn_pool_entry list[TARN_LIST_MAX];
@@ -135,6 +137,7 @@ struct tarn_evictor_params {
     const struct tarn_capacity *capacity;
     struct tarn_world *world;
     bool live;
+    bool alone;      /**< expert[0] decides, whatever it is, and always will */
     bool no_history; /**< only finds victims: the hooks are another one's, over the same table */
     float share;
     const struct tarn_bundle

@@ -28,20 +28,35 @@ struct tarn_feature_frame {
     float period; /**< T, requests */
     float lg_period;
     float lg_mean_size;
-    bool bytes; /**< objects differ in size */
+    bool bytes;          /**< objects differ in size */
+    uint64_t slice;      /**< the cohorts' one of `now`, */
+    uint32_t into_slice; /**< and how many requests ago it began */
 };
 
 struct tarn_feature_frame tarn_feature_frame(const struct tarn_cohorts *cohorts,
                                              const struct tarn_rates *rates, uint64_t now,
                                              float period, float mean_size, bool bytes);
 
-/** The features in units of TARN_FEATURE_STEP. */
+#define TARN_FEATURE_LANES 16 /**< layout.h's TARN_LANES */
+
+/** Those of `count` objects, 1 to TARN_FEATURE_LANES, as a tile of layout.h; zeros in the lanes beyond. */
+void tarn_features_tile(const struct tarn_feature_frame *frame,
+                        const struct tarn_meta *const *metas, uint32_t count, float *tile);
+/** One object's of a tile, in units of TARN_FEATURE_STEP. */
+static inline void tarn_features_of_lane(const float *tile, uint32_t lane,
+                                         int8_t out[TARN_FEATURES])
+{
+    for (int f = 0; f < TARN_FEATURES; f++)
+        out[f] = (int8_t)(tile[f * TARN_FEATURE_LANES + lane] * (1.0f / TARN_FEATURE_STEP));
+}
+/** The same of one object, in units of TARN_FEATURE_STEP. */
 void tarn_features(const struct tarn_feature_frame *frame, const struct tarn_meta *meta,
                    int8_t out[TARN_FEATURES]);
 
 static inline float tarn_clamp(float x, float low, float high)
 {
-    return x < low ? low : x > high ? high : x;
+    x = x < low ? low : x; /* two choices, of which a compiler makes no jumps */
+    return x > high ? high : x;
 }
 
 /** A duration on the network's scale: clamp(lg((requests + 1) / T), -14, 7) / 4. */

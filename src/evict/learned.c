@@ -36,6 +36,7 @@ static void start(struct tarn_learned *learned)
         .world = &learned->world,
         .capacity = learned->live.capacity,
         .objects = objects,
+        .most_cost = learned->most_cost,
         .seed = learned->seed,
     };
     if (tarn_mix_start(&learned->mix, &params) != TARN_OK) {
@@ -213,6 +214,7 @@ tarn_status tarn_learned_create(const struct tarn_learned_params *params, struct
     if (learned == NULL)
         return TARN_NO_MEMORY;
     learned->shadows = params->shadows;
+    learned->most_cost = params->most_cost;
     learned->seed = params->seed;
     learned->samples_per_period = (float)params->ring / RING_PERIODS;
     learned->world.reader = params->reader;

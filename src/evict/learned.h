@@ -16,6 +16,7 @@ struct tarn_learned {
     struct tarn_mix mix;
     struct tarn_trial *trial; /**< told of what happens; the owner's, who sets it under the lock */
     bool shadows;             /**< run them */
+    float most_cost;          /**< of the shadows; see struct tarn_mix_params */
     uint64_t seed;
     float samples_per_period; /**< the ring's size over the T that it is to cover */
 };
@@ -26,6 +27,7 @@ struct tarn_learned_params {
     struct tarn_observer observer;
     bool goal_bytes;
     bool shadows;
+    float most_cost; /**< that the shadows may take; see struct tarn_mix_params; 0: a default */
     uint32_t device_limit; /**< victims of one round that a device scores at most; 0: none does */
     uint32_t device_share; /**< and one in so many residents */
     uint32_t ring;         /**< samples that the observer holds: sets the rate of sampling */

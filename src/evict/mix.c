@@ -5,9 +5,17 @@
 
 #include "base/hash.h"
 
-#define SHADOW_OBJECTS  256.0 /* each shadow aims at so many */
-#define LEAST_SHARE     (1.0 / 64)
-#define LEAST_OBJECTS   16.0
+#define SHADOW_OBJECTS 256.0 /* each shadow aims at so many */
+#define LEAST_SHARE    (1.0 / 64)
+#define LEAST_OBJECTS  16.0
+/*
+ * What all shadows would take if they saw every key, in the live cache's own time: measured by
+ * tests/bench/shadows.c. Their memory is cold where few requests reach them.
+ */
+#define WHOLE_COST      1.6
+#define WHOLE_COST_COLD 3.5
+#define COLD_OBJECTS    65536.0
+#define MOST_COST       0.15 /* from COLD_OBJECTS on; a smaller cache gives twice as much */
 #define RATE            0.05 /* eta of Hedge */
 #define UPDATE_EVERY    64   /* sampled requests */
 #define HALF_LIFE_T     4.0  /* of the misses, in T, but at least */
@@ -21,12 +29,23 @@ void tarn_mix_choose(bool bytes, bool goal_bytes, tarn_expert expert[TARN_EXPERT
     expert[3] = bytes && !goal_bytes ? TARN_EXPERT_GDSF : TARN_EXPERT_LIRS;
 }
 
+/* The share of the keys: by the number of objects alone, so that a replay gives the same each time. */
+static double share_of(double objects, double most_cost)
+{
+    double share = SHADOW_OBJECTS / objects;
+    double large = objects < COLD_OBJECTS ? objects / COLD_OBJECTS : 1;
+    double whole = WHOLE_COST + large * (WHOLE_COST_COLD - WHOLE_COST);
+    double most = (most_cost > 0 ? most_cost : MOST_COST) * (large < 1 ? 2 : 1);
+    most = most < 0.9 ? most / (1 - most) / whole : 1;
+    share = share > 1 ? 1 : share < LEAST_SHARE ? LEAST_SHARE : share;
+    return share < most ? share : most;
+}
+
 tarn_status tarn_mix_start(struct tarn_mix *mix, const struct tarn_mix_params *params)
 {
     struct tarn_world *world = params->world;
     double objects = params->objects < 1 ? 1 : params->objects;
-    double share = SHADOW_OBJECTS / objects;
-    share = share > 1 ? 1 : share < LEAST_SHARE ? LEAST_SHARE : share;
+    double share = share_of(objects, (double)params->most_cost);
     double limit = (double)params->capacity->limit * share;
     double least = LEAST_OBJECTS * (double)params->capacity->limit / objects;
     limit = limit < least ? least : limit;
@@ -99,14 +118,16 @@ static void update_weights(struct tarn_mix *mix)
         mix->weight[k] = (float)(weight[k] / sum);
 }
 
-/* What a miss costs: one, or its size in mean sizes where bytes are the goal. */
-static double miss_cost(const struct tarn_shadow *shadow, int size)
+/*
+ * What a miss costs: one, or its size in mean sizes where bytes are the goal. One mean for all of them:
+ * an expert that keeps large objects must not find each miss cheaper for it.
+ */
+static double miss_cost(const struct tarn_mix *mix, int size)
 {
-    const struct tarn_world *world = shadow->evictor.world;
-    if (!world->goal_bytes || size < 0)
+    const struct tarn_evictor *first = &mix->shadow[0].evictor;
+    if (!first->world->goal_bytes || size < 0)
         return 1;
-    return (double)tarn_exp2(tarn_clamp((float)size * 0x1p-10f, 0, 60)) /
-           (double)shadow->evictor.mean_size;
+    return (double)tarn_exp2(tarn_clamp((float)size * 0x1p-10f, 0, 60)) / (double)first->mean_size;
 }
 
 void tarn_mix_get(struct tarn_mix *mix, uint64_t hash, int size, uint64_t now)
@@ -116,7 +137,7 @@ void tarn_mix_get(struct tarn_mix *mix, uint64_t hash, int size, uint64_t now)
         if (tarn_shadow_get(&mix->shadow[k], hash, now))
             continue;
         if (size >= 0 || !mix->shadow[k].evictor.world->goal_bytes)
-            mix->misses[k] += miss_cost(&mix->shadow[k], size);
+            mix->misses[k] += miss_cost(mix, size);
         if (size >= 0)
             tarn_shadow_put(&mix->shadow[k], hash, (uint16_t)size, now);
     }
@@ -133,7 +154,7 @@ void tarn_mix_put(struct tarn_mix *mix, uint64_t hash, uint16_t size, uint64_t n
         /* a miss of the live cache: only now is its size known */
         if (mix->shadow[k].evictor.world->goal_bytes &&
             tarn_index_find(mix->shadow[k].table.index, hash, NULL, NULL) == TARN_NONE)
-            mix->misses[k] += miss_cost(&mix->shadow[k], size);
+            mix->misses[k] += miss_cost(mix, size);
         tarn_shadow_put(&mix->shadow[k], hash, size, now);
     }
 }

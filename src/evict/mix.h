@@ -30,6 +30,11 @@ struct tarn_mix_params {
     struct tarn_world *world;
     const struct tarn_capacity *capacity;
     double objects; /**< that the cache will hold, as far as is known */
+    /**
+     * Share of the live cache's and the shadows' time together that the shadows take at most, from 65,536
+     * objects on; a smaller cache gives them twice as much. 0: 0.15. An estimate by the number of objects.
+     */
+    float most_cost;
     uint64_t seed;
 };
 /** Starts the shadows, empty. TARN_NO_MEMORY leaves the mix as it was: the network decides alone. */

@@ -8,18 +8,39 @@
 #define STRIDE 16 /* of the coarse scores: the square root of the ring */
 _Static_assert(STRIDE *STRIDE == TARN_RANKS_RING, "two steps find a score's place");
 
-/* Shell's sort with Ciura's gaps: qsort() may allocate. */
-static void sort(float *x, uint32_t count)
+/* Unsigned numbers that sort as the floats do, and back. */
+static uint32_t key_of(float x)
 {
-    static const uint32_t gaps[] = {57, 23, 10, 4, 1};
-    for (uint32_t g = 0; g < sizeof gaps / sizeof gaps[0]; g++)
-        for (uint32_t i = gaps[g]; i < count; i++) {
-            float moved = x[i];
-            uint32_t j = i;
-            for (; j >= gaps[g] && x[j - gaps[g]] > moved; j -= gaps[g])
-                x[j] = x[j - gaps[g]];
-            x[j] = moved;
-        }
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits ^ ((uint32_t)((int32_t)bits >> 31) | 0x80000000u);
+}
+
+static float of_key(uint32_t key)
+{
+    uint32_t bits = key ^ (key >> 31 ? 0x80000000u : 0xffffffffu);
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+/* A byte at a time from the lowest on: no comparison, so none that could be foretold wrongly. */
+static void sort(const float *from, float *to, uint32_t count)
+{
+    uint32_t a[TARN_RANKS_RING], b[TARN_RANKS_RING];
+    for (uint32_t i = 0; i < count; i++)
+        a[i] = key_of(from[i]);
+    for (int shift = 0; shift < 32; shift += 8) {
+        uint32_t *in = shift & 8 ? b : a, *out = shift & 8 ? a : b, place[257] = {0};
+        for (uint32_t i = 0; i < count; i++)
+            place[(in[i] >> shift & 255) + 1]++;
+        for (uint32_t i = 1; i < 256; i++)
+            place[i] += place[i - 1];
+        for (uint32_t i = 0; i < count; i++)
+            out[place[in[i] >> shift & 255]++] = in[i];
+    }
+    for (uint32_t i = 0; i < count; i++)
+        to[i] = of_key(a[i]);
 }
 
 void tarn_ranks_add(struct tarn_ranks *ranks, const float *scores, uint32_t count)
@@ -30,8 +51,7 @@ void tarn_ranks_add(struct tarn_ranks *ranks, const float *scores, uint32_t coun
     uint64_t wait = ranks->seen < TARN_RANKS_RING * 4 ? 64 : TARN_RANKS_RING * 8;
     if (have < ENOUGH || (ranks->length > 0 && ranks->seen - ranks->sorted_at < wait))
         return;
-    memcpy(ranks->sorted, ranks->ring, have * sizeof(float));
-    sort(ranks->sorted, have);
+    sort(ranks->ring, ranks->sorted, have);
     for (uint32_t i = have; i < TARN_RANKS_RING; i++)
         ranks->sorted[i] = INFINITY;
     for (uint32_t i = 0; i < STRIDE; i++)

@@ -12,6 +12,8 @@
 #define DRAWN_AT_ONCE 32
 #define RESCORE_AGE   0.1f /* or this share of the age at which it was made */
 
+_Static_assert(TARN_FEATURE_LANES == TARN_LANES, "features are written as tiles");
+
 tarn_status tarn_round_init(struct tarn_round *round, uint32_t room, float *tiles)
 {
     room = (room + TARN_LANES - 1) / TARN_LANES * TARN_LANES;
@@ -186,21 +188,25 @@ static void draw_fresh(struct tarn_evictor *evictor, struct tarn_round *round, u
 static void write_tiles(struct tarn_evictor *evictor, struct tarn_round *round,
                         const struct tarn_feature_frame *frame)
 {
-    const struct tarn_bundle *bundle = round->bundle;
-    int8_t x[TARN_FEATURES];
-    for (uint32_t i = 0; i < round->count; i++) {
-        tarn_features(frame, tarn_table_meta(evictor->table, round->slot[i]), x);
-        float *to =
-            round->tiles + (size_t)(i / TARN_LANES) * TARN_FEATURES * TARN_LANES + i % TARN_LANES;
-        for (int f = 0; f < TARN_FEATURES; f++)
-            to[f * TARN_LANES] =
-                (float)x[f] * TARN_FEATURE_STEP * bundle->scale[f] + bundle->offset[f];
+    const struct tarn_meta *metas[TARN_LANES];
+    for (uint32_t i = 0; i < round->count; i += TARN_LANES) {
+        uint32_t n = round->count - i < TARN_LANES ? round->count - i : TARN_LANES;
+        for (uint32_t l = 0; l < n; l++)
+            metas[l] = tarn_table_meta(evictor->table, round->slot[i + l]);
+        tarn_features_tile(frame, metas, n, round->tiles + (size_t)i * TARN_FEATURES);
     }
-    for (uint32_t i = round->count; i % TARN_LANES != 0; i++) {
-        float *to =
-            round->tiles + (size_t)(i / TARN_LANES) * TARN_FEATURES * TARN_LANES + i % TARN_LANES;
+}
+
+/* As the version that scores them wants them; samples are logged without it. */
+static void scale_tiles(struct tarn_round *round)
+{
+    const struct tarn_bundle *bundle = round->bundle;
+    for (uint32_t i = 0; i < round->count; i += TARN_LANES) {
+        float *tile = round->tiles + (size_t)i * TARN_FEATURES;
         for (int f = 0; f < TARN_FEATURES; f++)
-            to[f * TARN_LANES] = 0;
+            for (int l = 0; l < TARN_LANES; l++)
+                tile[f * TARN_LANES + l] =
+                    tile[f * TARN_LANES + l] * bundle->scale[f] + bundle->offset[f];
     }
 }
 
@@ -245,10 +251,15 @@ static void log_samples(struct tarn_evictor *evictor, const struct tarn_round *r
     if (!evictor->live || observer->sample == NULL || fresh == 0)
         return;
     for (; evictor->sample_credit >= 1.0f; evictor->sample_credit -= 1.0f) {
-        uint32_t slot = round->slot[round->stale + tarn_rng_below(&evictor->rng, fresh)];
+        uint32_t i = round->stale + tarn_rng_below(&evictor->rng, fresh), slot = round->slot[i];
         struct tarn_meta *meta = tarn_table_meta(evictor->table, slot);
         int8_t x[TARN_FEATURES];
-        tarn_features(frame, meta, x);
+        if (round->net) /* it is in a tile already */
+            tarn_features_of_lane(round->tiles +
+                                      (size_t)(i / TARN_LANES) * TARN_LANES * TARN_FEATURES,
+                                  i % TARN_LANES, x);
+        else
+            tarn_features(frame, meta, x);
         if (observer->sample(observer->context, tarn_table_hash(evictor->table, slot), x,
                              frame->now, evictor->period))
             meta->flags |= TARN_META_SAMPLED;
@@ -307,6 +318,8 @@ void tarn_round_draw(struct tarn_evictor *evictor, struct tarn_round *round, uin
                 (uint32_t)now, frame.lg_period);
     }
     log_samples(evictor, round, &frame);
+    if (tarn_round_wants_net(round))
+        scale_tiles(round);
     evictor->rounds++;
     evictor->scores += round->count;
 }
@@ -349,31 +362,41 @@ static uint64_t order_of(const struct tarn_pool_entry *entry)
     return (uint64_t)bits << 32 | entry->slot;
 }
 
-static void swap(struct tarn_pool_entry *a, struct tarn_pool_entry *b)
-{
-    struct tarn_pool_entry t = *a;
-    *a = *b;
-    *b = t;
-}
-
 /*
- * Brings the `wanted` lowest to the front, in no order: quickselect with Lomuto's partition, whose
- * inner loop has no jump that depends on the scores.
+ * Brings the `wanted` lowest to the front, in no order: quickselect with Lomuto's partition, whose inner
+ * loop has no jump that depends on the numbers. The pivot is one of five, about as high as the wanted
+ * ones reach: most of a long tail goes in the first pass.
  */
-static void select_lowest(struct tarn_pool_entry *entries, uint32_t count, uint32_t wanted)
+static void select_lowest(uint64_t *order, uint32_t count, uint32_t wanted)
 {
     if (wanted == 0 || wanted >= count)
         return;
     for (uint32_t low = 0, high = count - 1; low < high;) {
-        swap(&entries[(low + high) / 2], &entries[high]);
-        uint64_t pivot = order_of(&entries[high]);
+        uint32_t n = high - low + 1, best = (low + high) / 2;
+        if (n > 16) {
+            uint32_t at[5];
+            for (uint32_t i = 0; i < 5; i++) {
+                at[i] = low + (2 * i + 1) * n / 10;
+                for (uint32_t k = i; k > 0 && order[at[k]] < order[at[k - 1]]; k--) {
+                    uint32_t t = at[k];
+                    at[k] = at[k - 1];
+                    at[k - 1] = t;
+                }
+            }
+            best = at[(wanted - low) * 5 / (n + 1)];
+        }
+        uint64_t pivot = order[best];
+        order[best] = order[high];
+        order[high] = pivot;
         uint32_t place = low;
         for (uint32_t i = low; i < high; i++) {
-            uint32_t below = order_of(&entries[i]) < pivot;
-            swap(&entries[i], &entries[place]);
-            place += below;
+            uint64_t x = order[i];
+            order[i] = order[place];
+            order[place] = x;
+            place += x < pivot;
         }
-        swap(&entries[place], &entries[high]);
+        order[high] = order[place];
+        order[place] = pivot;
         if (place == wanted || place + 1 == wanted)
             return;
         if (place < wanted)
@@ -381,6 +404,14 @@ static void select_lowest(struct tarn_pool_entry *entries, uint32_t count, uint3
         else
             high = place - 1;
     }
+}
+
+static uint64_t highest(const uint64_t *order, uint32_t count)
+{
+    uint64_t most = 0;
+    for (uint32_t i = 0; i < count; i++)
+        most = order[i] > most ? order[i] : most;
+    return most;
 }
 
 /* Shell's sort with Ciura's gaps: qsort() may allocate. */
@@ -396,6 +427,32 @@ static void sort_entries(struct tarn_pool_entry *entries, uint32_t count)
                 entries[j] = entries[j - gaps[g]];
             entries[j] = moved;
         }
+}
+
+/* The `victims` lowest of the pool become the list, in order; of the rest the `kept` lowest stay. */
+static void keep_lowest(struct tarn_evictor *evictor, uint32_t victims, uint32_t kept)
+{
+    struct tarn_pool_entry *pool = evictor->pool;
+    uint64_t *order = evictor->order;
+    uint32_t count = evictor->pool_count, listed = 0, left = 0;
+    uint32_t most = victims + kept < count ? victims + kept : count;
+    for (uint32_t i = 0; i < count; i++)
+        order[i] = order_of(&pool[i]);
+    select_lowest(order, count, most);
+    uint64_t last_kept = highest(order, most);
+    select_lowest(order, most, victims);
+    uint64_t last_listed = highest(order, victims);
+    for (uint32_t i = 0; i < count; i++) {
+        uint64_t own = order_of(&pool[i]);
+        if (listed < victims && own <= last_listed)
+            evictor->list[listed++] = pool[i];
+        else if (own <= last_kept)
+            pool[left++] = pool[i];
+    }
+    sort_entries(evictor->list, listed);
+    evictor->list_count = listed;
+    evictor->list_next = 0;
+    evictor->pool_count = left;
 }
 
 void tarn_round_finish(struct tarn_evictor *evictor, struct tarn_round *round)
@@ -416,11 +473,14 @@ void tarn_round_finish(struct tarn_evictor *evictor, struct tarn_round *round)
             *raw -= (float)tarn_table_meta(evictor->table, round->slot[i])->size * 0x1p-10f;
     }
     uint32_t fresh = round->count - round->stale;
-    for (int k = 0; k < TARN_EXPERTS; k++)
+    for (int k = 0; k < TARN_EXPERTS && !evictor->alone; k++)
         if (round->weight[k] > 0 && fresh > 0)
             tarn_ranks_add(&evictor->ranks[k],
                            round->raw + (uint32_t)k * round->room + round->stale, fresh);
-    mix_scores(evictor, round);
+    if (evictor->alone)
+        memcpy(round->mixed, round->raw, round->count * sizeof *round->mixed);
+    else
+        mix_scores(evictor, round);
     if (round->borrowed)
         take_list_back(evictor);
     for (uint32_t i = 0; i < round->count; i++) {
@@ -439,17 +499,6 @@ void tarn_round_finish(struct tarn_evictor *evictor, struct tarn_round *round)
     }
     round->count = round->stale = 0;
     uint32_t victims = sizes.victims < evictor->pool_count ? sizes.victims : evictor->pool_count;
-    struct tarn_pool_entry *rest = evictor->pool + victims;
-    uint32_t rest_count = evictor->pool_count - victims;
-    select_lowest(evictor->pool, evictor->pool_count, victims);
-    sort_entries(evictor->pool, victims);
-    memcpy(evictor->list, evictor->pool, victims * sizeof *evictor->pool);
-    evictor->list_count = victims;
-    evictor->list_next = 0;
+    keep_lowest(evictor, victims, sizes.pool);
     evictor->list_version = round->version;
-    select_lowest(rest, rest_count, sizes.pool);
-    evictor->pool_count = rest_count < sizes.pool ? rest_count : sizes.pool;
-    /* the pool has no order: its end fills the places of the victims */
-    uint32_t moved = victims < evictor->pool_count ? victims : evictor->pool_count;
-    memcpy(evictor->pool, rest + evictor->pool_count - moved, moved * sizeof *rest);
 }

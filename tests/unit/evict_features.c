@@ -204,6 +204,45 @@ static void stamps_become_64_bit_times(void)
     }
 }
 
-CHECK_MAIN(CASE(they_are_as_defined), CASE(sizes_count_where_they_differ),
-           CASE(counts_that_pass_32_bits_change_nothing), CASE(gaps_keep_an_eighth_of_an_octave),
-           CASE(stamps_become_64_bit_times))
+/* A tile's lanes don't mind each other, and those beyond the last object are zeros. */
+static void a_tile_holds_each_object_by_itself(void)
+{
+    enum { LANES = TARN_FEATURE_LANES };
+    struct tarn_rng rng;
+    tarn_rng_seed(&rng, 11);
+    uint64_t now = fill_cohorts(&rng, 0, 6400);
+    const struct tarn_rates rates = {0.3f, 0.7f, -0.5f, 0.25f};
+    struct tarn_feature_frame frame = tarn_feature_frame(&cohorts, &rates, now, 6400, 1000, true);
+    struct tarn_meta meta[LANES];
+    const struct tarn_meta *metas[LANES];
+    float tile[TARN_FEATURES * LANES];
+    for (uint32_t count = 1; count <= LANES; count++) {
+        for (uint32_t l = 0; l < count; l++) {
+            metas[l] = &meta[l];
+            meta[l] = (struct tarn_meta){.freq = (uint16_t)(1 + tarn_rng_below(&rng, 99)),
+                                         .hits = (uint16_t)(1 + tarn_rng_below(&rng, 99)),
+                                         .flags = (uint8_t)tarn_rng_below(&rng, 4),
+                                         .size = (uint16_t)tarn_rng_below(&rng, 40000)};
+            meta[l].last = (uint32_t)now - random_time(&rng, now);
+            meta[l].inserted = meta[l].last - random_time(&rng, meta[l].last);
+            for (int i = 0; i < TARN_GAPS; i++)
+                meta[l].gap[i] = i > (int)l % 5 ? TARN_GAP_ABSENT
+                                                : (uint8_t)tarn_rng_below(&rng, TARN_GAP_ABSENT);
+        }
+        memset(tile, 0xff, sizeof tile);
+        tarn_features_tile(&frame, metas, count, tile);
+        for (uint32_t l = 0; l < LANES; l++) {
+            int8_t alone[TARN_FEATURES] = {0}, there[TARN_FEATURES];
+            if (l < count)
+                tarn_features(&frame, &meta[l], alone);
+            tarn_features_of_lane(tile, l, there);
+            CHECK(memcmp(alone, there, sizeof alone) == 0);
+            for (int f = 0; f < TARN_FEATURES; f++)
+                CHECK(tile[f * LANES + (int)l] == (float)alone[f] * TARN_FEATURE_STEP);
+        }
+    }
+}
+
+CHECK_MAIN(CASE(a_tile_holds_each_object_by_itself), CASE(they_are_as_defined),
+           CASE(sizes_count_where_they_differ), CASE(counts_that_pass_32_bits_change_nothing),
+           CASE(gaps_keep_an_eighth_of_an_octave), CASE(stamps_become_64_bit_times))

@@ -156,6 +156,42 @@ static void shadows_see_their_share_of_the_keys(void)
     end(&w);
 }
 
+/* What they cost goes by the number of objects alone: few in a small cache, fewer where less is allowed. */
+static void what_shadows_cost_bounds_their_keys(void)
+{
+    static const struct {
+        double objects;
+        float most_cost;
+        double least, most;
+    } cases[] = {
+        {50, 0, 0.2, 0.3},
+        {500, 0, 0.2, 0.3},
+        {1000, 0, 0.25, 0.26},
+        {4096, 0, 1.0 / 16, 1.0 / 16},
+        {65536, 0, 1.0 / 64, 1.0 / 64},
+        {500, 0.05f, 0.06, 0.08},
+        {500, 0.5f, 0.5, 1},
+        {65536, 0.02f, 0.005, 0.007},
+    };
+    struct world w;
+    REQUIRE(begin(&w, 500, 0, false));
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct tarn_capacity capacity = {.limit = (uint64_t)cases[i].objects};
+        struct tarn_mix mix = {0};
+        REQUIRE(tarn_mix_start(&mix, &(struct tarn_mix_params){.world = &w.learned->world,
+                                                               .capacity = &capacity,
+                                                               .objects = cases[i].objects,
+                                                               .most_cost = cases[i].most_cost}) ==
+                TARN_OK);
+        CHECK((double)mix.share >= cases[i].least && (double)mix.share <= cases[i].most);
+        CHECK(fabs((double)mix.threshold * 0x1p-64 - (double)mix.share) < 1e-6);
+        double limit = cases[i].objects * (double)mix.share;
+        CHECK_NUMBER(mix.shadow[0].capacity.limit, (uint64_t)(limit < 16 ? 16 : limit + 1e-3));
+        tarn_mix_free(&mix);
+    }
+    end(&w);
+}
+
 static void sizes_count_in_a_cache_of_bytes(void)
 {
     for (int goal_bytes = 0; goal_bytes < 2; goal_bytes++) {
@@ -190,5 +226,36 @@ static void sizes_count_in_a_cache_of_bytes(void)
     }
 }
 
+/* By one yardstick: a shadow full of large objects would find each miss cheap, by its own. */
+static void the_same_miss_costs_all_the_same(void)
+{
+    struct world w;
+    struct tarn_rng rng;
+    tarn_rng_seed(&rng, 7);
+    REQUIRE(begin(&w, 0, 400000, true));
+    for (int i = 0; i < 30000; i++) {
+        uint32_t key = tarn_rng_below(&rng, 60) * tarn_rng_below(&rng, 60);
+        use(&w, key, key % 2 ? 100 : 3000);
+    }
+    struct tarn_mix *mix = &w.learned->mix;
+    double before[TARN_EXPERTS], mean = (double)mix->shadow[0].evictor.mean_size;
+    float least = INFINITY, most = 0;
+    for (uint32_t k = 0; k < mix->experts; k++) {
+        before[k] = mix->misses[k] * mix->decay;
+        least = fminf(least, mix->shadow[k].evictor.mean_size);
+        most = fmaxf(most, mix->shadow[k].evictor.mean_size);
+    }
+    CHECK(least < 0.98f * most); /* or this would show nothing */
+    mix->until_update = 100;
+    tarn_mix_get(mix, 0x123456789abcdef1u, 10 << 10, 30001); /* 1024 bytes that nobody has */
+    for (uint32_t k = 0; k < mix->experts; k++)
+        CHECK(fabs(mix->misses[k] - before[k] - 1024 / mean) < 1e-3 * 1024 / mean);
+    tarn_mix_put(mix, 0x123456789abcdef2u, 10 << 10, 30001);
+    for (uint32_t k = 0; k < mix->experts; k++)
+        CHECK(fabs(mix->misses[k] - before[k] - 2 * 1024 / mean) < 1e-3 * 1024 / mean);
+    end(&w);
+}
+
 CHECK_MAIN(CASE(a_bad_network_loses_its_say), CASE(shadows_see_their_share_of_the_keys),
-           CASE(sizes_count_in_a_cache_of_bytes))
+           CASE(what_shadows_cost_bounds_their_keys), CASE(sizes_count_in_a_cache_of_bytes),
+           CASE(the_same_miss_costs_all_the_same))
