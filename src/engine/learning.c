@@ -24,9 +24,14 @@ void tarn_learning_defaults(struct tarn_learning_params *params)
 {
     *params = (struct tarn_learning_params){
         .keep_held_out = true,
+        .reservoir = 4096,
+        .replayed = 0.1f,
+        .drift = true,
         .drift_rate = 1,
         .drift_steps = 1,
+        .drift_recent = 0.5f,
         .explore = 1,
+        .patience = 16,
         .checkpoint_requests = CHECKPOINT_REQUESTS,
         .checkpoint_least_s = 60,
         .checkpoint_most_s = 600,

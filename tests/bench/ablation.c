@@ -50,17 +50,17 @@ static const struct part {
     const char *name, *on, *off;
 } parts[] = {
     {"held-out keys kept from training", "keep_held_out=1", "keep_held_out=0"},
-    {"rehearsal from a reservoir", "reservoir=4096,replayed=0.2", "reservoir=0,replayed=0"},
-    {"rehearsal, classes and rarities alike", "reservoir=4096,replayed=0.2,balance=1", "balance=0"},
-    {"consolidation (EWC)", "consolidate=1000,anchor_every=512", "consolidate=0"},
-    {"distillation", "distilled=0.25", "distilled=0"},
+    {"rehearsal from a reservoir", "reservoir=4096,replayed=0.1", "reservoir=0,replayed=0"},
+    {"rehearsal, classes and rarities alike", "reservoir=4096,replayed=0.1,balance=1", "balance=0"},
+    {"consolidation (EWC)", "consolidate=50,anchor_every=256", "consolidate=0"},
+    {"distillation", "distilled=0.1", "distilled=0"},
     {"learning rate by novelty", "novelty=1", "novelty=0"},
-    {"learning rate after a drift", "drift=1,drift_rate=3", "drift_rate=1"},
+    {"learning rate after a drift", "drift=1,drift_rate=2", "drift_rate=1"},
     {"steps after a drift", "drift=1,drift_steps=2", "drift_steps=1"},
     {"newest samples after a drift", "drift=1,drift_recent=0.5", "drift_recent=0"},
     {"wider exploration after a drift", "drift=1,explore=2", "explore=1"},
     {"restart from an earlier phase", "drift=1,stored=4", "stored=0"},
-    {"early stop", "patience=8", "patience=0"},
+    {"early stop", "drift=1,patience=16", "patience=0"},
 };
 
 struct variant {
