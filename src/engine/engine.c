@@ -50,6 +50,7 @@ static tarn_status make_policy(void *context, struct tarn_table *table,
         .reader = e->versions.reader,
         .goal_bytes = e->params.goal == TARN_GOAL_BYTES,
         .shadows = !e->params.no_shadows,
+        .most_cost = e->params.shadow_share,
         .ring = e->ring_samples,
         .seed = e->params.seed,
     };

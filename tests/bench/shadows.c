@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the experts' miniature caches cost and gain. Three engines see the same requests in turns of a few
- * thousand, so that neighbours on the machine slow down all: one with shadows, one without, and one whose
- * shadows see nothing but whose experts have the first one's weights. Between the first and the last is what
- * the shadows themselves take; the rest is what it takes to score with several experts. CPU time of the thread.
+ * What miniature caches cost and gain, the experts' and those of the watch. Four engines see the same
+ * requests in turns of a few thousand, so that neighbours on the machine slow down all: one with everything,
+ * one without the watch, one whose experts have the first one's weights but no shadows, and one with the
+ * network alone. The steps between them are what the watch and the shadows take, and what it takes to score
+ * with several experts. CPU time of the thread.
  *
  *     bench_shadows [--sized] [OBJECTS...]    sizes of the cache (250 to 262144), in objects of one size
  *                                             or of many
@@ -101,28 +102,32 @@ static void follow(struct side *side, const struct side *leader)
 static bool run(uint64_t objects, bool sized)
 {
     struct source source = {.objects = objects * 8};
-    struct side with, without, told;
-    struct side *const sides[] = {&with, &without, &told};
+    struct side with, unwatched, without, told;
+    struct side *const sides[] = {&with, &unwatched, &without, &told};
     uint64_t keys[TURN], warm = objects * WARM < LEAST ? LEAST : objects * WARM, done = 0;
     tarn_rng_seed(&source.rng, objects);
     if (!open_side(&with, objects, sized, true) || !open_side(&without, objects, sized, false) ||
-        !open_side(&told, objects, sized, true))
+        !open_side(&told, objects, sized, true) || !open_side(&unwatched, objects, sized, true))
         return false;
+    unwatched.engine->versions.unwatched = told.engine->versions.unwatched = "to compare";
     for (; done < warm + MEASURED; done += TURN) {
         for (size_t i = 0; i < TURN; i++)
             keys[i] = next_key(&source);
         follow(&told, &with);
-        for (size_t i = 0; i < 3; i++)
-            serve(sides[(i + done / TURN) % 3], keys, sized, done >= warm);
+        for (size_t i = 0; i < 4; i++)
+            serve(sides[(i + done / TURN) % 4], keys, sized, done >= warm);
     }
     double n = (double)(done - (warm + TURN - 1) / TURN * TURN);
     double a = (double)with.cpu_ns / n, b = (double)without.cpu_ns / n, c = (double)told.cpu_ns / n;
-    printf("%8llu  %8.4f  %6.0f  %6.0f  %6.0f  %6.1f %%  %6.1f %%  %8.4f  %8.4f\n",
-           (unsigned long long)objects, (double)with.engine->learned->mix.share, a, c, b,
-           100 * (a - c) / a, 100 * (a - b) / a, (double)with.misses / n,
+    double u = (double)unwatched.cpu_ns / n;
+    printf("%8llu  %8.4f %8.4f  %6.0f  %6.0f  %6.0f  %6.0f  %6.1f %%  %6.1f %%  %6.1f %%  %8.4f  "
+           "%8.4f\n",
+           (unsigned long long)objects, (double)with.engine->learned->mix.share,
+           (double)with.engine->versions.trial.share, a, u, c, b, 100 * (a - u) / a,
+           100 * (u - c) / a, 100 * (a - b) / a, (double)with.misses / n,
            (double)without.misses / n);
     fflush(stdout);
-    for (size_t i = 0; i < 3; i++)
+    for (size_t i = 0; i < 4; i++)
         tarn_engine_destroy(&sides[i]->engine);
     return true;
 }
@@ -130,9 +135,10 @@ static bool run(uint64_t objects, bool sized)
 int main(int argc, char **argv)
 {
     static const uint64_t usual[] = {250, 1000, 4000, 16384, 65536, 262144};
-    printf("%8s  %8s  %22s  %18s  %18s\n%8s  %8s  %6s  %6s  %6s  %8s  %8s  %8s  %8s\n", "", "share",
-           "ns a request", "share of CPU", "miss ratio", "objects", "of keys", "with", "told",
-           "none", "shadows", "experts", "with", "none");
+    printf(
+        "%8s  %17s  %30s  %28s  %18s\n%8s  %8s %8s  %6s  %6s  %6s  %6s  %8s  %8s  %8s  %8s  %8s\n",
+        "", "share of keys", "ns a request", "share of CPU", "miss ratio", "objects", "shadows",
+        "watch", "all", "no w.", "told", "none", "watch", "shadows", "all", "all", "none");
     bool sized = argc > 1 && strcmp(argv[1], "--sized") == 0;
     for (int i = 1 + sized; i < argc; i++)
         if (!run(strtoull(argv[i], NULL, 10), sized))
