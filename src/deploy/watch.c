@@ -53,7 +53,10 @@ static tarn_watch_verdict judge(struct tarn_watch *w)
     if (tarn_evalue_log(&w->worse) >= enough)
         return TARN_WATCH_ROLL_BACK;
     w->is_behind = w->is_behind || tarn_evalue_log(&w->behind) >= enough;
-    if (w->is_behind && w->total.misses > w->total.base_misses)
+    /* where both are behind, the workload is to blame, and more misses than the base's may be noise */
+    double allowed = (1 + w->params.slack) * (double)w->total.lru_misses;
+    if (w->is_behind && (double)w->total.base_misses <= allowed &&
+        w->total.misses > w->total.base_misses)
         return TARN_WATCH_ROLL_BACK;
     if (w->total.requests >= w->horizon)
         return TARN_WATCH_KEEP;

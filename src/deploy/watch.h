@@ -9,8 +9,8 @@
  * Two e-values over blocks of requests (evalue.h), each with half of alpha, so that a version which is
  * as good as its base is rolled back with a probability of at most alpha, however often one looks:
  * - misses above the base's: at 2 / alpha it is rolled back;
- * - misses above (1 + slack) LRU's: at 2 / alpha it is rolled back if it has missed more than its base so
- *   far, else it is said to be behind LRU, as its base was: that is for the drift detectors.
+ * - misses above (1 + slack) LRU's: at 2 / alpha it is rolled back if its base has stayed within that so
+ *   far; else it is said to be behind LRU, as its base was: that is for the drift detectors.
  * Paired requests make the difference small against each one's noise; what is left to say is that a
  * difference of 2 % needs some 10,000 requests, and one of 10 % some 1,000 (docs/deploy.md has the table).
  *

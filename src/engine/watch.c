@@ -96,9 +96,11 @@ static void roll_back(struct tarn_engine *e)
 {
     struct tarn_versions *v = &e->versions;
     struct tarn_error error = {0};
-    struct tarn_change now = tarn_versions_change(e, TARN_REASON_REGRESSION, NULL);
+    struct tarn_change now = tarn_versions_change(e, TARN_REASON_REGRESSION, NULL), figures;
+    char text[TARN_HISTORY_TEXT];
     struct tarn_bundle *failed = tarn_bundle_hold(v->live);
     uint64_t base = v->base->version;
+    tarn_watch_explain(&v->watch, &figures, text, sizeof text);
     tarn_status status = tarn_watch_roll_back(&v->watch, v->slot, failed->version, base,
                                               now.requests, now.unix_ms, NULL, &error);
     if (status == TARN_OK) {
@@ -106,8 +108,8 @@ static void roll_back(struct tarn_engine *e)
         if (v->suspect != failed)
             tarn_slot_condemn(v->slot, v->suspect, &now);
         tarn_log(TARN_LOG_WARNING,
-                 "engine: version %llu misses more than %llu did, which is live again",
-                 (unsigned long long)failed->version, (unsigned long long)base);
+                 "engine: version %llu misses more than %llu did, which is live again: %s",
+                 (unsigned long long)failed->version, (unsigned long long)base, text);
         tarn_versions_changed(e, TARN_VERSION_RETURNED);
         tarn_bundle_release(&v->failed);
         v->failed = failed;
