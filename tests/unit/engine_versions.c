@@ -6,10 +6,11 @@
 #include "../check.h"
 
 #include <math.h>
-#include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -421,7 +422,46 @@ static void a_restart_goes_on(void)
     remove_folder();
 }
 
+/* A full disk: the engine goes on, and what was kept before is whole. */
+static void a_full_disk_keeps_the_old_state(void)
+{
+    struct world w;
+    struct rlimit usual, little;
+    struct stat info;
+    char path[128], file[192];
+    struct tarn_engine_params params = steps;
+    make_folder();
+    path_of("state", path);
+    params.state_dir = path;
+    REQUIRE(begin(&w, &params));
+    serve(&w, 30000);
+    tarn_model *kept = copy(&w), *found = NULL;
+    tarn_engine_destroy(&w.engine);
+    snprintf(file, sizeof file, "%s/history", path);
+    REQUIRE(stat(file, &info) == 0 && getrlimit(RLIMIT_FSIZE, &usual) == 0);
+    off_t size = info.st_size;
+
+    signal(SIGXFSZ, SIG_IGN);
+    little = usual;
+    little.rlim_cur = 0;
+    REQUIRE(begin(&w, &params));
+    REQUIRE(setrlimit(RLIMIT_FSIZE, &little) == 0);
+    serve(&w, 60000);
+    CHECK(look(&w).swaps > 10);
+    tarn_engine_destroy(&w.engine);
+    setrlimit(RLIMIT_FSIZE, &usual);
+    CHECK(stat(file, &info) == 0 && info.st_size == size);
+    snprintf(file, sizeof file, "%s/live.model", path);
+    CHECK(tarn_model_load(file, &found, NULL) == TARN_OK);
+    CHECK(found != NULL &&
+          memcmp(found->weights, kept->weights, sizeof(float) * TARN_NET_PARAMETERS) == 0);
+    tarn_model_destroy(&found);
+    tarn_model_destroy(&kept);
+    remove_folder();
+}
+
 CHECK_MAIN(CASE(training_goes_live_through_the_gate), CASE(candidates_come_as_often_as_asked),
            CASE(numbers_that_are_none_stay_out), CASE(what_misses_more_is_left_again),
            CASE(a_good_model_is_rolled_out), CASE(a_bad_model_is_turned_away),
-           CASE(arms_alone_can_judge), CASE(callers_have_the_last_word), CASE(a_restart_goes_on))
+           CASE(arms_alone_can_judge), CASE(callers_have_the_last_word), CASE(a_restart_goes_on),
+           CASE(a_full_disk_keeps_the_old_state))
