@@ -89,7 +89,8 @@ struct tarn_engine_params {
     float shadow_share; /**< of the cache's own time that miniature caches may take; 0: 0.15 */
     /**
      * A folder, made if it is missing, for the history of versions and checkpoints of training, from which
-     * the next start goes on; NULL: nothing is kept. One engine at a time.
+     * the next start goes on (docs/learning.md); NULL: nothing is kept. One engine at a time; must live as
+     * long as it.
      */
     const char *state_dir;
     /** Settings of learning, for experiments; NULL: the defaults. Copied. See src/engine/learning.h. */

@@ -31,7 +31,6 @@ void tarn_learning_defaults(struct tarn_learning_params *params)
         .drift_steps = 1,
         .drift_recent = 0.5f,
         .explore = 1,
-        .patience = 16,
         .checkpoint_requests = CHECKPOINT_REQUESTS,
         .checkpoint_least_s = 60,
         .checkpoint_most_s = 600,

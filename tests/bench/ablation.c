@@ -55,10 +55,9 @@ static const struct part {
     {"consolidation (EWC)", "consolidate=50,anchor_every=256", "consolidate=0"},
     {"distillation", "distilled=0.1", "distilled=0"},
     {"learning rate by novelty", "novelty=1", "novelty=0"},
-    {"learning rate after a drift", "drift=1,drift_rate=2", "drift_rate=1"},
-    {"steps after a drift", "drift=1,drift_steps=2", "drift_steps=1"},
+    {"higher rate, more steps, wider exploration after a drift",
+     "drift=1,drift_rate=2,drift_steps=2,explore=2", "drift_rate=1,drift_steps=1,explore=1"},
     {"newest samples after a drift", "drift=1,drift_recent=0.5", "drift_recent=0"},
-    {"wider exploration after a drift", "drift=1,explore=2", "explore=1"},
     {"restart from an earlier phase", "drift=1,stored=4", "stored=0"},
     {"early stop", "drift=1,patience=16", "patience=0"},
 };

@@ -116,10 +116,6 @@ static void candidates_come_as_often_as_asked(void)
 {
     struct world w;
     struct tarn_engine_params params = steps;
-    struct tarn_learning_params learning;
-    tarn_learning_defaults(&learning);
-    learning.patience = 0; /* training never pauses */
-    params.learning = &learning;
     params.mint_every = 20000;
     REQUIRE(begin(&w, &params));
     serve(&w, 150000);
@@ -291,12 +287,7 @@ static void callers_have_the_last_word(void)
     struct world w;
     struct tarn_error error;
     uint64_t version = 0;
-    struct tarn_engine_params params = steps;
-    struct tarn_learning_params learning;
-    tarn_learning_defaults(&learning);
-    learning.patience = 0; /* training never pauses */
-    params.learning = &learning;
-    REQUIRE(begin(&w, &params));
+    REQUIRE(begin(&w, &steps));
     serve(&w, 60000);
     uint64_t live = look(&w).live;
     tarn_model *model = copy(&w);
