@@ -45,14 +45,29 @@ static void start(struct tarn_learned *learned)
     }
 }
 
+static void throttle(struct tarn_learned *learned)
+{
+    static const float parts[TARN_RELIEFS] = {1.0f, 0.5f, 0.5f, 0.0f};
+    tarn_mix_throttle(&learned->mix, parts[learned->relief]);
+}
+
+void tarn_learned_relieve(struct tarn_learned *learned, tarn_relief relief)
+{
+    learned->relief = relief;
+    learned->world.keep_short = relief >= TARN_RELIEF_SHORT_ROUNDS;
+    throttle(learned);
+}
+
 static void maybe_start(struct tarn_learned *learned)
 {
     const struct tarn_capacity *capacity = learned->live.capacity;
     if (!learned->shadows || learned->mix.experts > 0)
         return;
     if (!capacity->bytes || learned->live.table->count >= START_OBJECTS ||
-        capacity->used >= capacity->limit / START_FILL)
+        capacity->used >= capacity->limit / START_FILL) {
         start(learned);
+        throttle(learned);
+    }
 }
 
 static void take_weights(struct tarn_learned *learned)

@@ -9,6 +9,15 @@
 #include "mix.h"
 #include "trial.h"
 
+/** What is given up when requests come faster than they are served, the cheapest loss first. */
+typedef enum tarn_relief {
+    TARN_RELIEF_NONE,
+    TARN_RELIEF_HALF_SHADOWS, /**< shadows see half as many keys */
+    TARN_RELIEF_SHORT_ROUNDS, /**< and rounds draw fewer candidates for a victim */
+    TARN_RELIEF_NO_SHADOWS,   /**< and the experts' weights stay as they are */
+    TARN_RELIEFS,
+} tarn_relief;
+
 struct tarn_learned {
     struct tarn_world world;
     struct tarn_evictor live;
@@ -17,6 +26,7 @@ struct tarn_learned {
     struct tarn_trial *trial; /**< told of what happens; the owner's, who sets it under the lock */
     bool shadows;             /**< run them */
     float most_cost;          /**< of the shadows; see struct tarn_mix_params */
+    tarn_relief relief;
     uint64_t seed;
     float samples_per_period; /**< the ring's size over the T that it is to cover */
 };
@@ -50,6 +60,9 @@ tarn_status tarn_learned_create(const struct tarn_learned_params *params, struct
 tarn_status tarn_learned_split(struct tarn_learned *learned, const struct tarn_bundle *candidate);
 /** After tarn_cache_end_arms(), under the same hold of the lock. */
 void tarn_learned_merge(struct tarn_learned *learned);
+
+/** From the next request on; each includes those before it. Under the lock. A few ns. */
+void tarn_learned_relieve(struct tarn_learned *learned, tarn_relief relief);
 
 /** Bytes held beside the cache's table. Under the lock. */
 size_t tarn_learned_memory(const struct tarn_learned *learned);

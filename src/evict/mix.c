@@ -41,18 +41,25 @@ static double share_of(double objects, double most_cost)
     return share < most ? share : most;
 }
 
+static uint64_t threshold_of(double share)
+{
+    return share >= 1 ? UINT64_MAX : (uint64_t)(share * 0x1p64);
+}
+
 tarn_status tarn_mix_start(struct tarn_mix *mix, const struct tarn_mix_params *params)
 {
     struct tarn_world *world = params->world;
     double objects = params->objects < 1 ? 1 : params->objects;
-    double share = share_of(objects, (double)params->most_cost);
+    float part = (float)share_of(objects, (double)params->most_cost);
+    double share = (double)part; /* tarn_mix_throttle() goes by the same number */
     double limit = (double)params->capacity->limit * share;
     double least = LEAST_OBJECTS * (double)params->capacity->limit / objects;
     limit = limit < least ? least : limit;
     double half_life = HALF_LIFE_T * objects * share;
     *mix = (struct tarn_mix){
         .share = (float)share,
-        .threshold = share >= 1 ? UINT64_MAX : (uint64_t)(share * 0x1p64),
+        .threshold = threshold_of(share),
+        .limit = limit < 1 ? 1 : (uint64_t)limit,
         .decay = exp2(-1 / (half_life < LEAST_HALF_LIFE ? LEAST_HALF_LIFE : half_life)),
         .until_update = UPDATE_EVERY,
         .weight = {1.0f},
@@ -63,7 +70,7 @@ tarn_status tarn_mix_start(struct tarn_mix *mix, const struct tarn_mix_params *p
             .world = world,
             .expert = mix->expert[k],
             .share = (float)share,
-            .limit = limit < 1 ? 1 : (uint64_t)limit,
+            .limit = mix->limit,
             .expected = (uint32_t)(objects * share * 2) + 16,
             .bytes = world->bytes,
             .seed = params->seed + k + 1,
@@ -87,9 +94,20 @@ void tarn_mix_free(struct tarn_mix *mix)
     mix->experts = 0;
 }
 
+void tarn_mix_throttle(struct tarn_mix *mix, float part)
+{
+    mix->threshold = threshold_of((double)mix->share * (double)part);
+    for (uint32_t k = 0; k < mix->experts && part > 0; k++) {
+        struct tarn_shadow *shadow = &mix->shadow[k];
+        uint64_t limit = (uint64_t)((double)mix->limit * (double)part);
+        shadow->capacity.limit = limit < 1 ? 1 : limit;
+        shadow->evictor.share = mix->share * part;
+    }
+}
+
 bool tarn_mix_is_sampled(const struct tarn_mix *mix, uint64_t hash)
 {
-    return mix->experts > 0 && tarn_mix64(hash) <= mix->threshold;
+    return mix->experts > 0 && mix->threshold > 0 && tarn_mix64(hash) <= mix->threshold;
 }
 
 /* Where a version says nothing of experts, the network decides alone. */

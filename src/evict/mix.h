@@ -17,9 +17,10 @@ struct tarn_mix {
     double misses[TARN_EXPERTS]; /**< decayed, in objects or in mean-sized bytes */
     float weight[TARN_EXPERTS];
     uint64_t threshold; /**< keys whose mixed hash is below are sampled */
+    uint64_t limit;     /**< of each shadow, when it sees all of its share */
     double decay;       /**< of the misses, for each sampled request */
     uint32_t until_update;
-    float share;
+    float share;       /**< of the keys, unless throttled */
     uint64_t requests; /**< sampled ones */
 };
 
@@ -40,6 +41,12 @@ struct tarn_mix_params {
 /** Starts the shadows, empty. TARN_NO_MEMORY leaves the mix as it was: the network decides alone. */
 tarn_status tarn_mix_start(struct tarn_mix *mix, const struct tarn_mix_params *params);
 void tarn_mix_free(struct tarn_mix *mix);
+
+/**
+ * Shadows see so large a part (0 to 1) of their share from here on, in as much less room; with 0 nothing
+ * reaches them and the weights stay as they are. What is too much leaves with the next requests.
+ */
+void tarn_mix_throttle(struct tarn_mix *mix, float part);
 
 bool tarn_mix_is_sampled(const struct tarn_mix *mix, uint64_t hash);
 /**

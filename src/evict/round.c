@@ -63,8 +63,11 @@ static struct sizes sizes_of(const struct tarn_evictor *evictor, const struct ta
         .victims = tarn_round_victims(evictor, round->borrowed),
         .pool = n / POOL_SHARE,
     };
+    uint32_t least = 8;
     if (evictor->world->keep_short) {
-        s.fresh = 6 * s.victims;
+        /* where sizes differ few candidates cost most */
+        least = bytes ? 16 : 6;
+        s.fresh = least * s.victims;
     } else if (bytes) {
         s.fresh = 32 * s.victims;
     } else {
@@ -74,7 +77,7 @@ static struct sizes sizes_of(const struct tarn_evictor *evictor, const struct ta
     if (evictor->live && evictor->world->explore > 1.0f)
         s.fresh = (uint32_t)((float)s.fresh * evictor->world->explore);
     uint32_t most = evictor->round.room - TARN_POOL_MAX;
-    s.fresh = s.fresh < 8 ? 8 : s.fresh;
+    s.fresh = s.fresh < least ? least : s.fresh;
     s.fresh = s.fresh > most ? most : s.fresh;
     s.fresh = s.fresh > n ? n : s.fresh;
     s.wheel = s.fresh / (bytes ? 4 : 2);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "shadow.h"
 
+#define MOST_LEAVE 32 /* for one that comes */
+
 tarn_status tarn_shadow_init(struct tarn_shadow *shadow, const struct tarn_shadow_params *params)
 {
     *shadow = (struct tarn_shadow){.capacity = {.limit = params->limit, .bytes = params->bytes}};
@@ -71,7 +73,8 @@ void tarn_shadow_put(struct tarn_shadow *shadow, uint64_t hash, uint16_t size, u
     uint32_t slot;
     if (charge > shadow->capacity.limit || find(shadow, hash) != TARN_NONE)
         return;
-    while (shadow->capacity.used + charge > shadow->capacity.limit)
+    /* after its limit has fallen it comes down little by little: nobody's request takes long */
+    for (int n = 0; n < MOST_LEAVE && shadow->capacity.used + charge > shadow->capacity.limit; n++)
         leave(shadow, tarn_evictor_victim(&shadow->evictor, now), TARN_REMOVE_EVICTED, now);
     if (tarn_table_insert(&shadow->table, hash, &slot) != TARN_OK)
         return; /* out of memory: the object is missing from this estimate */

@@ -156,6 +156,54 @@ static void shadows_see_their_share_of_the_keys(void)
     end(&w);
 }
 
+static double scores_a_round(struct world *w, int requests)
+{
+    const struct tarn_evictor *live = &w->learned->live;
+    uint64_t scores = live->scores, rounds = live->rounds;
+    serve(w, requests);
+    return (double)(live->scores - scores) / (double)(live->rounds - rounds);
+}
+
+/* Under load something is given up, a little at a time, and taken up again. */
+static void relief_gives_up_the_cheapest_first(void)
+{
+    struct world w;
+    REQUIRE(begin(&w, 2000, 0, false));
+    struct tarn_mix *mix = &w.learned->mix;
+    serve(&w, 40000);
+    uint64_t all = mix->threshold, limit = mix->limit, seen = mix->requests;
+    CHECK_NUMBER(limit, 256);
+    CHECK(mix->shadow[0].capacity.used == limit);
+    double full = scores_a_round(&w, 10000), sampled = (double)(mix->requests - seen);
+
+    tarn_learned_relieve(w.learned, TARN_RELIEF_HALF_SHADOWS);
+    seen = mix->requests;
+    double half = scores_a_round(&w, 10000);
+    CHECK(mix->threshold <= all / 2 + 1 && mix->threshold >= all / 2 - (all >> 20));
+    CHECK((double)(mix->requests - seen) < 0.8 * sampled && mix->requests > seen);
+    CHECK(half > 0.9 * full); /* as many as ever: more, because fewer requests miss by now */
+    for (uint32_t k = 0; k < mix->experts; k++)
+        CHECK(mix->shadow[k].capacity.used <= limit / 2);
+
+    tarn_learned_relieve(w.learned, TARN_RELIEF_SHORT_ROUNDS);
+    double few = scores_a_round(&w, 10000);
+    CHECK(few < 0.8 * full);
+
+    tarn_learned_relieve(w.learned, TARN_RELIEF_NO_SHADOWS);
+    seen = mix->requests;
+    float weight = mix->weight[0];
+    serve(&w, 10000);
+    CHECK_NUMBER(mix->requests, seen);
+    CHECK(mix->weight[0] == weight && w.learned->live.weight[0] == weight);
+
+    tarn_learned_relieve(w.learned, TARN_RELIEF_NONE);
+    CHECK(scores_a_round(&w, 20000) > 1.2 * few);
+    CHECK(mix->requests > seen && mix->threshold == all);
+    for (uint32_t k = 0; k < mix->experts; k++)
+        CHECK(mix->shadow[k].capacity.used == limit);
+    end(&w);
+}
+
 /* What they cost goes by the number of objects alone: few in a small cache, fewer where less is allowed. */
 static void what_shadows_cost_bounds_their_keys(void)
 {
@@ -257,5 +305,5 @@ static void the_same_miss_costs_all_the_same(void)
 }
 
 CHECK_MAIN(CASE(a_bad_network_loses_its_say), CASE(shadows_see_their_share_of_the_keys),
-           CASE(what_shadows_cost_bounds_their_keys), CASE(sizes_count_in_a_cache_of_bytes),
-           CASE(the_same_miss_costs_all_the_same))
+           CASE(what_shadows_cost_bounds_their_keys), CASE(relief_gives_up_the_cheapest_first),
+           CASE(sizes_count_in_a_cache_of_bytes), CASE(the_same_miss_costs_all_the_same))
