@@ -20,7 +20,7 @@ struct tarn_model_gate {
     float *scores[2];                 /* live, candidate */
     uint64_t *sorted;                 /* by one of them */
     uint16_t *rank;                   /* by the live one's */
-    float *loss[2]; /* a sample: of the live one or the anchor, of the candidate */
+    float *loss[2], *anchors; /* a sample: of the live one, of the candidate; of the anchor */
 };
 
 static float or_else(float value, float otherwise)
@@ -43,7 +43,7 @@ tarn_status tarn_model_gate_create(const struct tarn_model_gate_params *params,
     g->anchor_every = params->anchor_every;
     g->tries = params->anchor_every; /* the first looks */
     g->samples = tarn_alloc(n * sizeof *g->samples);
-    g->tiles = tarn_alloc_aligned(64, n * (TARN_FEATURES + TARN_MAX_BINS + 4) * sizeof(float));
+    g->tiles = tarn_alloc_aligned(64, n * (TARN_FEATURES + TARN_MAX_BINS + 5) * sizeof(float));
     g->sorted = tarn_alloc(n * (sizeof *g->sorted + sizeof *g->rank));
     if (g->samples == NULL || g->tiles == NULL || g->sorted == NULL) {
         tarn_model_gate_destroy(&g);
@@ -54,6 +54,7 @@ tarn_status tarn_model_gate_create(const struct tarn_model_gate_params *params,
     g->scores[1] = g->scores[0] + n;
     g->loss[0] = g->scores[1] + n;
     g->loss[1] = g->loss[0] + n;
+    g->anchors = g->loss[1] + n;
     g->rank = (uint16_t *)(g->sorted + n);
     *gate = g;
     return TARN_OK;
@@ -94,11 +95,12 @@ static void losses(tarn_model_gate *g, const struct tarn_shape *shape, const flo
     }
 }
 
-static void compare(tarn_model_gate *g, uint32_t count, float *mean, float *error)
+/* The mean of a - b, and its standard error. */
+static void compare(const float *a, const float *b, uint32_t count, float *mean, float *error)
 {
     double sum = 0, squares = 0;
     for (uint32_t i = 0; i < count; i++) {
-        double d = (double)g->loss[1][i] - (double)g->loss[0][i];
+        double d = (double)a[i] - (double)b[i];
         sum += d;
         squares += d * d;
     }
@@ -179,28 +181,38 @@ answer(struct tarn_gate_report *r, tarn_gate_answer answer, const char *format, 
     return r->answer = answer;
 }
 
+/* loss[1] is the candidate's and loss[0] the live one's; false if the candidate is clearly behind the anchor. */
+static bool holds_against_anchor(tarn_model_gate *g, const tarn_model *live,
+                                 struct tarn_gate_report *r, float *behind, float *error)
+{
+    if (g->anchor == NULL || ++g->tries < g->anchor_every ||
+        memcmp(&g->anchor->shape, &live->shape, sizeof live->shape) != 0)
+        return true;
+    g->tries = 0;
+    losses(g, &g->anchor->shape, g->anchor->weights, r->samples, g->anchors);
+    compare(g->loss[0], g->anchors, r->samples, behind, error);
+    r->anchor_better = *behind > ANCHOR_ERRORS * *error;
+    compare(g->loss[1], g->anchors, r->samples, behind, error);
+    return *behind <= ANCHOR_ERRORS * *error;
+}
+
 /* Comparisons are turned so that what isn't a number never passes. */
 static tarn_gate_answer judge_loss(tarn_model_gate *g, const tarn_model *live,
                                    const float *candidate, struct tarn_gate_report *r)
 {
     losses(g, &live->shape, candidate, r->samples, g->loss[1]);
     losses(g, &live->shape, live->weights, r->samples, g->loss[0]);
-    compare(g, r->samples, &r->difference, &r->error);
+    compare(g->loss[1], g->loss[0], r->samples, &r->difference, &r->error);
     r->loss = mean_of(g->loss[1], r->samples);
     r->loss_live = mean_of(g->loss[0], r->samples);
+    float behind = 0, error = 0;
+    bool holds = holds_against_anchor(g, live, r, &behind, &error);
     if (!(r->difference <= r->error))
         return answer(r, TARN_GATE_KEEP, "loss %.4f, %+.4f +- %.4f against the live model's",
                       (double)r->loss, (double)r->difference, (double)r->error);
-    if (g->anchor != NULL && ++g->tries >= g->anchor_every &&
-        memcmp(&g->anchor->shape, &live->shape, sizeof live->shape) == 0) {
-        float behind, error;
-        g->tries = 0;
-        losses(g, &g->anchor->shape, g->anchor->weights, r->samples, g->loss[0]);
-        compare(g, r->samples, &behind, &error);
-        if (!(behind <= ANCHOR_ERRORS * error))
-            return answer(r, TARN_GATE_KEEP, "loss %.4f, %+.4f +- %.4f against the anchor's",
-                          (double)r->loss, (double)behind, (double)error);
-    }
+    if (!holds)
+        return answer(r, TARN_GATE_KEEP, "loss %.4f, %+.4f +- %.4f against the anchor's",
+                      (double)r->loss, (double)behind, (double)error);
     return TARN_GATE_PASS;
 }
 

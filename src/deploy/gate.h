@@ -15,7 +15,8 @@
  *    needs the whole canary, or a shorter step.
  *
  * The tolerance of question 2 would let the loss drift up by a little with each step: an anchor (the
- * pretrained model) may be given, which a candidate must not fall clearly behind.
+ * pretrained model) may be given, which a candidate must not fall clearly behind. If the live model itself has,
+ * because the workload has changed, the report says so: then it is time to go back to the anchor.
  *
  * Cost: two forward passes of V samples, a third with an anchor, and two of 128 for the order: 512 samples
  * are 2.9 million multiply-adds, 0.1 ms with AVX2.
@@ -70,6 +71,7 @@ struct tarn_gate_report {
     float loss, loss_live; /**< mean negative log-likelihood a sample, nats */
     float difference;      /**< mean(d), */
     float error;           /**< sd(d) / sqrt(V) */
+    bool anchor_better;    /**< the anchor was looked at, and the live model is clearly behind it */
     float weights_l2;      /**< |candidate - live| / |live| */
     float weights_most;    /**< the largest difference, in root mean squares of the live weights */
     float

@@ -19,7 +19,7 @@
 #include "base/memory.h"
 
 #define HISTORY_RECORDS  256
-#define ANCHOR_EVERY     8    /* tries */
+#define ANCHOR_EVERY     4    /* tries */
 #define MOST_IN_A_ROW    8    /* candidates kept out before training goes on from the live one */
 #define GATE_PORTION     64   /* samples looked at in one hold of the cache's lock */
 #define PART_OF_RADIUS   0.9f /* how far into the trust region a shortened step ends */
@@ -345,6 +345,26 @@ static void start_over(struct tarn_engine *e, const char *why)
     tarn_learning_restart(e);
 }
 
+/*
+ * The workload has changed so that what the engine began with is clearly better than what was made of it:
+ * the way from there is the shorter one. It is the one model that needs no proof of its own.
+ */
+static bool return_to_first(struct tarn_engine *e)
+{
+    struct tarn_versions *v = &e->versions;
+    struct tarn_bundle *bundle = NULL;
+    struct tarn_change why = tarn_versions_change(e, TARN_REASON_RESTART, v->report.reason);
+    const tarn_model *first = v->first->model;
+    tarn_status status = tarn_versions_make(e, first->weights, first->provenance, &bundle, NULL);
+    if (status == TARN_OK)
+        status = tarn_slot_swap(v->slot, bundle, v->live->version, &why, NULL, NULL);
+    if (status == TARN_OK)
+        tarn_versions_changed(e, TARN_VERSION_BROUGHT);
+    else
+        tarn_bundle_release(&bundle);
+    return status == TARN_OK;
+}
+
 /* Asked as often as requests say, and where they are few, as the clock does. */
 static bool is_due(const struct tarn_engine *e, uint64_t now, float period)
 {
@@ -375,6 +395,8 @@ static void mint(struct tarn_engine *e)
     } else if (answer == TARN_GATE_FAR && shorten(e, weights)) {
         v->shortened++;
         swap_trained(e, v->shortened_weights);
+    } else if (answer == TARN_GATE_KEEP && v->report.anchor_better && return_to_first(e)) {
+        v->kept_out++;
     } else {
         v->kept_out++;
         v->in_a_row += v->report.samples >= TARN_GATE_LEAST;
