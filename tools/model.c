@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* `tarn model`: making models from traces, and looking at them. */
-#include "cli.h"
+#include "model.h"
 
 #include <cjson/cJSON.h>
 #include <inttypes.h>
@@ -286,6 +286,7 @@ static const struct tarn_command *const subcommands[] = {
     &tarn_command_model_train,
     &tarn_command_model_info,
     &tarn_command_model_verify,
+    &tarn_command_model_history,
     NULL,
 };
 

@@ -92,11 +92,21 @@ struct tarn_version_event {
     bool failed;
     uint64_t requests; /**< counted over all starts */
     int64_t unix_ms;   /**< the clock on the wall, whatever it said; 0: not known */
+    float loss;        /**< on held-out samples; NaN where it wasn't measured */
+    float miss_ratio;  /**< of its miniature cache; the same */
     char text[96];
 };
 /** The newest `room` events, newest first; returns how many were written. */
 TARN_API size_t tarn_engine_get_history(tarn_engine *engine, struct tarn_version_event *events,
                                         size_t room);
+
+/**
+ * The same from an engine's state folder, or from a history file: also while an engine uses it. `*count`:
+ * how many were written. TARN_NOT_FOUND; TARN_CORRUPT: it is no history.
+ */
+TARN_API tarn_status tarn_versions_read_history(const char *path, struct tarn_version_event *events,
+                                                size_t room, size_t *count,
+                                                struct tarn_error *error);
 
 #ifdef __cplusplus
 }

@@ -2,9 +2,13 @@
 /* <tarn/versions.h>: what callers ask of an engine's versions. */
 #include "engine_private.h"
 
+#include <errno.h>
+#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/error.h"
 #include "base/memory.h"
@@ -205,12 +209,21 @@ void tarn_engine_get_versions(tarn_engine *e, struct tarn_version_stats *stats)
     pthread_mutex_unlock(&e->background_lock);
 }
 
-size_t tarn_engine_get_history(tarn_engine *e, struct tarn_version_event *events, size_t room)
+static float metric_of(const struct tarn_history_record *record, tarn_metric_kind kind)
+{
+    for (uint32_t i = 0; i < record->metrics; i++)
+        if (record->metric[i].kind == kind)
+            return record->metric[i].value;
+    return NAN;
+}
+
+/* Newest first. */
+static size_t tell(tarn_history *history, struct tarn_version_event *events, size_t room)
 {
     struct tarn_history_record *read = room > 0 ? tarn_alloc(room * sizeof *read) : NULL;
     if (read == NULL)
         return 0;
-    size_t count = tarn_history_read(e->versions.history, read, room);
+    size_t count = tarn_history_read(history, read, room);
     for (size_t i = 0; i < count; i++) {
         const struct tarn_history_record *from = &read[count - 1 - i];
         events[i] = (struct tarn_version_event){
@@ -221,9 +234,41 @@ size_t tarn_engine_get_history(tarn_engine *e, struct tarn_version_event *events
             .failed = from->failed,
             .requests = from->requests,
             .unix_ms = from->unix_ms,
+            .loss = metric_of(from, TARN_METRIC_LOSS),
+            .miss_ratio = metric_of(from, TARN_METRIC_MISS_RATIO),
         };
         snprintf(events[i].text, sizeof events[i].text, "%s", from->text);
     }
     tarn_free(read);
     return count;
+}
+
+size_t tarn_engine_get_history(tarn_engine *e, struct tarn_version_event *events, size_t room)
+{
+    return tell(e->versions.history, events, room);
+}
+
+tarn_status tarn_versions_read_history(const char *path, struct tarn_version_event *events,
+                                       size_t room, size_t *count, struct tarn_error *error)
+{
+    struct stat info;
+    char file[PATH_MAX];
+    tarn_history *history = NULL;
+    *count = 0;
+    if (stat(path, &info) == 0 && S_ISDIR(info.st_mode)) {
+        int length = snprintf(file, sizeof file, "%s/" TARN_HISTORY_NAME, path);
+        if (length < 0 || (size_t)length >= sizeof file)
+            return tarn_fail(error, TARN_INVALID, "%s: the path is too long", path);
+        path = file;
+    }
+    if (access(path, F_OK) != 0)
+        return tarn_fail(error, errno == ENOENT ? TARN_NOT_FOUND : TARN_IO, "%s: %s", path,
+                         strerror(errno));
+    tarn_status status = tarn_history_open(
+        &(struct tarn_history_params){.path = path, .limit = TARN_HISTORY_LIMIT_MAX}, &history,
+        error);
+    if (status == TARN_OK)
+        *count = tell(history, events, room);
+    tarn_history_close(&history);
+    return status;
 }

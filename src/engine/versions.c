@@ -79,7 +79,7 @@ static tarn_status open_history(struct tarn_engine *e, struct tarn_error *error)
     if (e->params.state_dir != NULL) {
         if (mkdir(e->params.state_dir, 0777) != 0 && errno != EEXIST)
             return tarn_fail(error, TARN_IO, "%s: %s", e->params.state_dir, strerror(errno));
-        if (!path_of(e, "history", path))
+        if (!path_of(e, TARN_HISTORY_NAME, path))
             return tarn_fail(error, TARN_INVALID, "%s: the path is too long", e->params.state_dir);
         params.path = path;
     }

@@ -17,6 +17,8 @@
 #include "deploy/watch.h"
 #include "evict/trial.h"
 
+#define TARN_HISTORY_NAME "history" /* in the state folder */
+
 /** The model that was offered, on its way. */
 enum tarn_rollout_phase {
     TARN_ROLLOUT_IDLE,

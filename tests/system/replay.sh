@@ -94,6 +94,14 @@ run replay mixed.tarn --size 2000obj --policy learned --state-dir kept --json --
 check 'versions are counted' sh -c 'echo "$1" | grep -q "\"swaps\":[[:space:]]*[1-9]"' sh "$out"
 check 'and candidates' sh -c 'echo "$1" | grep -q "\"minted\":[[:space:]]*[1-9]"' sh "$out"
 check 'what was learnt is kept' [ -s kept/history -a -s kept/live.model ]
+run model history kept
+check 'its history can be read' sh -c 'echo "$1" | grep -q "trained here"' sh "$out"
+run model history kept/history --json
+check 'by programs too' sh -c 'echo "$1" | grep -q "\"why\":[[:space:]]*\"start\""' sh "$out"
+run model history kept/live.model
+expect 1 'not a history' 'a model is no history'
+run model history none
+expect 1 'none' 'nor is what is missing'
 run model info kept/live.model
 expect 0 '' 'as a model that can be looked at'
 run replay mixed.tarn --size 2000obj --policy learned --state-dir kept --json --device host

@@ -12,6 +12,7 @@ _tarn() {
             ' model train') path=' model train' ;;
             ' model info') path=' model info' ;;
             ' model verify') path=' model verify' ;;
+            ' model history') path=' model history' ;;
             ' trace') path=' trace' ;;
             ' trace gen') path=' trace gen' ;;
             ' trace info') path=' trace info' ;;
@@ -32,10 +33,11 @@ _tarn() {
     '' | ' help') words='replay devices model trace bench selftest help --version --help' ;;
     ' replay') words='--size --policy --format --columns --limit --unit-size --plot --goal --model --mint-every --shadow-share --state-dir --device --json --quiet --seed --log --cache-dir --help --version' ;;
     ' devices') words='--calibrate --clblast --device --json --quiet --seed --log --cache-dir --help --version' ;;
-    ' model') words='train info verify --device --json --quiet --seed --log --cache-dir --help --version' ;;
+    ' model') words='train info verify history --device --json --quiet --seed --log --cache-dir --help --version' ;;
     ' model train') words='--output --model --rounds --steps --limit --device --json --quiet --seed --log --cache-dir --help --version' ;;
     ' model info') words='--device --json --quiet --seed --log --cache-dir --help --version' ;;
     ' model verify') words='--device --json --quiet --seed --log --cache-dir --help --version' ;;
+    ' model history') words='--device --json --quiet --seed --log --cache-dir --help --version' ;;
     ' trace') words='gen info convert --device --json --quiet --seed --log --cache-dir --help --version' ;;
     ' trace gen') words='--output --to --requests --objects --param --device --json --quiet --seed --log --cache-dir --help --version' ;;
     ' trace info') words='--format --columns --limit --device --json --quiet --seed --log --cache-dir --help --version' ;;
