@@ -79,7 +79,7 @@ struct tarn_engine_params {
     uint32_t train_dwell_us; /**< activity must have been low for so long; 0: one second */
     float train_max_temp_c;  /**< degrees Celsius; 0: by what the board says of itself */
     tarn_train_on_battery train_on_battery;
-    uint64_t train_memory; /**< bytes for training samples, at least 128 KiB; 0: two MiB */
+    uint64_t train_memory; /**< bytes for training samples, at least 128 KiB; 0: 2.4 MiB */
     /*
      * How what was learnt goes live (<tarn/versions.h>).
      */

@@ -10,6 +10,7 @@
 #include <tarn/versions.h>
 
 #include "base/rng.h"
+#include "engine/learning.h"
 
 #define OBJECTS 900
 #define KEYS    120000
@@ -61,8 +62,18 @@ static void the_thread_learns_beside_requests(void)
 {
     make_keys();
     tarn_engine *engine = NULL;
-    struct tarn_engine_params params = {
-        .objects = OBJECTS, .device = "host", .background = TARN_BACKGROUND_THREAD};
+    struct tarn_learning_params learning;
+    struct tarn_engine_params params = {.objects = OBJECTS,
+                                        .device = "host",
+                                        .background = TARN_BACKGROUND_THREAD,
+                                        .learning = &learning};
+    tarn_learning_defaults(&learning); /* with all that is off too */
+    learning.novelty = true;
+    learning.consolidate = 50;
+    learning.anchor_every = 4;
+    learning.distilled = 0.1f;
+    learning.explore = learning.drift_steps = 2;
+    learning.stored = learning.patience = 2;
     REQUIRE(tarn_engine_create(&params, &engine, NULL) == TARN_OK);
     uint64_t served = 0, hits = 0;
     for (int round = 0; round < 30 && (round < 2 || stats_of(engine).train_steps == 0); round++) {
