@@ -20,9 +20,12 @@
 #include "sketch.h"
 #include "wheel.h"
 
-#define TARN_EXPERTS  4
-#define TARN_POOL_MAX 64
-#define TARN_LIST_MAX 256
+#define TARN_EXPERTS 4
+/* Candidates that are kept from one round to the next; where sizes differ the right one is rarer. */
+#define TARN_POOL_OBJECTS 64
+#define TARN_POOL_BYTES   256
+#define TARN_POOL_MAX     TARN_POOL_BYTES
+#define TARN_LIST_MAX     256
 /* Victims of a round where the host scores: at most so many, and one in so many residents. */
 #define TARN_LIST_OBJECTS  8
 #define TARN_SHARE_OBJECTS 512

@@ -84,7 +84,8 @@ static struct sizes sizes_of(const struct tarn_evictor *evictor, const struct ta
     /* the wheel is one for all arms: they draw at random, all of them, so that none has an advantage */
     if (evictor->capacity->arm_segments > 0 && evictor->arm != TARN_ARMS)
         s.wheel = 0;
-    s.pool = s.pool > TARN_POOL_MAX ? TARN_POOL_MAX : s.pool;
+    uint32_t most_pooled = bytes ? TARN_POOL_BYTES : TARN_POOL_OBJECTS;
+    s.pool = s.pool > most_pooled ? most_pooled : s.pool;
     return s;
 }
 
