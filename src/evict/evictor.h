@@ -98,7 +98,6 @@ struct tarn_evictor {
     const struct tarn_capacity *capacity;
     struct tarn_world *world;
     bool live;                        /**< writes the world and logs samples */
-    bool alone;                       /**< one expert decides: its scores need no ranks */
     float share;                      /**< of the keys that it sees: 1 for the live one */
     tarn_arm arm;                     /**< whose residents it draws from; TARN_ARMS: of all */
     const struct tarn_bundle *bundle; /**< that it scores with; NULL: the live version */
@@ -140,7 +139,6 @@ struct tarn_evictor_params {
     const struct tarn_capacity *capacity;
     struct tarn_world *world;
     bool live;
-    bool alone;      /**< expert[0] decides, whatever it is, and always will */
     bool no_history; /**< only finds victims: the hooks are another one's, over the same table */
     float share;
     const struct tarn_bundle

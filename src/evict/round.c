@@ -477,14 +477,11 @@ void tarn_round_finish(struct tarn_evictor *evictor, struct tarn_round *round)
             *raw -= (float)tarn_table_meta(evictor->table, round->slot[i])->size * 0x1p-10f;
     }
     uint32_t fresh = round->count - round->stale;
-    for (int k = 0; k < TARN_EXPERTS && !evictor->alone; k++)
+    for (int k = 0; k < TARN_EXPERTS; k++)
         if (round->weight[k] > 0 && fresh > 0)
             tarn_ranks_add(&evictor->ranks[k],
                            round->raw + (uint32_t)k * round->room + round->stale, fresh);
-    if (evictor->alone)
-        memcpy(round->mixed, round->raw, round->count * sizeof *round->mixed);
-    else
-        mix_scores(evictor, round);
+    mix_scores(evictor, round);
     if (round->borrowed)
         take_list_back(evictor);
     for (uint32_t i = 0; i < round->count; i++) {
