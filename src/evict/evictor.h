@@ -20,9 +20,12 @@
 #include "sketch.h"
 #include "wheel.h"
 
-#define TARN_EXPERTS  4
-#define TARN_POOL_MAX 64
-#define TARN_LIST_MAX 256
+#define TARN_EXPERTS 4
+/* Candidates that are kept from one round to the next; where sizes differ the right one is rarer. */
+#define TARN_POOL_OBJECTS 64
+#define TARN_POOL_BYTES   256
+#define TARN_POOL_MAX     TARN_POOL_BYTES
+#define TARN_LIST_MAX     256
 /* Victims of a round where the host scores: at most so many, and one in so many residents. */
 #define TARN_LIST_OBJECTS  8
 #define TARN_SHARE_OBJECTS 512
@@ -95,7 +98,6 @@ struct tarn_evictor {
     const struct tarn_capacity *capacity;
     struct tarn_world *world;
     bool live;                        /**< writes the world and logs samples */
-    bool alone;                       /**< one expert decides: its scores need no ranks */
     float share;                      /**< of the keys that it sees: 1 for the live one */
     tarn_arm arm;                     /**< whose residents it draws from; TARN_ARMS: of all */
     const struct tarn_bundle *bundle; /**< that it scores with; NULL: the live version */
@@ -137,7 +139,6 @@ struct tarn_evictor_params {
     const struct tarn_capacity *capacity;
     struct tarn_world *world;
     bool live;
-    bool alone;      /**< expert[0] decides, whatever it is, and always will */
     bool no_history; /**< only finds victims: the hooks are another one's, over the same table */
     float share;
     const struct tarn_bundle

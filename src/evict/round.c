@@ -84,7 +84,8 @@ static struct sizes sizes_of(const struct tarn_evictor *evictor, const struct ta
     /* the wheel is one for all arms: they draw at random, all of them, so that none has an advantage */
     if (evictor->capacity->arm_segments > 0 && evictor->arm != TARN_ARMS)
         s.wheel = 0;
-    s.pool = s.pool > TARN_POOL_MAX ? TARN_POOL_MAX : s.pool;
+    uint32_t most_pooled = bytes ? TARN_POOL_BYTES : TARN_POOL_OBJECTS;
+    s.pool = s.pool > most_pooled ? most_pooled : s.pool;
     return s;
 }
 
@@ -476,14 +477,11 @@ void tarn_round_finish(struct tarn_evictor *evictor, struct tarn_round *round)
             *raw -= (float)tarn_table_meta(evictor->table, round->slot[i])->size * 0x1p-10f;
     }
     uint32_t fresh = round->count - round->stale;
-    for (int k = 0; k < TARN_EXPERTS && !evictor->alone; k++)
+    for (int k = 0; k < TARN_EXPERTS; k++)
         if (round->weight[k] > 0 && fresh > 0)
             tarn_ranks_add(&evictor->ranks[k],
                            round->raw + (uint32_t)k * round->room + round->stale, fresh);
-    if (evictor->alone)
-        memcpy(round->mixed, round->raw, round->count * sizeof *round->mixed);
-    else
-        mix_scores(evictor, round);
+    mix_scores(evictor, round);
     if (round->borrowed)
         take_list_back(evictor);
     for (uint32_t i = 0; i < round->count; i++) {

@@ -13,7 +13,6 @@ tarn_status tarn_shadow_init(struct tarn_shadow *shadow, const struct tarn_shado
         .table = &shadow->table,
         .capacity = &shadow->capacity,
         .world = params->world,
-        .alone = true,
         .share = params->share,
         .bundle = params->bundle,
         .expert = {params->expert},

@@ -110,11 +110,13 @@ static int by_score(const void *a, const void *b)
 }
 
 /* The lowest of pool and round together are the list, in order; the lowest of the rest the pool. */
-static void check_rounds(tarn_expert expert, uint32_t objects, uint32_t limit, uint32_t share)
+static void check_rounds(tarn_expert expert, uint32_t objects, uint32_t limit, uint32_t share,
+                         bool bytes)
 {
     static struct tarn_pool_entry all[TARN_ROUND_MAX + TARN_POOL_MAX];
     struct world w;
     REQUIRE(begin(&w, objects, expert, limit, share));
+    w.capacity.bytes = bytes; /* of one byte each */
     run(&w, (int)objects * 6, 1);
     uint32_t kept_before = 0, stale = 0;
     for (int i = 0; i < 60; i++) {
@@ -145,7 +147,8 @@ static void check_rounds(tarn_expert expert, uint32_t objects, uint32_t limit, u
         tarn_round_finish(e, &e->round);
         uint32_t victims = objects / share;
         victims = victims < 1 ? 1 : victims > limit ? limit : victims;
-        uint32_t pool = objects / 16 > TARN_POOL_MAX ? TARN_POOL_MAX : objects / 16;
+        uint32_t pool = bytes ? TARN_POOL_BYTES : TARN_POOL_OBJECTS;
+        pool = objects / 16 > pool ? pool : objects / 16;
         REQUIRE(e->list_count == victims && e->list_next == 0);
         for (uint32_t k = 0; k < victims; k++)
             CHECK(e->list[k].slot == all[k].slot && e->list[k].score == all[k].score &&
@@ -162,10 +165,12 @@ static void check_rounds(tarn_expert expert, uint32_t objects, uint32_t limit, u
 
 static void the_lowest_leave_and_the_next_are_kept(void)
 {
-    check_rounds(TARN_EXPERT_NET, 300, 8, 512);
-    check_rounds(TARN_EXPERT_LFU, 600, 8, 128);
-    check_rounds(TARN_EXPERT_STICKY, 5000, 8, 512);
-    check_rounds(TARN_EXPERT_LIRS, 2000, 256, 16);
+    check_rounds(TARN_EXPERT_NET, 300, 8, 512, false);
+    check_rounds(TARN_EXPERT_LFU, 600, 8, 128, false);
+    check_rounds(TARN_EXPERT_STICKY, 5000, 8, 512, false);
+    check_rounds(TARN_EXPERT_LIRS, 2000, 256, 16, false);
+    check_rounds(TARN_EXPERT_NET, 2000, 4, 1024, true);
+    check_rounds(TARN_EXPERT_LFU, 6000, 4, 1024, true);
 }
 
 /* With one victim in four residents and all of them drawn, the worst quarter has to go. */
