@@ -68,6 +68,32 @@ void tarn_ghosts_destroy(tarn_ghosts **ghosts)
     *ghosts = NULL;
 }
 
+static struct set *copy_sets(const struct set *sets, uint32_t mask)
+{
+    size_t size = ((size_t)mask + 1) * sizeof *sets;
+    struct set *copy = tarn_alloc_lines(size);
+    if (copy)
+        memcpy(copy, sets, size);
+    return copy;
+}
+
+tarn_status tarn_ghosts_copy(tarn_ghosts *to, const tarn_ghosts *from)
+{
+    struct set *sets = copy_sets(from->sets, from->mask);
+    struct set *old = from->old ? copy_sets(from->old, from->old_mask) : NULL;
+    if (!sets || (from->old && !old)) {
+        tarn_free_lines(sets);
+        tarn_free_lines(old);
+        return TARN_NO_MEMORY;
+    }
+    tarn_free_lines(to->sets);
+    tarn_free_lines(to->old);
+    *to = *from;
+    to->sets = sets;
+    to->old = old;
+    return TARN_OK;
+}
+
 static uint32_t tag_of(uint64_t hash)
 {
     uint32_t tag = (uint32_t)(hash >> 16);

@@ -37,6 +37,9 @@ typedef struct tarn_ghosts tarn_ghosts;
 tarn_status tarn_ghosts_create(size_t expected, tarn_ghosts **ghosts);
 void tarn_ghosts_destroy(tarn_ghosts **ghosts);
 
+/** `to` holds what `from` holds. TARN_NO_MEMORY changes nothing. */
+tarn_status tarn_ghosts_copy(tarn_ghosts *to, const tarn_ghosts *from);
+
 /**
  * The record of `hash`, or NULL; valid until the next call. `clock` is the eviction count now and
  * `horizon` how many evictions a record stays valid.

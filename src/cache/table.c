@@ -70,6 +70,47 @@ static void move(struct tarn_table *table, uint32_t from, uint32_t to)
         set_resident(table, to, tarn_table_resident(table, from));
 }
 
+static tarn_status index_residents(tarn_index *index, const struct tarn_table *table)
+{
+    for (uint32_t i = 0; i < table->count; i++) {
+        uint32_t slot = tarn_table_resident(table, i);
+        tarn_status status = tarn_index_insert(index, tarn_table_hash(table, slot), slot);
+        if (status != TARN_OK)
+            return status;
+    }
+    return TARN_OK;
+}
+
+/* A growing index looks entries' hashes up in `to`: so it is made for as many as there are. */
+tarn_status tarn_table_copy(struct tarn_table *to, const struct tarn_table *from)
+{
+    tarn_index *index = NULL;
+    tarn_status status =
+        tarn_index_create((size_t)from->count + TARN_TABLE_CHUNK, NULL, hash_of_slot, to, &index);
+    if (status == TARN_OK)
+        status = index_residents(index, from);
+    while (status == TARN_OK && to->slots < from->slots)
+        status = add_chunk(to) ? TARN_OK : TARN_NO_MEMORY;
+    if (status != TARN_OK) {
+        tarn_index_destroy(&index);
+        return status;
+    }
+    uint32_t chunks = from->slots / TARN_TABLE_CHUNK;
+    for (uint32_t i = 0; i < chunks; i++)
+        memcpy(to->chunks[i], from->chunks[i], sizeof *to->chunks[i]);
+    to->free = from->free;
+    for (uint32_t slot = from->slots; slot < to->slots; slot++) {
+        struct tarn_meta *meta = tarn_table_meta(to, slot);
+        meta->position = TARN_NONE;
+        meta->next = to->free;
+        to->free = slot;
+    }
+    to->count = from->count;
+    tarn_index_destroy(&to->index);
+    to->index = index;
+    return TARN_OK;
+}
+
 tarn_status tarn_table_insert(struct tarn_table *table, uint64_t hash, uint32_t *slot)
 {
     if (table->free == TARN_NONE && !add_chunk(table))

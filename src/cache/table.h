@@ -44,6 +44,12 @@ tarn_status tarn_table_init(struct tarn_table *table, size_t expected,
 /** Frees all but what `entry` points to; again is harmless. */
 void tarn_table_free(struct tarn_table *table);
 
+/**
+ * `to` holds what `from` holds, in the same slots and positions; what it held is forgotten. For tables without
+ * entries and segments. TARN_NO_MEMORY changes nothing.
+ */
+tarn_status tarn_table_copy(struct tarn_table *to, const struct tarn_table *from);
+
 /** A slot for `hash`, its metadata zeroed, linked nowhere. TARN_NO_MEMORY changes nothing. */
 tarn_status tarn_table_insert(struct tarn_table *table, uint64_t hash, uint32_t *slot);
 /** Frees a slot that is in no list any more. */

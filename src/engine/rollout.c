@@ -30,8 +30,8 @@ static uint32_t compare_with(struct tarn_engine *e, const struct tarn_bundle *ca
         v->opinion = (struct tarn_opinion){.bundle = candidate};
     e->learned->world.opinion = candidate != NULL ? &v->opinion : NULL;
     if (v->has_trial) {
-        tarn_trial_set(&v->trial, TARN_TRIAL_CANDIDATE, candidate);
         tarn_trial_set(&v->trial, TARN_TRIAL_BASE, NULL);
+        tarn_trial_twin(&v->trial, TARN_TRIAL_CANDIDATE, candidate);
         resident = v->trial.shadow[TARN_TRIAL_CANDIDATE].table.count;
     }
     tarn_cache_unlock(e->cache);

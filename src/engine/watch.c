@@ -68,7 +68,7 @@ void tarn_versions_watch_begin(struct tarn_engine *e, struct tarn_bundle *before
     v->base = tarn_bundle_hold(before);
     v->suspect = tarn_bundle_hold(v->live);
     tarn_cache_lock(e->cache);
-    tarn_trial_set(&v->trial, TARN_TRIAL_BASE, v->base);
+    tarn_trial_twin(&v->trial, TARN_TRIAL_BASE, v->base);
     struct tarn_watch_params params = {
         .resident = v->trial.shadow[TARN_TRIAL_CANDIDATE].table.count,
     };

@@ -78,6 +78,20 @@ void tarn_evictor_free(struct tarn_evictor *evictor)
     evictor->order = NULL;
 }
 
+void tarn_evictor_copy(struct tarn_evictor *to, const struct tarn_evictor *from)
+{
+    struct tarn_evictor copy = *from;
+    copy.table = to->table;
+    copy.capacity = to->capacity;
+    copy.bundle = to->bundle;
+    copy.ghosts = to->ghosts;
+    copy.pool = to->pool;
+    copy.order = to->order;
+    copy.round = to->round;
+    memcpy(copy.pool, from->pool, from->pool_count * sizeof *from->pool);
+    *to = copy;
+}
+
 /* T is the capacity in objects; while a cache of bytes fills, what it will be at this mean size. */
 static void update_period(struct tarn_evictor *evictor, uint64_t now)
 {

@@ -155,6 +155,11 @@ struct tarn_evictor_params {
 tarn_status tarn_evictor_init(struct tarn_evictor *evictor,
                               const struct tarn_evictor_params *params);
 void tarn_evictor_free(struct tarn_evictor *evictor);
+/**
+ * `to` goes on from where `from` is: what it knows, has pooled and will draw. Its table and its ghosts are
+ * copies of from's already; neither is the live one.
+ */
+void tarn_evictor_copy(struct tarn_evictor *to, const struct tarn_evictor *from);
 
 /** The hooks of struct tarn_policy_ops; see there. `charge` in the capacity's unit. */
 void tarn_evictor_hit(struct tarn_evictor *evictor, uint32_t slot, uint64_t now);

@@ -33,6 +33,18 @@ void tarn_shadow_free(struct tarn_shadow *shadow)
     tarn_table_free(&shadow->table);
 }
 
+tarn_status tarn_shadow_copy(struct tarn_shadow *to, const struct tarn_shadow *from)
+{
+    tarn_status status = tarn_ghosts_copy(to->evictor.ghosts, from->evictor.ghosts);
+    if (status == TARN_OK)
+        status = tarn_table_copy(&to->table, &from->table);
+    if (status != TARN_OK)
+        return status; /* at worst with the other's ghosts, which are as good as its own */
+    to->capacity = from->capacity;
+    tarn_evictor_copy(&to->evictor, &from->evictor);
+    return TARN_OK;
+}
+
 /* Metadata keep the size as a logarithm: the same charge comes out each time. */
 static uint64_t charge_of(const struct tarn_shadow *shadow, uint16_t size)
 {

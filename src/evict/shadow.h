@@ -29,6 +29,11 @@ struct tarn_shadow_params {
 
 tarn_status tarn_shadow_init(struct tarn_shadow *shadow, const struct tarn_shadow_params *params);
 void tarn_shadow_free(struct tarn_shadow *shadow);
+/**
+ * `to` becomes a twin of `from`, of the same parameters: with one model for both they would do the same from
+ * here on. It keeps its own model. TARN_NO_MEMORY: it stays what it was.
+ */
+tarn_status tarn_shadow_copy(struct tarn_shadow *to, const struct tarn_shadow *from);
 
 /** A lookup: true if this cache would have held the object; a miss stores nothing. */
 bool tarn_shadow_get(struct tarn_shadow *shadow, uint64_t hash, uint64_t now);

@@ -109,12 +109,15 @@ void tarn_trial_free(struct tarn_trial *trial)
 
 void tarn_trial_set(struct tarn_trial *trial, int which, const struct tarn_bundle *bundle)
 {
-    struct tarn_evictor *evictor = &trial->shadow[which].evictor;
-    evictor->bundle = bundle;
-    /* what another model said of them doesn't compare */
-    evictor->pool_count = evictor->list_count = evictor->list_next = 0;
-    evictor->ranks[0] = (struct tarn_ranks){0};
+    /* what another version said of pooled objects is asked again with the next round */
+    trial->shadow[which].evictor.bundle = bundle;
     trial->counts = (struct tarn_trial_counts){0};
+}
+
+void tarn_trial_twin(struct tarn_trial *trial, int which, const struct tarn_bundle *bundle)
+{
+    (void)tarn_shadow_copy(&trial->shadow[which], &trial->shadow[!which]);
+    tarn_trial_set(trial, which, bundle);
 }
 
 bool tarn_trial_is_sampled(const struct tarn_trial *trial, uint64_t hash)

@@ -119,7 +119,6 @@ static void the_arena_is_small_and_training_allocates_nothing(void)
         /* but a version of its own for each candidate that goes live: the bundle, the model, its two parts */
         CHECK_NUMBER(atomic_load(&allocations), 4 * (later.swaps - versions.swaps));
         CHECK(stats_of(engine).train_steps > before.train_steps + 50);
-        CHECK(i == 1 || stats_of(engine).drifts > before.drifts);
         CHECK_NUMBER(stats_of(engine).train_arena, arena);
         tarn_engine_destroy(&engine);
     }
