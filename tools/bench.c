@@ -138,13 +138,9 @@ int tarn_bench_print(struct tarn_bench *bench, const char *name, struct cJSON *r
     return code;
 }
 
-static const struct tarn_command *const subcommands[] = {&tarn_bench_lookup,
-                                                         &tarn_bench_score,
-                                                         &tarn_bench_train,
-                                                         &tarn_bench_share,
-                                                         &tarn_bench_swap,
-                                                         &tarn_bench_trace,
-                                                         NULL};
+static const struct tarn_command *const subcommands[] = {
+    &tarn_bench_lookup, &tarn_bench_score, &tarn_bench_train, &tarn_bench_share,
+    &tarn_bench_swap,   &tarn_bench_learn, &tarn_bench_trace, NULL};
 
 const struct tarn_command tarn_command_bench = {
     .name = "bench",
@@ -155,6 +151,6 @@ const struct tarn_command tarn_command_bench = {
         "medians. CPU times are the whole process's, so that a device that is made of\n"
         "the CPU (PoCL) is judged fairly. A simulated device (virtual:mali) is timed by its\n"
         "own clock, the same on any machine; the host's times are then left out. The\n"
-        "defaults end within a minute.",
+        "defaults end within a minute, learn's within ten.",
     .subcommands = subcommands,
 };

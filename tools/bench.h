@@ -82,7 +82,7 @@ int tarn_bench_paths(struct tarn_cli *cli, const char *paths, bool train);
         "batch", 0, "N", "with --path: samples at once", false                                     \
     }
 
-extern const struct tarn_command tarn_bench_lookup, tarn_bench_score, tarn_bench_share,
-    tarn_bench_swap, tarn_bench_trace, tarn_bench_train;
+extern const struct tarn_command tarn_bench_learn, tarn_bench_lookup, tarn_bench_score,
+    tarn_bench_share, tarn_bench_swap, tarn_bench_trace, tarn_bench_train;
 
 #endif

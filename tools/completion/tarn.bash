@@ -23,6 +23,7 @@ _tarn() {
             ' bench train') path=' bench train' ;;
             ' bench share') path=' bench share' ;;
             ' bench swap') path=' bench swap' ;;
+            ' bench learn') path=' bench learn' ;;
             ' bench trace') path=' bench trace' ;;
             ' selftest') path=' selftest' ;;
             ' help') path=' help' ;;
@@ -42,12 +43,13 @@ _tarn() {
     ' trace gen') words='--output --to --requests --objects --param --device --json --quiet --seed --log --cache-dir --help --version' ;;
     ' trace info') words='--format --columns --limit --device --json --quiet --seed --log --cache-dir --help --version' ;;
     ' trace convert') words='--output --to --format --columns --limit --device --json --quiet --seed --log --cache-dir --help --version' ;;
-    ' bench') words='lookup score train share swap trace --device --json --quiet --seed --log --cache-dir --help --version' ;;
+    ' bench') words='lookup score train share swap learn trace --device --json --quiet --seed --log --cache-dir --help --version' ;;
     ' bench lookup') words='--quick --batch --device --json --quiet --seed --log --cache-dir --help --version' ;;
     ' bench score') words='--quick --path --width --batch --device --json --quiet --seed --log --cache-dir --help --version' ;;
     ' bench train') words='--quick --path --width --batch --device --json --quiet --seed --log --cache-dir --help --version' ;;
     ' bench share') words='--quick --keys --load --lookups --quantum --in-flight --latency-budget --frames --plot --device --json --quiet --seed --log --cache-dir --help --version' ;;
     ' bench swap') words='--quick --device --json --quiet --seed --log --cache-dir --help --version' ;;
+    ' bench learn') words='--quick --only --limit --period --trials --device --json --quiet --seed --log --cache-dir --help --version' ;;
     ' bench trace') words='--quick --requests --device --json --quiet --seed --log --cache-dir --help --version' ;;
     ' selftest') words='--device --json --quiet --seed --log --cache-dir --help --version' ;;
     esac
