@@ -169,6 +169,32 @@ static void expired_records_are_swept(void)
     tarn_ghosts_destroy(&ghosts);
 }
 
-CHECK_MAIN(CASE(a_record_lives_for_its_horizon), CASE(a_full_set_drops_its_oldest),
-           CASE(grows_and_keeps_what_it_knows), CASE(nothing_is_lost_by_growth_itself),
-           CASE(no_find_is_false), CASE(expired_records_are_swept))
+static void a_copy_knows_the_same(void)
+{
+    tarn_ghosts *ghosts, *copy;
+    REQUIRE(tarn_ghosts_create(10, &ghosts) == TARN_OK);
+    REQUIRE(tarn_ghosts_create(50, &copy) == TARN_OK);
+    for (uint32_t i = 0; i < 5000; i++) { /* some of these while it grows */
+        tarn_ghosts_insert(ghosts, tarn_mix64(i), i, 100000)->freq = (uint16_t)i;
+        if (i % 97 != 0)
+            continue;
+        REQUIRE(tarn_ghosts_copy(copy, ghosts) == TARN_OK);
+        CHECK_NUMBER(tarn_ghosts_memory(copy), tarn_ghosts_memory(ghosts));
+        uint32_t found = 0;
+        for (uint32_t k = 0; k <= i; k++) {
+            struct tarn_ghost *one = tarn_ghosts_find(ghosts, tarn_mix64(k), i, 100000);
+            struct tarn_ghost *other = tarn_ghosts_find(copy, tarn_mix64(k), i, 100000);
+            CHECK((one == NULL) == (other == NULL));
+            CHECK(one == NULL || (one != other && one->freq == other->freq));
+            found += one != NULL;
+        }
+        CHECK(found > 0);
+    }
+    tarn_ghosts_destroy(&ghosts);
+    tarn_ghosts_destroy(&copy);
+}
+
+CHECK_MAIN(CASE(a_copy_knows_the_same), CASE(a_record_lives_for_its_horizon),
+           CASE(a_full_set_drops_its_oldest), CASE(grows_and_keeps_what_it_knows),
+           CASE(nothing_is_lost_by_growth_itself), CASE(no_find_is_false),
+           CASE(expired_records_are_swept))

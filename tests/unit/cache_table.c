@@ -177,5 +177,42 @@ static void segments_keep_their_places(void)
     tarn_table_free(&table);
 }
 
-CHECK_MAIN(CASE(segments_keep_their_places), CASE(slots_come_clean_and_are_used_again),
-           CASE(residents_stay_dense), CASE(addresses_stay), CASE(lists_link_both_ways))
+/* Smaller into larger and the other way round; what the target held is gone, its free slots aren't. */
+static void a_copy_has_the_same_places(void)
+{
+    struct tarn_table table[2];
+    uint32_t slot;
+    uint64_t next_hash = 1;
+    struct tarn_rng rng;
+    tarn_rng_seed(&rng, 8);
+    for (int i = 0; i < 2; i++)
+        REQUIRE(tarn_table_init(&table[i], 10, NULL) == TARN_OK);
+    for (int round = 0; round < 6; round++) {
+        struct tarn_table *from = &table[round % 2], *to = &table[!(round % 2)];
+        for (uint32_t i = tarn_rng_below(&rng, 5000); i > 0; i--)
+            REQUIRE(tarn_table_insert(from, tarn_mix64(next_hash++), &slot) == TARN_OK);
+        for (uint32_t i = tarn_rng_below(&rng, from->count); i > 0; i--)
+            tarn_table_remove(from, tarn_table_resident(from, tarn_rng_below(&rng, from->count)));
+        REQUIRE(tarn_table_copy(to, from) == TARN_OK);
+        CHECK(to->count == from->count && tarn_index_count(to->index) == from->count);
+        for (uint32_t i = 0; i < from->count; i++) {
+            slot = tarn_table_resident(from, i);
+            CHECK_NUMBER(tarn_table_resident(to, i), slot);
+            CHECK_NUMBER(tarn_table_hash(to, slot), tarn_table_hash(from, slot));
+            CHECK_NUMBER(tarn_index_find(to->index, tarn_table_hash(to, slot), NULL, NULL), slot);
+        }
+        /* every slot of its own can still be had */
+        uint32_t free_ones = to->slots - to->count, slots = to->slots;
+        for (uint32_t i = 0; i < free_ones; i++)
+            REQUIRE(tarn_table_insert(to, tarn_mix64(next_hash++), &slot) == TARN_OK);
+        CHECK(to->slots == slots && to->free == TARN_NONE);
+        while (to->count > from->count / 2)
+            tarn_table_remove(to, tarn_table_resident(to, to->count - 1));
+    }
+    for (int i = 0; i < 2; i++)
+        tarn_table_free(&table[i]);
+}
+
+CHECK_MAIN(CASE(a_copy_has_the_same_places), CASE(segments_keep_their_places),
+           CASE(slots_come_clean_and_are_used_again), CASE(residents_stay_dense),
+           CASE(addresses_stay), CASE(lists_link_both_ways))

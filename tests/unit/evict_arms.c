@@ -411,6 +411,32 @@ static void a_trial_tells_them_apart(void)
     end(&w);
 }
 
+/* One model for both: they do the same for ever. Another one: nothing but it makes the difference. */
+static void twins_differ_by_their_models_only(void)
+{
+    struct world w;
+    REQUIRE(begin(&w, 4000, 0));
+    struct tarn_trial_params params = trial_params(&w, 4000);
+    params.candidate = NULL;
+    REQUIRE(tarn_trial_init(&w.trial, &params) == TARN_OK);
+    w.learned->trial = &w.trial;
+    serve(&w, 30000);
+    CHECK(w.trial.warm);
+    tarn_trial_twin(&w.trial, TARN_TRIAL_BASE, w.version.bundle);
+    serve(&w, 40000);
+    struct tarn_trial_counts same = tarn_trial_take(&w.trial);
+    CHECK(same.requests > 5000 && same.misses == same.base_misses);
+    CHECK_NUMBER(w.trial.shadow[0].capacity.used, w.trial.shadow[1].capacity.used);
+    CHECK_NUMBER(w.trial.shadow[0].evictor.rounds, w.trial.shadow[1].evictor.rounds);
+    turn_scores(w.candidate->model);
+    tarn_trial_twin(&w.trial, TARN_TRIAL_CANDIDATE, w.candidate);
+    serve(&w, 16000);
+    struct tarn_trial_counts bad = tarn_trial_take(&w.trial);
+    CHECK((double)bad.misses > 1.03 * (double)bad.base_misses);
+    tarn_trial_free(&w.trial);
+    end(&w);
+}
+
 static void its_cost_is_bounded(void)
 {
     struct world w;
@@ -432,4 +458,4 @@ static void its_cost_is_bounded(void)
 
 CHECK_MAIN(CASE(a_boaster_gains_nothing), CASE(rollouts_of_a_real_cache), CASE(bytes_add_up),
            CASE(one_evictor_may_serve_both), CASE(a_trial_tells_them_apart),
-           CASE(its_cost_is_bounded))
+           CASE(twins_differ_by_their_models_only), CASE(its_cost_is_bounded))
