@@ -25,6 +25,7 @@
 #include <tarn/gpu.h>
 #include <tarn/model.h>
 #include <tarn/share.h>
+#include <tarn/workload.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -169,6 +170,9 @@ struct tarn_engine_stats {
     uint64_t device_returns;      /**< times that it came back afterwards */
     const char *expert[TARN_ENGINE_EXPERTS]; /**< names of the scorers, NULL where there is none */
     float weight[TARN_ENGINE_EXPERTS];       /**< their say in evictions, sum 1 */
+    /** What the requests look like: lately, and over the whole time; confidence 0: nothing is known. */
+    struct tarn_workload_verdict workload, workload_overall;
+    uint64_t workload_changes; /**< times that `workload` got another name */
 };
 TARN_API void tarn_engine_get_stats(tarn_engine *engine, struct tarn_engine_stats *stats);
 

@@ -53,6 +53,7 @@ static tarn_status make_policy(void *context, struct tarn_table *table,
         .most_cost = e->params.shadow_share,
         .ring = e->ring_samples,
         .seed = e->params.seed,
+        .listener = tarn_workload_listener(e),
     };
     if (samples)
         params.observer = (struct tarn_observer){e, take_sample, resolve_sample};
@@ -163,6 +164,7 @@ void tarn_engine_destroy(tarn_engine **engine)
     tarn_engine_leave_device(e);
     tarn_free(e->hashes);
     tarn_ring_free(&e->ring);
+    tarn_workload_destroy(&e->workload);
     tarn_versions_free(e);
     pthread_mutex_destroy(&e->background_lock);
     pthread_mutex_destroy(&e->lookup_lock);
@@ -259,6 +261,7 @@ void tarn_engine_get_stats(tarn_engine *e, struct tarn_engine_stats *stats)
         stats->train_memory += (uint64_t)e->ring.reservoir->room * TARN_RESERVOIR_STRATA *
                                sizeof *e->ring.reservoir->samples;
     stats->memory = tarn_learned_memory(e->learned) + stats->train_memory;
+    tarn_workload_add_stats(e, stats);
     for (uint32_t k = 0; k < TARN_EXPERTS && (k == 0 || k < e->learned->mix.experts); k++) {
         stats->expert[k] = expert_name(live->expert[k]);
         stats->weight[k] = live->weight[k];

@@ -11,6 +11,7 @@
 
 #include "cache/cache.h"
 #include "evict/learned.h"
+#include "experts/classify.h"
 #include "learn/ring.h"
 #include "learning.h"
 #include "net/trainer.h"
@@ -62,6 +63,7 @@ struct tarn_engine {
     struct tarn_learned *learned; /**< owned by the cache's policy */
     struct tarn_ring ring;
     uint64_t samples;
+    struct tarn_workload *workload; /**< NULL: there was no memory for it */
 
     /* the background's, guarded by `background_lock` */
     pthread_mutex_t background_lock;
@@ -174,6 +176,11 @@ void tarn_checkpoints_finish(struct tarn_engine *engine);
  * samples and pace; what a job that is under way gives is dropped. Under the background's lock.
  */
 void tarn_learning_restart(struct tarn_engine *engine);
+
+/** Who is told of the requests; before the cache. */
+struct tarn_listener tarn_workload_listener(struct tarn_engine *engine);
+/** Under the cache's lock. */
+void tarn_workload_add_stats(const struct tarn_engine *engine, struct tarn_engine_stats *stats);
 
 /** Starts the thread of TARN_BACKGROUND_THREAD. */
 tarn_status tarn_background_start(struct tarn_engine *engine);

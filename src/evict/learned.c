@@ -81,11 +81,18 @@ static bool is_tried(const struct tarn_learned *learned, uint64_t hash)
     return learned->trial != NULL && tarn_trial_is_sampled(learned->trial, hash);
 }
 
+static float size_lg(const struct tarn_learned *learned, uint32_t slot)
+{
+    return tarn_size_from_meta_lg(tarn_table_meta(learned->live.table, slot)->size);
+}
+
 static void hit(void *policy, uint32_t slot, uint64_t now)
 {
     struct tarn_learned *learned = policy;
     tarn_evictor_hit(&learned->live, slot, now);
     uint64_t hash = tarn_table_hash(learned->live.table, slot);
+    if (learned->listener.access != NULL)
+        learned->listener.access(learned->listener.context, hash, size_lg(learned, slot));
     if (tarn_mix_is_sampled(&learned->mix, hash)) {
         tarn_mix_get(&learned->mix, hash, tarn_table_meta(learned->live.table, slot)->size, now);
         take_weights(learned);
@@ -99,6 +106,8 @@ static void miss(void *policy, uint64_t hash, uint64_t now)
     struct tarn_learned *learned = policy;
     tarn_evictor_miss(&learned->live, hash, now);
     set_sample_share(learned);
+    if (learned->listener.access != NULL)
+        learned->listener.access(learned->listener.context, hash, -1);
     if (tarn_mix_is_sampled(&learned->mix, hash)) {
         tarn_mix_get(&learned->mix, hash, -1, now);
         take_weights(learned);
@@ -113,6 +122,8 @@ static void insert(void *policy, uint32_t slot, uint64_t charge, uint64_t now)
     tarn_evictor_insert(&learned->live, slot, charge, now);
     maybe_start(learned);
     uint64_t hash = tarn_table_hash(learned->live.table, slot);
+    if (learned->listener.store != NULL)
+        learned->listener.store(learned->listener.context, hash, size_lg(learned, slot));
     if (tarn_mix_is_sampled(&learned->mix, hash))
         tarn_mix_put(&learned->mix, hash, tarn_table_meta(learned->live.table, slot)->size, now);
     if (is_tried(learned, hash))
@@ -123,6 +134,8 @@ static void update(void *policy, uint32_t slot, uint64_t charge, uint64_t now)
 {
     struct tarn_learned *learned = policy;
     tarn_evictor_update(&learned->live, slot, charge, now);
+    if (learned->listener.overwrite != NULL)
+        learned->listener.overwrite(learned->listener.context);
 }
 
 static void leave(void *policy, uint32_t slot, tarn_remove_reason reason, uint64_t now)
@@ -234,6 +247,7 @@ tarn_status tarn_learned_create(const struct tarn_learned_params *params, struct
     learned->samples_per_period = (float)params->ring / RING_PERIODS;
     learned->world.reader = params->reader;
     learned->world.observer = params->observer;
+    learned->listener = params->listener;
     learned->world.bytes = capacity->bytes;
     learned->world.goal_bytes = params->goal_bytes;
     learned->world.gdsf_floor = &learned->live.gdsf_floor;

@@ -9,6 +9,17 @@
 #include "mix.h"
 #include "trial.h"
 
+/** Told of the stream of requests, under the cache's lock. All functions or none. */
+struct tarn_listener {
+    void *context;
+    /** A lookup; `size_lg` is lg of the object's charge, negative if it isn't there. */
+    void (*access)(void *context, uint64_t hash, float size_lg);
+    /** An object that wasn't there is stored. */
+    void (*store)(void *context, uint64_t hash, float size_lg);
+    /** An object is overwritten. */
+    void (*overwrite)(void *context);
+};
+
 /** What is given up when requests come faster than they are served, the cheapest loss first. */
 typedef enum tarn_relief {
     TARN_RELIEF_NONE,
@@ -24,8 +35,9 @@ struct tarn_learned {
     struct tarn_evictor *canary; /**< finds the canary arm's victims; NULL: there is no such arm */
     struct tarn_mix mix;
     struct tarn_trial *trial; /**< told of what happens; the owner's, who sets it under the lock */
-    bool shadows;             /**< run them */
-    float most_cost;          /**< of the shadows; see struct tarn_mix_params */
+    struct tarn_listener listener; /**< told of what is asked for */
+    bool shadows;                  /**< run them */
+    float most_cost;               /**< of the shadows; see struct tarn_mix_params */
     tarn_relief relief;
     uint64_t seed;
     float samples_per_period; /**< the ring's size over the T that it is to cover */
@@ -35,6 +47,7 @@ struct tarn_learned_params {
     struct tarn_slot_reader
         *reader; /**< of the live version; this lock's; must outlive the policy */
     struct tarn_observer observer;
+    struct tarn_listener listener; /**< zeros: nobody listens */
     bool goal_bytes;
     bool shadows;
     float most_cost; /**< that the shadows may take; see struct tarn_mix_params; 0: a default */

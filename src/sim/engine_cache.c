@@ -105,6 +105,19 @@ static bool access(void *cache, const struct tarn_request *request)
     return hit;
 }
 
+static void add_workload(const struct tarn_workload_verdict *verdict,
+                         struct tarn_replay_stats *stats)
+{
+    if (verdict->confidence <= 0)
+        return; /* too few requests to say */
+    stats->workload = tarn_workload_name(verdict->top);
+    stats->confidence = (double)verdict->confidence;
+    stats->blend_count = TARN_WORKLOAD_PARTS;
+    for (int k = 0; k < TARN_WORKLOAD_PARTS; k++)
+        stats->blend[k] = (struct tarn_replay_blend){tarn_workload_name((tarn_workload_class)k),
+                                                     (double)verdict->blend[k]};
+}
+
 static void stats(void *cache, struct tarn_replay_stats *stats)
 {
     struct engine_cache *c = cache;
@@ -113,6 +126,7 @@ static void stats(void *cache, struct tarn_replay_stats *stats)
     tarn_engine_get_versions(c->engine, &stats->versions);
     stats->swaps = (int64_t)stats->versions.swaps;
     stats->rollbacks = (int64_t)stats->versions.rollbacks;
+    add_workload(&stats->engine.workload_overall, stats);
     stats->train_steps = (int64_t)stats->engine.train_steps;
     stats->model_bytes = (int64_t)stats->engine.model_bytes;
     snprintf(stats->device, sizeof stats->device, "%s", tarn_engine_device(c->engine)->id);

@@ -88,6 +88,13 @@ refused 'shadows of more than all' 2 'shadow-share' loop.keys --shadow-share 1.5
 refused "a state that can't be kept" 1 '/proc/no' loop.keys --format keys --size 10obj \
     --policy learned --state-dir /proc/no/such
 
+# what kind of workload it is, and of how much of each
+run trace gen loop -o round.tarn --requests 40000 --objects 2000 --quiet
+run replay round.tarn --size 500obj --policy learned --json --device host
+json 'the kind of workload' "(lambda r: r['workload'] == 'loop' and 0.5 < r['confidence'] <= 1 and
+    r['blend']['loop'] > 0.8 and abs(sum(r['blend'].values()) - 1) < 1e-4)(
+    d['traces'][0]['results'][0])"
+
 # versions go live, and a second run goes on from what the first has left
 run trace gen mixed -o mixed.tarn --requests 60000 --objects 20000 --quiet
 run replay mixed.tarn --size 2000obj --policy learned --state-dir kept --json --device host
