@@ -110,6 +110,10 @@ static void roll_back(struct tarn_engine *e)
         tarn_log(TARN_LOG_WARNING,
                  "engine: version %llu misses more than %llu did, which is live again: %s",
                  (unsigned long long)failed->version, (unsigned long long)base, text);
+        /* what the failed one kept in its miniature cache is no base for the next watch */
+        tarn_cache_lock(e->cache);
+        tarn_trial_twin(&v->trial, TARN_TRIAL_CANDIDATE, NULL);
+        tarn_cache_unlock(e->cache);
         tarn_versions_changed(e, TARN_VERSION_RETURNED);
         tarn_bundle_release(&v->failed);
         v->failed = failed;
