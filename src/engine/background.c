@@ -91,6 +91,7 @@ static void look(struct tarn_engine *e, uint64_t timeout_us)
     tarn_training_look(e);
     pthread_mutex_unlock(&e->background_lock);
     tarn_checkpoints_write(e);
+    tarn_versions_keep(e, false);
 }
 
 void tarn_engine_step(tarn_engine *e)

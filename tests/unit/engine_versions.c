@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <tarn/versions.h>
@@ -439,6 +440,46 @@ static void a_restart_goes_on(void)
     remove_folder();
 }
 
+/* What matters is on the disk at the next look, steps of training within minutes: a crash loses no more. */
+static void a_crash_loses_no_decision(void)
+{
+    char path[128];
+    struct tarn_engine_params params = steps;
+    make_folder();
+    path_of("state", path);
+    params.state_dir = path;
+    fflush(stdout);
+    pid_t child = fork();
+    if (child == 0) {
+        struct world w;
+        struct tarn_error error;
+        if (begin(&w, &params)) {
+            serve(&w, 20000);
+            tarn_model *model = copy(&w);
+            model->weights[5] += 0.5f;
+            tarn_engine_swap_model(w.engine, model, NULL, &error);
+            serve(&w, 64);
+        }
+        kill(getpid(), SIGKILL);
+    }
+    int status = 0;
+    REQUIRE(child > 0 && waitpid(child, &status, 0) == child && WIFSIGNALED(status));
+    struct tarn_version_event event[256];
+    size_t count = 0;
+    CHECK(tarn_versions_read_history(path, event, 256, &count, NULL) == TARN_OK);
+    CHECK(count > 5 && strcmp(event[0].why, "asked for") == 0);
+    struct world w;
+    REQUIRE(begin(&w, &params));
+    tarn_model *live = copy(&w), *built_in = NULL;
+    CHECK(tarn_model_load_default(&built_in, NULL) == TARN_OK);
+    CHECK(fabsf(live->weights[5] - built_in->weights[5]) > 0.3f);
+    CHECK(look(&w).live == event[0].version + 1);
+    tarn_model_destroy(&live);
+    tarn_model_destroy(&built_in);
+    tarn_engine_destroy(&w.engine);
+    remove_folder();
+}
+
 /* A full disk: the engine goes on, and what was kept before is whole. */
 static void a_full_disk_keeps_the_old_state(void)
 {
@@ -482,4 +523,4 @@ CHECK_MAIN(CASE(training_goes_live_through_the_gate), CASE(candidates_come_as_of
            CASE(what_misses_more_is_left_again), CASE(a_good_model_is_rolled_out),
            CASE(a_bad_model_is_turned_away), CASE(arms_alone_can_judge),
            CASE(callers_have_the_last_word), CASE(a_restart_goes_on),
-           CASE(a_full_disk_keeps_the_old_state))
+           CASE(a_full_disk_keeps_the_old_state), CASE(a_crash_loses_no_decision))
