@@ -211,7 +211,8 @@ void tarn_table_print(const tarn_table *table, const struct tarn_cli *cli, FILE 
             /* The first cell below the head decides how the column is aligned. */
             const char *first = table->rows > 1 ? table->cells[table->columns + column] : "";
             bool right = isdigit((unsigned char)first[0]) ||
-                         (strchr("-+.", first[0]) != NULL && isdigit((unsigned char)first[1]));
+                         (first[0] != '\0' && strchr("-+.", first[0]) != NULL &&
+                          isdigit((unsigned char)first[1]));
             for (size_t i = 0; i < table->rows; i++) {
                 size_t w = shown_width(table->cells[i * table->columns + column]);
                 width = w > width ? w : width;

@@ -8,8 +8,8 @@
  * than what was there before. Nothing here makes a request wait: an eviction round sees one version from
  * end to end, the next round the newest.
  *
- * Thread-safety: any thread. None of these waits for the disk, or for a device longer than its round in
- * flight takes.
+ * Thread-safety: any thread. None of these waits for what is kept in state_dir; while a device is being opened
+ * or closed (one that hangs, say), they wait for that.
  */
 #ifndef TARN_VERSIONS_H
 #define TARN_VERSIONS_H
@@ -31,7 +31,7 @@ TARN_API tarn_status tarn_engine_offer_model(tarn_engine *engine, const tarn_mod
                                              struct tarn_error *error);
 /**
  * The same without trying: live from the next eviction round on, and only watched. `*version` (may be NULL)
- * is its number. Errors as above, but for a model that is being tried: that goes on.
+ * is its number. Errors as above, but for a model that is being tried: that is given up.
  */
 TARN_API tarn_status tarn_engine_swap_model(tarn_engine *engine, const tarn_model *model,
                                             uint64_t *version, struct tarn_error *error);
@@ -43,8 +43,8 @@ TARN_API tarn_status tarn_engine_swap_model(tarn_engine *engine, const tarn_mode
 TARN_API tarn_status tarn_engine_roll_back(tarn_engine *engine, uint64_t target, bool failed,
                                            uint64_t *version, struct tarn_error *error);
 /**
- * A kept version (0: the live one) is live and stays so until tarn_engine_unpin(). Training goes on beside
- * it. TARN_NOT_FOUND.
+ * A kept version (0: the live one) is live and stays so until tarn_engine_unpin(), or until the engine ends.
+ * Training goes on beside it. TARN_NOT_FOUND.
  */
 TARN_API tarn_status tarn_engine_pin(tarn_engine *engine, uint64_t version,
                                      struct tarn_error *error);

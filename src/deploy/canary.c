@@ -170,7 +170,8 @@ tarn_rollout_verdict tarn_rollout_feed(struct tarn_rollout *r,
 
 tarn_rollout_verdict tarn_rollout_advance(struct tarn_rollout *r)
 {
-    if (r->verdict <= TARN_ROLLOUT_ADVANCE && !r->calibrating)
+    bool open = r->verdict <= TARN_ROLLOUT_ADVANCE || r->verdict == TARN_ROLLOUT_TIMEOUT;
+    if (open && !r->calibrating && r->step < TARN_ROLLOUT_STEPS)
         r->verdict = next_step(r);
     return r->verdict;
 }

@@ -114,8 +114,8 @@ tarn_rollout_verdict tarn_rollout_feed(struct tarn_rollout *rollout,
                                        const struct tarn_rollout_counts counts[TARN_ROLLOUT_STEPS]);
 
 /**
- * A step is passed on other evidence: the next one begins, as after TARN_ROLLOUT_ADVANCE or _LIVE. Not while
- * it calibrates.
+ * A step is passed on other evidence, also one that has timed out: the next one begins, as after
+ * TARN_ROLLOUT_ADVANCE or _LIVE. Not while it calibrates, nor after a rejection.
  */
 tarn_rollout_verdict tarn_rollout_advance(struct tarn_rollout *rollout);
 

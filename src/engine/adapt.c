@@ -194,10 +194,10 @@ void tarn_adapt_restarted(struct tarn_engine *e)
     end_pause(l);
 }
 
-void tarn_adapt_look(struct tarn_engine *e, uint64_t now)
+void tarn_adapt_look(struct tarn_engine *e, uint64_t now, float period)
 {
     struct tarn_learner *l = e->learner;
-    float window = e->learned->live.period / WINDOW_SHARE;
+    float window = period / WINDOW_SHARE;
     window = window < LEAST_WINDOW ? LEAST_WINDOW : window;
     if (!l->params.drift || (float)(now - l->gets_seen) < window)
         return;
@@ -208,7 +208,7 @@ void tarn_adapt_look(struct tarn_engine *e, uint64_t now)
     l->hits_seen = stats.hits;
     if (stats.evictions == 0)
         l->full_at = now;
-    bool warm = (float)(now - l->full_at) > WARM_PERIODS * e->learned->live.period;
+    bool warm = (float)(now - l->full_at) > WARM_PERIODS * period;
     if (gets > 0 && warm &&
         tarn_drift_feed(&l->by_misses, 1 - (float)hits / (float)gets) == TARN_DRIFT_FOUND)
         found_drift(e, &l->by_misses);

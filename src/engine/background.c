@@ -151,8 +151,10 @@ void tarn_background_free(struct tarn_engine *e)
     }
     tarn_training_pause(e);
     tarn_engine_leave_device(e);
-    if (e->trainer != NULL)
+    if (e->trainer != NULL) {
         tarn_training_settle(e);
+        tarn_learning_finish(e);
+    }
     tarn_checkpoints_finish(e);
     tarn_training_free(e);
     tarn_learning_free(e);

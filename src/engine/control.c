@@ -70,6 +70,7 @@ tarn_status tarn_engine_swap_model(tarn_engine *e, const tarn_model *model, uint
         status = tarn_slot_swap(e->versions.slot, bundle, 0, &why, version, error);
     if (status == TARN_OK) {
         /* whoever brings one now wants it watched, against what was live until now */
+        tarn_versions_rollout_stop(e, "another model was put live");
         tarn_versions_watch_end(e);
         tarn_versions_changed(e, TARN_VERSION_BROUGHT);
     } else {
@@ -85,9 +86,16 @@ tarn_status tarn_engine_roll_back(tarn_engine *e, uint64_t target, bool failed, 
     pthread_mutex_lock(&e->background_lock);
     struct tarn_change why = tarn_versions_change(e, TARN_REASON_MANUAL, NULL);
     why.failed = failed;
+    struct tarn_bundle *left = tarn_bundle_hold(e->versions.live);
     tarn_status status = tarn_slot_rollback(e->versions.slot, target, 0, &why, version, error);
-    if (status == TARN_OK)
+    if (status == TARN_OK) {
+        if (failed) {
+            tarn_bundle_release(&e->versions.failed);
+            e->versions.failed = tarn_bundle_hold(left);
+        }
         tarn_versions_changed(e, TARN_VERSION_RETURNED);
+    }
+    tarn_bundle_release(&left);
     pthread_mutex_unlock(&e->background_lock);
     return status;
 }
@@ -104,6 +112,7 @@ tarn_status tarn_engine_pin(tarn_engine *e, uint64_t version, struct tarn_error 
             tarn_versions_changed(e, TARN_VERSION_RETURNED);
         else
             tarn_versions_watch_end(e);
+        e->versions.unflushed = true;
     }
     pthread_mutex_unlock(&e->background_lock);
     return status;
@@ -114,6 +123,7 @@ tarn_status tarn_engine_unpin(tarn_engine *e, struct tarn_error *error)
     pthread_mutex_lock(&e->background_lock);
     struct tarn_change why = tarn_versions_change(e, TARN_REASON_MANUAL, NULL);
     tarn_status status = tarn_slot_unpin(e->versions.slot, &why, error);
+    e->versions.unflushed = e->versions.unflushed || status == TARN_OK;
     pthread_mutex_unlock(&e->background_lock);
     return status;
 }
@@ -161,7 +171,7 @@ static void tell_arms(const struct tarn_versions *v, struct tarn_version_stats *
     stats->rollout = phase_name(v->phase);
     stats->rollout_step = v->step < TARN_ROLLOUT_ARMS ? v->step : TARN_ROLLOUT_ARMS - 1;
     for (uint32_t k = 0; k < TARN_ROLLOUT_ARMS; k++) {
-        const struct tarn_rollout_counts *c = &v->arms.arm[k].total;
+        const struct tarn_rollout_counts *c = &v->counted[k];
         stats->arm[k] = (struct tarn_arm_stats){
             .share = tarn_rollout_share(k),
             .requests = c->requests,

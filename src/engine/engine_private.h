@@ -156,6 +156,8 @@ tarn_status tarn_learning_init(struct tarn_engine *engine, struct tarn_error *er
 void tarn_learning_free(struct tarn_engine *engine);
 /** Each time that the background looks around: takes what is done, begins what is due. */
 void tarn_learning_look(struct tarn_engine *engine);
+/** At the end: takes what a last job gave. */
+void tarn_learning_finish(struct tarn_engine *engine);
 /** Memory is short: samples of the past go; and come again when it isn't. Under the cache's lock. */
 void tarn_learning_give_back(struct tarn_engine *engine, bool back);
 /** Its part of the statistics. Under the background's lock. */

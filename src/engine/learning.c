@@ -303,10 +303,10 @@ static void start_training(struct tarn_engine *e)
 {
     tarn_cache_lock(e->cache);
     uint64_t now = tarn_cache_now(e->cache);
-    float interval = e->learned->live.period / INTERVAL_SHARE;
+    float period = e->learned->live.period, interval = period / INTERVAL_SHARE;
     bool enough = e->ring.head >= TARN_RING_LEAST;
     tarn_cache_unlock(e->cache);
-    tarn_adapt_look(e, now);
+    tarn_adapt_look(e, now, period);
     interval = interval < LEAST_INTERVAL ? LEAST_INTERVAL : interval;
     e->steps_due += (double)(now - e->seen) / (double)interval * (double)e->learner->steps_factor;
     e->seen = now;
@@ -330,6 +330,12 @@ static void start_training(struct tarn_engine *e)
 float tarn_learning_rate(const struct tarn_engine *e)
 {
     return LEARNING_RATE * e->learner->rate_factor;
+}
+
+void tarn_learning_finish(struct tarn_engine *e)
+{
+    if (!e->params.no_learn)
+        reap_training(e);
 }
 
 void tarn_learning_look(struct tarn_engine *e)

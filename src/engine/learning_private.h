@@ -67,7 +67,7 @@ void tarn_adapt_free(struct tarn_engine *engine);
 /** A launch has ended, nothing is under way and its weights haven't been offered yet. */
 void tarn_adapt_after_launch(struct tarn_engine *engine);
 /** Looks at the miss ratio. */
-void tarn_adapt_look(struct tarn_engine *engine, uint64_t now);
+void tarn_adapt_look(struct tarn_engine *engine, uint64_t now, float period);
 /** Before a launch is staged, nothing is under way; or, in a pause, where one would be. */
 struct tarn_pace tarn_adapt_pace(struct tarn_engine *engine);
 /** Other weights are live and training goes on from them. */

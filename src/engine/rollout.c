@@ -11,10 +11,12 @@
 
 #include "base/log.h"
 
-#define AT_ONCE       4096 /* residents told apart in one hold of the cache's lock */
-#define LEAST_OF_STEP 128  /* requests of an arm before its step is passed */
-#define ROUGH_BLOCK   64   /* requests of an arm, and how many of them calibrate it, */
-#define ROUGH_BLOCKS  32   /* where miniature caches say the rest */
+#define AT_ONCE        4096 /* residents told apart in one hold of the cache's lock */
+#define PATIENCE       100000 /* requests without a full miniature cache, and these times the objects */
+#define PATIENCE_SHARE 8
+#define LEAST_OF_STEP  128 /* requests of an arm before its step is passed */
+#define ROUGH_BLOCK    64  /* requests of an arm, and how many of them calibrate it, */
+#define ROUGH_BLOCKS   32  /* where miniature caches say the rest */
 
 /* Both judge, so each has half of what may go wrong. */
 #define HALF_ALPHA 0.005
@@ -38,13 +40,25 @@ static uint32_t compare_with(struct tarn_engine *e, const struct tarn_bundle *ca
     return resident;
 }
 
+static uint64_t requests_of(struct tarn_engine *e)
+{
+    tarn_cache_lock(e->cache);
+    uint64_t now = tarn_cache_now(e->cache);
+    tarn_cache_unlock(e->cache);
+    return now;
+}
+
 void tarn_versions_rollout_begin(struct tarn_engine *e, struct tarn_bundle *offered)
 {
     struct tarn_versions *v = &e->versions;
-    tarn_versions_watch_end(e);
+    tarn_versions_watch_look(e); /* which starts the miniature caches, where it can be */
+    tarn_versions_watch_suspend(e);
     v->offered = offered;
     v->end[0] = '\0';
     v->step = 0;
+    v->by_shadows = false;
+    memset(v->counted, 0, sizeof v->counted);
+    v->offered_at = requests_of(e);
     memset(&v->arms, 0, sizeof v->arms);
     v->phase = v->has_trial ? TARN_ROLLOUT_SHADOW : TARN_ROLLOUT_PREPARE;
     tarn_watch_init(&v->shadow, &(struct tarn_watch_params){
@@ -81,6 +95,7 @@ void tarn_versions_rollout_stop(struct tarn_engine *e, const char *text)
     tarn_cache_unlock(e->cache);
     finish(e, text);
     tarn_bundle_release(&v->offered);
+    tarn_versions_watch_resume(e);
 }
 
 static void reject(struct tarn_engine *e, const struct tarn_change *figures, const char *text)
@@ -107,6 +122,7 @@ static void reject(struct tarn_engine *e, const struct tarn_change *figures, con
         tarn_bundle_release(&v->offered);
     }
     v->unflushed = true;
+    tarn_versions_watch_resume(e);
 }
 
 /* The candidate governs all: in one hold of the lock, so that no round lies between. */
@@ -125,6 +141,7 @@ static void go_live(struct tarn_engine *e)
         tarn_versions_changed(e, TARN_VERSION_BROUGHT);
     } else {
         tarn_bundle_release(&v->offered);
+        tarn_versions_watch_resume(e);
     }
 }
 
@@ -138,18 +155,32 @@ static struct tarn_watch_counts take_trial(struct tarn_engine *e)
     return (struct tarn_watch_counts){c.requests, c.misses, c.base_misses, c.lru_misses};
 }
 
+static uint32_t objects_of(struct tarn_engine *e)
+{
+    tarn_cache_lock(e->cache);
+    uint32_t count = tarn_cache_table(e->cache)->count;
+    tarn_cache_unlock(e->cache);
+    return count;
+}
+
 static void look_at_shadows(struct tarn_engine *e)
 {
     struct tarn_versions *v = &e->versions;
     struct tarn_watch_counts counts = take_trial(e);
-    if (counts.requests == 0)
+    if (counts.requests == 0) {
+        /* a cache that doesn't fill evicts nothing: there is nothing to compare before the arms */
+        uint64_t patience = PATIENCE + PATIENCE_SHARE * objects_of(e);
+        if (v->shadow.total.requests == 0 && requests_of(e) - v->offered_at > patience)
+            v->phase = TARN_ROLLOUT_PREPARE;
         return;
+    }
     switch (tarn_watch_feed(&v->shadow, &counts)) {
     case TARN_WATCH_GOES_ON:
     case TARN_WATCH_BEHIND:
         break;
     case TARN_WATCH_KEEP:
         v->phase = TARN_ROLLOUT_PREPARE;
+        v->by_shadows = true;
         break;
     case TARN_WATCH_ROLL_BACK: {
         struct tarn_change figures;
@@ -164,7 +195,7 @@ static void look_at_shadows(struct tarn_engine *e)
 static void init_tests(struct tarn_versions *v, uint64_t objects)
 {
     struct tarn_rollout_params arms = {.settle = objects / 50}; /* twice those of the first arm */
-    if (v->has_trial) {
+    if (v->by_shadows) {
         arms.alpha = HALF_ALPHA;
         arms.beta = HALF_BETA;
         arms.block = ROUGH_BLOCK;
@@ -235,7 +266,7 @@ static void calibrate(struct tarn_engine *e)
     tarn_status status = tarn_learned_split(e->learned, v->offered);
     tarn_cache_unlock(e->cache);
     v->phase = TARN_ROLLOUT_CANARY;
-    if (v->has_trial)
+    if (v->by_shadows)
         take_trial(e); /* what was counted before the arms is the shadows' */
     if (status != TARN_OK)
         tarn_versions_rollout_stop(e, tarn_status_message(status));
@@ -255,10 +286,18 @@ static void begin_step(struct tarn_engine *e)
 static bool has_settled(const struct tarn_engine *e, uint32_t step)
 {
     const struct tarn_capacity *capacity = e->learned->live.capacity;
-    uint64_t requests = e->versions.arms.arm[step].total.requests;
+    uint64_t requests = e->versions.counted[step].requests;
     double objects = e->learned->live.table->count * tarn_rollout_share(step);
     return capacity->arm_segments == step + 1 && requests >= LEAST_OF_STEP &&
            (double)requests >= 2 * objects;
+}
+
+static void add_counts(struct tarn_rollout_counts *to, const struct tarn_rollout_counts *more)
+{
+    to->requests += more->requests;
+    to->misses += more->misses;
+    to->control_requests += more->control_requests;
+    to->control_misses += more->control_misses;
 }
 
 static tarn_rollout_verdict ask_trial(struct tarn_engine *e)
@@ -277,9 +316,10 @@ static void look_at_arms(struct tarn_engine *e)
     struct tarn_rollout_counts counts[TARN_ROLLOUT_STEPS];
     tarn_rollout_verdict arms = TARN_ROLLOUT_CONTINUE, paired = arms;
     count_arms(e, counts);
+    add_counts(&v->counted[v->step], &counts[v->step]);
     if (v->arms.step == v->step)
         arms = tarn_rollout_feed(&v->arms, counts);
-    if (v->has_trial)
+    if (v->by_shadows)
         paired = ask_trial(e);
     if (arms == TARN_ROLLOUT_REJECT || paired == TARN_ROLLOUT_REJECT) {
         char text[TARN_HISTORY_TEXT];
@@ -290,11 +330,11 @@ static void look_at_arms(struct tarn_engine *e)
         reject(e, NULL, text);
         return;
     }
-    if ((v->has_trial ? paired : arms) == TARN_ROLLOUT_TIMEOUT) {
+    if ((v->by_shadows ? paired : arms) == TARN_ROLLOUT_TIMEOUT) {
         tarn_versions_rollout_stop(e, tarn_rollout_text(TARN_ROLLOUT_TIMEOUT));
         return;
     }
-    bool passed = v->arms.step > v->step || (v->has_trial && v->paired.step > v->step);
+    bool passed = v->arms.step > v->step || (v->by_shadows && v->paired.step > v->step);
     tarn_cache_lock(e->cache);
     bool settled = has_settled(e, v->step);
     tarn_cache_unlock(e->cache);

@@ -26,6 +26,7 @@
 #define LEAST_MINT       1000 /* requests */
 #define MOST_MINT        4096
 #define MINT_SHARE       0.25f /* of T */
+#define RETRY_NS         UINT64_C(10000000000)
 #define MINT_AT_LEAST_NS UINT64_C(1800000000000)
 #define KEEP_EVERY_NS    UINT64_C(600000000000) /* where only steps of training are new */
 
@@ -89,25 +90,72 @@ static tarn_status open_history(struct tarn_engine *e, struct tarn_error *error)
     return status;
 }
 
-/* What was live at the end of the last start goes before what the caller begins with. */
-static tarn_status load_first(struct tarn_engine *e, const tarn_model *given, tarn_model **model,
-                              struct tarn_error *error)
+static bool has_failed(tarn_history *history, uint64_t hash)
+{
+    struct tarn_history_record records[16]; /* the newest: what was live at the end is among them */
+    size_t count = tarn_history_read(history, records, sizeof records / sizeof records[0]);
+    for (size_t i = 0; i < count; i++)
+        if (records[i].failed && records[i].hash == hash)
+            return true;
+    return false;
+}
+
+/* What was live at the end of the last start goes before what the caller begins with, unless it failed. */
+static struct tarn_bundle *load_live(struct tarn_engine *e)
 {
     char path[PATH_MAX];
     struct tarn_error reason = {0};
-    if (e->params.state_dir != NULL && path_of(e, "live.model", path)) {
-        tarn_status status = tarn_model_load(path, model, &reason);
-        if (status == TARN_OK && (*model)->shape.inputs == TARN_FEATURES)
-            return TARN_OK;
-        if (status == TARN_OK)
-            tarn_model_destroy(model);
-        if (status != TARN_NOT_FOUND)
-            tarn_log(TARN_LOG_WARNING, "engine: %s isn't used: %s", path,
-                     status == TARN_OK ? "it takes other features" : reason.message);
+    tarn_model *model = NULL;
+    struct tarn_bundle *bundle = NULL;
+    if (e->params.state_dir == NULL || !path_of(e, "live.model", path))
+        return NULL;
+    tarn_status status = tarn_model_load(path, &model, &reason);
+    if (status == TARN_OK && memcmp(&model->shape, &e->shape, sizeof e->shape) != 0)
+        status = tarn_fail(&reason, TARN_UNSUPPORTED, "a network of another shape");
+    if (status == TARN_OK)
+        status = tarn_versions_make(e, model->weights, model->provenance, &bundle, &reason);
+    if (status == TARN_OK && has_failed(e->versions.history, bundle->hash)) {
+        status = tarn_fail(&reason, TARN_COOLDOWN, "it was rolled back");
+        tarn_bundle_release(&bundle);
     }
-    if (given != NULL)
-        return tarn_model_create(&given->shape, given->weights, given->provenance, model);
-    return tarn_model_load_default(model, error);
+    tarn_model_destroy(&model);
+    if (status != TARN_OK && status != TARN_NOT_FOUND)
+        tarn_log(TARN_LOG_WARNING, "engine: %s isn't used: %s", path, reason.message);
+    return bundle;
+}
+
+static tarn_status load_anchor(struct tarn_engine *e, const tarn_model *given,
+                               struct tarn_error *error)
+{
+    tarn_model *model = NULL;
+    tarn_status status =
+        given != NULL ? tarn_model_create(&given->shape, given->weights, given->provenance, &model)
+                      : tarn_model_load_default(&model, error);
+    if (status == TARN_OK && model->shape.inputs != TARN_FEATURES)
+        status = tarn_fail(error, TARN_UNSUPPORTED, "engine: the model takes %u features, not %d",
+                           model->shape.inputs, TARN_FEATURES);
+    if (status == TARN_OK) {
+        e->shape = model->shape;
+        status =
+            tarn_versions_make(e, model->weights, model->provenance, &e->versions.anchor, error);
+    }
+    tarn_model_destroy(&model);
+    return status;
+}
+
+/* The model first: a history that says "rolled back" must not stand beside what was rolled back. */
+static tarn_status write_state(struct tarn_engine *e, const struct tarn_bundle *live,
+                               const struct tarn_bundle *failed, struct tarn_error *error)
+{
+    char path[PATH_MAX];
+    tarn_status status = path_of(e, "live.model", path)
+                             ? tarn_model_save(live->model, path, error)
+                             : tarn_fail(error, TARN_INVALID, "the path is too long");
+    if (status == TARN_OK)
+        status = tarn_history_flush(e->versions.history, error);
+    if (status == TARN_OK && failed != NULL)
+        status = tarn_history_keep_model(e->versions.history, failed, error);
+    return status;
 }
 
 /* Without the background's lock: the disk may take its time. */
@@ -115,14 +163,15 @@ void tarn_versions_keep(struct tarn_engine *e, bool now)
 {
     struct tarn_versions *v = &e->versions;
     struct tarn_error error = {0};
-    char path[PATH_MAX];
-    if (e->params.state_dir == NULL || v->history == NULL || v->live == NULL)
+    if (e->params.state_dir == NULL || v->slot == NULL)
         return;
     pthread_mutex_lock(&e->background_lock);
     uint64_t time = tarn_clock_ns();
-    bool due = now || v->unflushed || time - v->flushed_ns > KEEP_EVERY_NS;
-    struct tarn_bundle *live = due ? tarn_bundle_hold(v->live) : NULL, *failed = v->failed;
+    bool due = now || (v->unflushed && time >= v->retry_ns) || time - v->flushed_ns > KEEP_EVERY_NS;
+    struct tarn_bundle *live = NULL, *failed = NULL;
     if (due) {
+        live = tarn_bundle_hold(v->live);
+        failed = v->failed;
         v->failed = NULL;
         v->flushed_ns = time;
         v->unflushed = false;
@@ -130,58 +179,63 @@ void tarn_versions_keep(struct tarn_engine *e, bool now)
     pthread_mutex_unlock(&e->background_lock);
     if (!due)
         return;
-    tarn_status status = tarn_history_flush(v->history, &error);
-    if (status == TARN_OK && path_of(e, "live.model", path))
-        status = tarn_model_save(live->model, path, &error);
-    if (status == TARN_OK && failed != NULL)
-        status = tarn_history_keep_model(v->history, failed, &error);
+    tarn_status status = write_state(e, live, failed, &error);
+    pthread_mutex_lock(&e->background_lock);
+    if (status != TARN_OK) { /* not lost: tried again soon */
+        v->unflushed = true;
+        v->retry_ns = time + RETRY_NS;
+        if (v->failed == NULL) {
+            v->failed = failed;
+            failed = NULL;
+        }
+    }
+    bool tell = status != TARN_OK && !v->complained;
+    v->complained = status != TARN_OK;
+    pthread_mutex_unlock(&e->background_lock);
     tarn_bundle_release(&failed);
     tarn_bundle_release(&live);
-    if (status != TARN_OK && !v->complained)
+    if (tell)
         tarn_log(TARN_LOG_WARNING, "engine: what is live isn't kept: %s", error.message);
-    v->complained = status != TARN_OK;
 }
 
 /* ---- made and freed ---- */
+
+static tarn_status make_slot(struct tarn_engine *e, struct tarn_error *error)
+{
+    struct tarn_versions *v = &e->versions;
+    struct tarn_bundle *first = load_live(e);
+    if (first == NULL)
+        first = tarn_bundle_hold(v->anchor);
+    struct tarn_change why = tarn_versions_change(e, TARN_REASON_START, NULL);
+    tarn_status status = tarn_slot_create(&(struct tarn_slot_params){.history = v->history}, first,
+                                          &why, &v->slot, error);
+    if (status != TARN_OK) {
+        tarn_bundle_release(&first);
+        return status;
+    }
+    tarn_slot_hold(v->slot, 0, &v->live);
+    return tarn_slot_register(v->slot, &v->reader);
+}
 
 tarn_status tarn_versions_init(struct tarn_engine *e, const tarn_model *given,
                                struct tarn_error *error)
 {
     struct tarn_versions *v = &e->versions;
-    tarn_model *model = NULL;
     tarn_status status = open_history(e, error);
     if (status == TARN_OK)
-        status = load_first(e, given, &model, error);
-    if (status == TARN_OK && model->shape.inputs != TARN_FEATURES)
-        status = tarn_fail(error, TARN_UNSUPPORTED, "engine: the model takes %u features, not %d",
-                           model->shape.inputs, TARN_FEATURES);
-    if (status == TARN_OK) {
-        e->shape = model->shape;
-        status = tarn_versions_make(e, model->weights, model->provenance, &v->first, error);
-    }
-    tarn_model_destroy(&model);
-    if (status != TARN_OK)
-        return status;
-    struct tarn_change why = tarn_versions_change(e, TARN_REASON_START, NULL);
-    v->live = tarn_bundle_hold(v->first); /* of two references one is the slot's */
-    status = tarn_slot_create(&(struct tarn_slot_params){.history = v->history},
-                              tarn_bundle_hold(v->first), &why, &v->slot, error);
-    if (status != TARN_OK) {
-        struct tarn_bundle *slots = v->first;
-        tarn_bundle_release(&slots);
-        return status;
-    }
-    status = tarn_slot_register(v->slot, &v->reader);
+        status = load_anchor(e, given, error);
+    if (status == TARN_OK)
+        status = make_slot(e, error);
     if (status == TARN_OK)
         status =
-            tarn_model_gate_create(&(struct tarn_model_gate_params){.anchor = v->first->model,
+            tarn_model_gate_create(&(struct tarn_model_gate_params){.anchor = v->anchor->model,
                                                                     .anchor_every = ANCHOR_EVERY},
                                    &v->gate);
+    if (status != TARN_OK)
+        return status;
     v->shortened_weights = tarn_alloc(tarn_shape_weights(&e->shape) * sizeof(float));
-    if (status == TARN_OK && v->shortened_weights == NULL)
-        status = TARN_NO_MEMORY;
     v->flushed_ns = v->minted_ns = tarn_clock_ns();
-    return status;
+    return v->shortened_weights != NULL ? TARN_OK : TARN_NO_MEMORY;
 }
 
 void tarn_versions_stop(struct tarn_engine *e)
@@ -201,7 +255,7 @@ void tarn_versions_free(struct tarn_engine *e)
         tarn_slot_destroy(&v->slot);
     }
     tarn_bundle_release(&v->live);
-    tarn_bundle_release(&v->first);
+    tarn_bundle_release(&v->anchor);
     tarn_bundle_release(&v->base);
     tarn_bundle_release(&v->suspect);
     tarn_bundle_release(&v->failed);
@@ -219,6 +273,8 @@ void tarn_versions_changed(struct tarn_engine *e, enum tarn_version_change chang
     struct tarn_bundle *before = v->live;
     tarn_slot_hold(v->slot, 0, &v->live);
     v->in_a_row = 0;
+    if (change != TARN_VERSION_TRAINED)
+        v->unminted = false; /* training goes on from what is live */
     v->unflushed = v->unflushed || change != TARN_VERSION_TRAINED;
     if (change == TARN_VERSION_RETURNED)
         tarn_versions_watch_end(e);
@@ -349,13 +405,13 @@ static void start_over(struct tarn_engine *e, const char *why)
  * The workload has changed so that what the engine began with is clearly better than what was made of it:
  * the way from there is the shorter one. It is the one model that needs no proof of its own.
  */
-static bool return_to_first(struct tarn_engine *e)
+static bool return_to_anchor(struct tarn_engine *e)
 {
     struct tarn_versions *v = &e->versions;
     struct tarn_bundle *bundle = NULL;
     struct tarn_change why = tarn_versions_change(e, TARN_REASON_RESTART, v->report.reason);
-    const tarn_model *first = v->first->model;
-    tarn_status status = tarn_versions_make(e, first->weights, first->provenance, &bundle, NULL);
+    const tarn_model *anchor = v->anchor->model;
+    tarn_status status = tarn_versions_make(e, anchor->weights, anchor->provenance, &bundle, NULL);
     if (status == TARN_OK)
         status = tarn_slot_swap(v->slot, bundle, v->live->version, &why, NULL, NULL);
     if (status == TARN_OK)
@@ -395,7 +451,7 @@ static void mint(struct tarn_engine *e)
     } else if (answer == TARN_GATE_FAR && shorten(e, weights)) {
         v->shortened++;
         swap_trained(e, v->shortened_weights);
-    } else if (answer == TARN_GATE_KEEP && v->report.anchor_better && return_to_first(e)) {
+    } else if (answer == TARN_GATE_KEEP && v->report.anchor_better && return_to_anchor(e)) {
         v->kept_out++;
     } else {
         v->kept_out++;

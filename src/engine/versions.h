@@ -33,8 +33,8 @@ struct tarn_versions {
     tarn_slot *slot;
     struct tarn_slot_reader *reader; /**< of eviction rounds, by the cache's lock */
     struct tarn_bundle *live;        /**< a counted reference to what is live */
-    struct tarn_bundle *first; /**< the same of the model that it began with: the gate's anchor */
-    uint64_t requests_before;  /**< those of earlier starts */
+    struct tarn_bundle *anchor;      /**< the same of the model that was given, or is built in */
+    uint64_t requests_before;        /**< those of earlier starts */
 
     tarn_model_gate *gate;
     struct tarn_gate_report report;
@@ -45,7 +45,7 @@ struct tarn_versions {
     uint64_t minted, kept_out, shortened;
     uint32_t in_a_row; /**< candidates that were kept out, one after the other */
 
-    uint64_t flushed_ns;
+    uint64_t flushed_ns, retry_ns;
     bool unflushed;  /**< something that matters */
     bool complained; /**< that the history can't be written */
 
@@ -54,13 +54,17 @@ struct tarn_versions {
     const char *unwatched; /**< why there is none; NULL */
     struct tarn_watch watch;
     bool watching;
+    bool suspended; /**< a rollout has the caches; the watch over `base` goes on after it */
     struct tarn_bundle *base;    /**< counted: what the watch goes back to */
     struct tarn_bundle *suspect; /**< counted: the first one that the watch was for */
     struct tarn_bundle *failed;  /**< counted: to be kept on disk for inspection */
 
     enum tarn_rollout_phase phase;
     struct tarn_bundle *offered; /**< counted */
+    uint64_t offered_at;         /**< requests */
+    bool by_shadows;             /**< miniature caches have let it pass, and judge on */
     uint32_t step;               /**< that governs keys */
+    struct tarn_rollout_counts counted[TARN_ROLLOUT_STEPS]; /**< while each step did */
     struct tarn_opinion opinion; /**< the candidate's, on the live version's rounds */
     struct tarn_watch
         shadow; /**< the candidate against the live version, before it governs a key */
@@ -115,6 +119,10 @@ void tarn_versions_watch_begin(struct tarn_engine *engine, struct tarn_bundle *b
 void tarn_versions_watch_end(struct tarn_engine *engine);
 /** Frees the miniature caches. */
 void tarn_versions_watch_stop(struct tarn_engine *engine);
+/** A rollout needs the miniature caches: what the watch goes back to is remembered. */
+void tarn_versions_watch_suspend(struct tarn_engine *engine);
+/** It is over: whatever has gone live meanwhile is held against what was live before it. */
+void tarn_versions_watch_resume(struct tarn_engine *engine);
 
 /** Begins with a model that was offered: one reference, the caller's. */
 void tarn_versions_rollout_begin(struct tarn_engine *engine, struct tarn_bundle *offered);

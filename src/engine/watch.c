@@ -21,6 +21,7 @@ static bool knows_its_objects(const struct tarn_engine *e, double *objects)
     return live->table->count >= START_OBJECTS || capacity->used >= capacity->limit / START_FILL;
 }
 
+/* A rollout that has begun without them goes on without them. */
 static void start(struct tarn_engine *e)
 {
     struct tarn_versions *v = &e->versions;
@@ -59,14 +60,10 @@ void tarn_versions_watch_stop(struct tarn_engine *e)
     tarn_cache_unlock(e->cache);
 }
 
-void tarn_versions_watch_begin(struct tarn_engine *e, struct tarn_bundle *before)
+/* What is live against `base`, from the same state. */
+static void watch_base(struct tarn_engine *e)
 {
     struct tarn_versions *v = &e->versions;
-    /* small steps add up against the version before the first of them; a rollout needs the caches */
-    if (!v->has_trial || v->watching || v->phase != TARN_ROLLOUT_IDLE)
-        return;
-    v->base = tarn_bundle_hold(before);
-    v->suspect = tarn_bundle_hold(v->live);
     tarn_cache_lock(e->cache);
     tarn_trial_twin(&v->trial, TARN_TRIAL_BASE, v->base);
     struct tarn_watch_params params = {
@@ -78,15 +75,56 @@ void tarn_versions_watch_begin(struct tarn_engine *e, struct tarn_bundle *before
     v->watching = true;
 }
 
+void tarn_versions_watch_begin(struct tarn_engine *e, struct tarn_bundle *before)
+{
+    struct tarn_versions *v = &e->versions;
+    /* small steps add up against the version before the first of them; a rollout needs the caches */
+    if (!v->has_trial || v->watching || v->phase != TARN_ROLLOUT_IDLE)
+        return;
+    tarn_versions_watch_end(e);
+    v->base = tarn_bundle_hold(before);
+    v->suspect = tarn_bundle_hold(v->live);
+    watch_base(e);
+}
+
+void tarn_versions_watch_suspend(struct tarn_engine *e)
+{
+    struct tarn_versions *v = &e->versions;
+    if (!v->has_trial)
+        return;
+    if (!v->watching) {
+        v->base = tarn_bundle_hold(v->live);
+        v->suspect = tarn_bundle_hold(v->live);
+        tarn_slot_guard(v->slot, v->base->version);
+    }
+    v->watching = false;
+    v->suspended = true;
+}
+
+void tarn_versions_watch_resume(struct tarn_engine *e)
+{
+    struct tarn_versions *v = &e->versions;
+    if (!v->suspended)
+        return;
+    if (v->base == v->live) {
+        tarn_versions_watch_end(e);
+        return;
+    }
+    v->suspended = false;
+    watch_base(e);
+}
+
 void tarn_versions_watch_end(struct tarn_engine *e)
 {
     struct tarn_versions *v = &e->versions;
-    if (!v->watching)
+    if (!v->watching && !v->suspended)
         return;
-    v->watching = false;
-    tarn_cache_lock(e->cache);
-    tarn_trial_set(&v->trial, TARN_TRIAL_BASE, NULL);
-    tarn_cache_unlock(e->cache);
+    if (v->watching) {
+        tarn_cache_lock(e->cache);
+        tarn_trial_set(&v->trial, TARN_TRIAL_BASE, NULL);
+        tarn_cache_unlock(e->cache);
+    }
+    v->watching = v->suspended = false;
     tarn_slot_guard(v->slot, 0);
     tarn_bundle_release(&v->base);
     tarn_bundle_release(&v->suspect);
@@ -129,7 +167,7 @@ void tarn_versions_watch_look(struct tarn_engine *e)
 {
     struct tarn_versions *v = &e->versions;
     if (!v->has_trial) {
-        if (v->unwatched == NULL)
+        if (v->unwatched == NULL && v->phase == TARN_ROLLOUT_IDLE)
             start(e);
         return;
     }

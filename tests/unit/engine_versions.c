@@ -278,6 +278,50 @@ static void a_bad_model_is_turned_away(void)
     tarn_engine_destroy(&w.engine);
 }
 
+/* Before the first request: the miniature caches are not there yet, and must not judge for it. */
+static void an_early_offer_is_judged_too(void)
+{
+    struct world w;
+    struct tarn_error error;
+    uint32_t requests;
+    tarn_model *model = NULL;
+    REQUIRE(begin(&w, &still));
+    model = copy(&w);
+    turn(model);
+    CHECK(tarn_engine_offer_model(w.engine, model, &error) == TARN_OK);
+    CHECK(strcmp(look(&w).rollout, "shadow") == 0);
+    struct tarn_version_stats s = roll_out(&w, 3000000, &requests);
+    CHECK(s.live == 1 && s.rejected == 1);
+    tarn_model_destroy(&model);
+    tarn_engine_destroy(&w.engine);
+}
+
+/* What is put live beside a rollout ends it, and is watched like any other. */
+static void a_swap_ends_a_rollout(void)
+{
+    struct world w;
+    struct tarn_error error;
+    REQUIRE(begin(&w, &still));
+    serve(&w, 60000);
+    tarn_model *good = copy(&w), *bad = copy(&w);
+    turn(bad);
+    good->weights[9] += 1e-4f;
+    for (int i = 0; i < 2; i++) { /* in miniature, then on arms */
+        CHECK(tarn_engine_offer_model(w.engine, good, &error) == TARN_OK);
+        serve(&w, i == 0 ? 2000 : 200000);
+        CHECK(strcmp(look(&w).rollout, i == 0 ? "shadow" : "canary") == 0);
+        bad->weights[0] += 1e-4f;
+        CHECK(tarn_engine_swap_model(w.engine, bad, NULL, &error) == TARN_OK);
+        CHECK(look(&w).rollout == NULL && look(&w).watch_length > 0);
+        CHECK_NUMBER(w.engine->learned->live.capacity->arm_segments, 0);
+        serve(&w, 60000);
+        CHECK(look(&w).live == 1 && look(&w).rollbacks == (uint64_t)i + 1);
+    }
+    tarn_model_destroy(&good);
+    tarn_model_destroy(&bad);
+    tarn_engine_destroy(&w.engine);
+}
+
 /* Without miniature caches the arms judge alone. */
 static void arms_alone_can_judge(void)
 {
@@ -521,6 +565,7 @@ static void a_full_disk_keeps_the_old_state(void)
 CHECK_MAIN(CASE(training_goes_live_through_the_gate), CASE(candidates_come_as_often_as_asked),
            CASE(numbers_that_are_none_stay_out), CASE(what_it_began_with_may_come_back),
            CASE(what_misses_more_is_left_again), CASE(a_good_model_is_rolled_out),
-           CASE(a_bad_model_is_turned_away), CASE(arms_alone_can_judge),
+           CASE(a_bad_model_is_turned_away), CASE(an_early_offer_is_judged_too),
+           CASE(a_swap_ends_a_rollout), CASE(arms_alone_can_judge),
            CASE(callers_have_the_last_word), CASE(a_restart_goes_on),
            CASE(a_full_disk_keeps_the_old_state), CASE(a_crash_loses_no_decision))
