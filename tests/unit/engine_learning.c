@@ -259,8 +259,8 @@ static void what_comes_back_is_remembered(void)
     struct tarn_engine_stats s = stats_of(engine);
     printf("# %llu drifts, %llu restarts in 5 changes\n", (unsigned long long)s.drifts,
            (unsigned long long)s.restarts);
-    CHECK(s.drifts >= 3 && s.restarts >= 1);
-    CHECK(engine->learner->stored_count >= 2);
+    CHECK(s.drifts >= 4 && s.restarts >= 1);
+    CHECK(engine->learner->stored_count == TARN_STORED_MOST);
     tarn_engine_destroy(&engine);
 }
 
