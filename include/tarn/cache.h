@@ -57,7 +57,12 @@ struct tarn_item {
     size_t value_size; /**< bytes */
     uint64_t charge;   /**< what counts against `memory`; 0: key, value and header as stored */
     uint64_t ttl_ms;   /**< time to live from now; 0: for ever, for an overwrite too */
+    float
+        cost_us; /**< what a miss of it costs the caller, 1 us to 8 s; 0: not known. A NaN or less: 0 */
+    uint8_t tag; /**< 1 to TARN_TAGS: its kind, as the caller names it; 0: none, and so is more */
 };
+
+#define TARN_TAGS 7
 
 /**
  * Looks `key` up. `*value_size` holds the room in `value` and receives the value's size; a value

@@ -392,6 +392,16 @@ static void make_room(tarn_cache *cache, uint64_t hash, uint64_t cost, uint32_t 
     }
 }
 
+/* What the policy is to know of the object beside its history. */
+static void describe(tarn_cache *cache, uint32_t slot, const struct tarn_item *item,
+                     uint64_t charge)
+{
+    struct tarn_meta *meta = tarn_table_meta(&cache->table, slot);
+    meta->size = tarn_size_to_meta(charge);
+    meta->tag = item->tag <= TARN_TAGS ? item->tag & TARN_TAGS : 0;
+    meta->cost = tarn_cost_to_meta(item->cost_us) & TARN_COST_MOST;
+}
+
 static tarn_status overwrite(tarn_cache *cache, uint32_t slot, const struct tarn_item *item,
                              uint64_t charge)
 {
@@ -414,7 +424,7 @@ static tarn_status overwrite(tarn_cache *cache, uint32_t slot, const struct tarn
     entry->expires_ms = 0;
     count_in(cache, slot);
     set_expiry(cache, slot, item->ttl_ms);
-    tarn_table_meta(&cache->table, slot)->size = tarn_size_to_meta(charge);
+    describe(cache, slot, item, charge);
     cache->policy.ops->update(cache->policy.self, slot, charge, cache->now);
     make_room(cache, tarn_table_hash(&cache->table, slot), 0, 0);
     return TARN_OK;
@@ -442,7 +452,7 @@ static tarn_status insert(tarn_cache *cache, const struct sought *sought,
     *tarn_table_entry(&cache->table, slot) = entry;
     count_in(cache, slot);
     set_expiry(cache, slot, item->ttl_ms);
-    tarn_table_meta(&cache->table, slot)->size = tarn_size_to_meta(charge);
+    describe(cache, slot, item, charge);
     cache->policy.ops->insert(cache->policy.self, slot, charge, cache->now);
     return TARN_OK;
 }

@@ -34,10 +34,12 @@ struct tarn_meta {
     uint32_t position;      /**< in the array of residents; kept by the table */
     float priority;         /**< GreedyDual's */
     uint32_t expires; /**< second (of the cache's clock, rounded up) when it may go; 0: never */
-    uint8_t flags;
-    uint8_t level;  /**< of the check wheel */
-    uint8_t sketch; /**< estimate at the last access (low nibble), its epoch (high nibble) */
-    uint8_t stamp;  /**< of the round that drew it last */
+    uint16_t flags : 3;
+    uint16_t level : 4; /**< of the check wheel */
+    uint16_t tag : 3;   /**< that came with it; 0: none */
+    uint16_t cost : 6;  /**< of a miss: meta units, see tarn_cost_to_meta(); 0: not known */
+    uint8_t sketch;     /**< estimate at the last access (low nibble), its epoch (high nibble) */
+    uint8_t stamp;      /**< of the round that drew it last */
 };
 _Static_assert(sizeof(struct tarn_meta) == 48, "metadata of a resident");
 

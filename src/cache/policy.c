@@ -3,6 +3,7 @@
 
 #include "base/lg.h"
 
+#define COST_STEP  0.375f /* octaves */
 #define SIZE_SCALE 1024.0f
 
 uint16_t tarn_size_to_meta(uint64_t charge)
@@ -14,4 +15,17 @@ uint16_t tarn_size_to_meta(uint64_t charge)
 float tarn_size_from_meta_lg(uint16_t size)
 {
     return (float)size / SIZE_SCALE;
+}
+
+uint8_t tarn_cost_to_meta(float us)
+{
+    if (!(us > 0))
+        return 0;
+    float steps = us > 1 ? tarn_lg(us) / COST_STEP + 1.5f : 1;
+    return steps >= TARN_COST_MOST ? TARN_COST_MOST : (uint8_t)steps;
+}
+
+float tarn_cost_from_meta_lg(unsigned cost)
+{
+    return cost > 0 ? (float)(cost - 1) * COST_STEP : 0;
 }

@@ -74,4 +74,9 @@ tarn_status tarn_policy_s3fifo_create(struct tarn_table *table,
 uint16_t tarn_size_to_meta(uint64_t charge);
 float tarn_size_from_meta_lg(uint16_t size); /**< lg of the charge */
 
+/** Miss cost in us to meta.cost, in steps of 3/8 octave from 1 us to 8 s; 0 stays 0. */
+#define TARN_COST_MOST 63
+uint8_t tarn_cost_to_meta(float us);
+float tarn_cost_from_meta_lg(unsigned cost); /**< lg of the us; of 0 too: 0 */
+
 #endif

@@ -70,7 +70,9 @@ static void start_round(struct tarn_engine *e)
     }
     /* a stopped queue or a failed device: what was drawn is scored here */
     tarn_cache_lock(e->cache);
-    tarn_model_score(version->model, e->round.tiles, e->round.count, e->round.raw);
+    tarn_bundle_score(version,
+                      &(struct tarn_bundle_batch){.tiles = e->round.tiles, .count = e->round.count},
+                      e->round.raw);
     tarn_round_finish(&e->learned->live, &e->round);
     tarn_cache_unlock(e->cache);
     if (status != TARN_BUSY)

@@ -187,7 +187,7 @@ void tarn_evictor_hit(struct tarn_evictor *evictor, uint32_t slot, uint64_t now)
         tarn_cohorts_access(&world->cohorts, true);
         meta->sketch = tarn_sketch_add(&world->sketch, tarn_table_hash(evictor->table, slot));
         if (meta->flags & TARN_META_SAMPLED) {
-            meta->flags &= (uint8_t)~TARN_META_SAMPLED;
+            meta->flags &= 7 & ~TARN_META_SAMPLED;
             resolve(evictor, tarn_table_hash(evictor->table, slot), now, true);
         }
     } else {
@@ -263,7 +263,7 @@ void tarn_evictor_update(struct tarn_evictor *evictor, uint32_t slot, uint64_t c
     (void)charge;
     set_priority(evictor, meta);
     if (meta->flags & TARN_META_SAMPLED) {
-        meta->flags &= (uint8_t)~TARN_META_SAMPLED;
+        meta->flags &= 7 & ~TARN_META_SAMPLED;
         resolve(evictor, tarn_table_hash(evictor->table, slot), now, false);
     }
 }

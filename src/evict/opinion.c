@@ -38,7 +38,8 @@ void tarn_opinion_ask(struct tarn_opinion *opinion, const float *tiles, const fl
     opinion->rounds = 0;
     count = count < TARN_OPINION_MOST ? count : TARN_OPINION_MOST;
     uint32_t victims = count / VICTIMS, both = 0;
-    tarn_model_score(opinion->bundle->model, tiles, count, other);
+    tarn_bundle_score(opinion->bundle, &(struct tarn_bundle_batch){.tiles = tiles, .count = count},
+                      other);
     if (!are_numbers(other, count) || !are_numbers(live, count))
         return;
     choose(live, count, victims, mine);

@@ -293,7 +293,9 @@ void tarn_round_leave(struct tarn_evictor *evictor, struct tarn_round *round)
 void tarn_round_score(struct tarn_round *round)
 {
     if (tarn_round_wants_net(round))
-        tarn_model_score(round->bundle->model, round->tiles, round->count, round->raw);
+        tarn_bundle_score(round->bundle,
+                          &(struct tarn_bundle_batch){.tiles = round->tiles, .count = round->count},
+                          round->raw);
 }
 
 void tarn_round_draw(struct tarn_evictor *evictor, struct tarn_round *round, uint64_t now)

@@ -20,7 +20,7 @@ void tarn_wheel_put(struct tarn_wheel *wheel, struct tarn_table *table, uint32_t
         delay *= 2;
     if (delay > (float)OLDEST)
         delay = (float)OLDEST;
-    meta->level = (uint8_t)k;
+    meta->level = (uint16_t)(k & 15);
     meta->due = now + (uint32_t)(delay * 0.999f) + 1;
     tarn_list_push_head(table, &wheel->level[k], slot);
 }

@@ -44,6 +44,46 @@ static tarn_status check_experts(const struct tarn_bundle_params *params, struct
     return TARN_OK;
 }
 
+static tarn_status check_held(const char *what, const struct tarn_bundle *held,
+                              const struct tarn_shape *shape, struct tarn_error *error)
+{
+    if (held == NULL)
+        return tarn_fail(error, TARN_INVALID, "model: %s is missing", what);
+    if (memcmp(&held->model->shape, shape, sizeof *shape) != 0)
+        return tarn_fail(error, TARN_INVALID, "model: %s is of another shape", what);
+    return TARN_OK;
+}
+
+static tarn_status check_members(const struct tarn_bundle_params *params, struct tarn_error *error)
+{
+    float sum = 0;
+    tarn_status status = TARN_OK;
+    if ((unsigned)params->combine >= TARN_COMBINES || params->members > TARN_BUNDLE_MEMBERS)
+        return tarn_fail(error, TARN_INVALID, "model: an ensemble of %u, combined by %d",
+                         (unsigned)params->members, (int)params->combine);
+    for (uint32_t i = 0; status == TARN_OK && i + 1 < params->members; i++) {
+        status = check_held("a member", params->member[i], &params->shape, error);
+        if (status == TARN_OK && params->member[i]->members > 1)
+            status = tarn_fail(error, TARN_INVALID, "model: a member is an ensemble itself");
+    }
+    for (uint32_t i = 0; status == TARN_OK && i < TARN_BUNDLE_TAGS; i++)
+        if (params->tagged[i] != NULL)
+            status = check_held("a tag's network", params->tagged[i], &params->shape, error);
+    if (status != TARN_OK || params->members < 2 || params->combine == TARN_COMBINE_ONE ||
+        params->combine == TARN_COMBINE_CONFIDENT)
+        return status;
+    for (uint32_t i = 0; i < params->members; i++) {
+        if (!(params->share[i] >= 0 && params->share[i] <= 1))
+            return tarn_fail(error, TARN_INVALID, "model: the weight of member %u is no share",
+                             (unsigned)i);
+        sum += params->share[i];
+    }
+    if (!(fabsf(sum - 1) <= SHARES_SLACK))
+        return tarn_fail(error, TARN_INVALID, "model: the members' weights add up to %g",
+                         (double)sum);
+    return TARN_OK;
+}
+
 static tarn_status check(const struct tarn_bundle_params *params, struct tarn_error *error)
 {
     const struct tarn_shape *shape = &params->shape;
@@ -63,6 +103,8 @@ static tarn_status check(const struct tarn_bundle_params *params, struct tarn_er
         status = check_finite("scale", params->scale, shape->inputs, error);
     if (status == TARN_OK)
         status = check_finite("offset", params->offset, shape->inputs, error);
+    if (status == TARN_OK)
+        status = check_members(params, error);
     return status;
 }
 
@@ -81,6 +123,18 @@ static uint64_t hash_of(const struct tarn_bundle *b)
         tarn_hash(b->offset, shape->inputs * sizeof(float)),
     };
     uint64_t hash = tarn_hash(parts, sizeof parts);
+    if (b->members > 1) {
+        uint64_t ensemble[TARN_BUNDLE_MEMBERS + 1] = {hash,
+                                                      (uint64_t)b->combine << 32 | b->members};
+        for (uint32_t i = 0; i + 1 < b->members; i++)
+            ensemble[2 + i] = b->member[i]->hash;
+        hash = tarn_hash(ensemble, sizeof ensemble) ^ tarn_hash(b->share, sizeof b->share);
+    }
+    for (uint32_t i = 0; i < TARN_BUNDLE_TAGS; i++)
+        if (b->tagged[i] != NULL) {
+            uint64_t tagged[] = {hash, i, b->tagged[i]->hash};
+            hash = tarn_hash(tagged, sizeof tagged);
+        }
     return hash != 0 ? hash : 1;
 }
 
@@ -109,6 +163,14 @@ tarn_status tarn_bundle_create(const struct tarn_bundle_params *params, struct t
         b->scale[i] = params->scale != NULL ? params->scale[i] : 1;
         b->offset[i] = params->offset != NULL ? params->offset[i] : 0;
     }
+    b->combine = params->combine;
+    b->members = params->members > 0 ? params->members : 1;
+    memcpy(b->share, params->share, b->members * sizeof(float));
+    for (uint32_t i = 0; i + 1 < b->members; i++)
+        b->member[i] = tarn_bundle_hold(params->member[i]);
+    for (uint32_t i = 0; i < TARN_BUNDLE_TAGS; i++)
+        if (params->tagged[i] != NULL)
+            b->tagged[i] = tarn_bundle_hold(params->tagged[i]);
     b->hash = hash_of(b);
     atomic_init(&b->references, 1);
     *bundle = b;
@@ -127,8 +189,18 @@ void tarn_bundle_release(struct tarn_bundle **bundle)
     *bundle = NULL;
     if (b == NULL || tarn_step_add(&b->references, -1u, memory_order_acq_rel) != 1)
         return;
+    for (uint32_t i = 0; i + 1 < b->members; i++)
+        tarn_bundle_release(&b->member[i]);
+    for (uint32_t i = 0; i < TARN_BUNDLE_TAGS; i++)
+        tarn_bundle_release(&b->tagged[i]);
     tarn_model_destroy(&b->model);
     tarn_free(b);
+}
+
+void tarn_bundle_score(const struct tarn_bundle *bundle, const struct tarn_bundle_batch *batch,
+                       float *scores)
+{
+    tarn_model_score(bundle->model, batch->tiles, batch->count, scores);
 }
 
 size_t tarn_bundle_memory(const struct tarn_bundle *bundle)

@@ -24,6 +24,18 @@ typedef enum tarn_scorer {
 
 #define TARN_BUNDLE_EXPERTS    8
 #define TARN_BUNDLE_THRESHOLDS 8
+#define TARN_BUNDLE_MEMBERS    4 /* of an ensemble, the version's own network among them */
+#define TARN_BUNDLE_TAGS       7 /* kinds of objects that may have a network of their own */
+
+/** How what the members of an ensemble say becomes one score; src/experts/ensemble.h chooses the shares. */
+typedef enum tarn_combine {
+    TARN_COMBINE_ONE,    /**< the version's own network alone */
+    TARN_COMBINE_SCORES, /**< mean of the scores, by shares */
+    TARN_COMBINE_LOGITS, /**< mean of the logits, by shares (stacking) */
+    TARN_COMBINE_SURVIVAL, /**< mixture of hazards, by shares and survival so far (Bayesian averaging) */
+    TARN_COMBINE_CONFIDENT, /**< for each candidate the member that is surest of it */
+    TARN_COMBINES,
+} tarn_combine;
 
 /** What thresholds are. */
 enum {
@@ -43,6 +55,16 @@ struct tarn_bundle_params {
     const float *scale, *offset; /**< of each input: x' = x scale + offset; NULL: 1 and 0 */
     uint32_t thresholds;         /**< in use */
     float threshold[TARN_BUNDLE_THRESHOLDS]; /**< what scores are compared with */
+    /*
+     * An ensemble: its own network is the first member, `member` are the others; each of the same shape, and
+     * without members of its own. Held, not copied.
+     */
+    tarn_combine combine;
+    uint32_t members; /**< all of them; 0 is 1 */
+    struct tarn_bundle *member[TARN_BUNDLE_MEMBERS - 1];
+    float share[TARN_BUNDLE_MEMBERS]; /**< their say: >= 0, sum 1; unread for ONE and CONFIDENT */
+    /** What scores objects with the tag i + 1, of the same shape, with no tags of its own. Held; NULL: as others. */
+    struct tarn_bundle *tagged[TARN_BUNDLE_TAGS];
 };
 
 struct tarn_bundle {
@@ -52,6 +74,11 @@ struct tarn_bundle {
     float expert[TARN_BUNDLE_EXPERTS];
     float threshold[TARN_BUNDLE_THRESHOLDS];
     float scale[TARN_MAX_WIDTH], offset[TARN_MAX_WIDTH]; /**< of shape.inputs inputs */
+    tarn_combine combine;
+    uint32_t members;                                    /**< 1: no ensemble */
+    struct tarn_bundle *member[TARN_BUNDLE_MEMBERS - 1]; /**< held */
+    float share[TARN_BUNDLE_MEMBERS];
+    struct tarn_bundle *tagged[TARN_BUNDLE_TAGS]; /**< held */
     uint64_t hash; /**< of all that decides a score; equal bundles have equal ones */
     /** Given by the slot that takes the bundle, once; 0 before. */
     uint64_t version, parent;
@@ -69,7 +96,18 @@ tarn_status tarn_bundle_create(const struct tarn_bundle_params *params, struct t
 struct tarn_bundle *tarn_bundle_hold(struct tarn_bundle *bundle);
 /** Gives one reference up and nulls the handle; the last one frees. Accepts NULL. */
 void tarn_bundle_release(struct tarn_bundle **bundle);
-/** Bytes that a bundle of this shape takes. */
+/** Candidates to be scored. */
+struct tarn_bundle_batch {
+    const float *tiles;  /**< layout.h's; scaled already */
+    const uint8_t *tags; /**< [count]; NULL: none has one */
+    uint32_t count;
+    uint32_t width; /**< hidden units in use; 0: all */
+};
+/** `scores` takes batch->count Gittins scores. On the calling thread; allocates nothing. */
+void tarn_bundle_score(const struct tarn_bundle *bundle, const struct tarn_bundle_batch *batch,
+                       float *scores);
+
+/** Bytes that a bundle of this shape takes, without those that it holds. */
 size_t tarn_bundle_memory(const struct tarn_bundle *bundle);
 
 #endif
