@@ -16,7 +16,7 @@ enum { BATCH = 4096 };
 /* Reading options that info and convert share. */
 #define READ_OPTIONS                                                                               \
     {"format", 'f', "F", "auto (default), oracle, csv, keys or tarn"},                             \
-        {"columns", 0, "NAMES", "csv: what the columns are, as in time,key,size,op"},              \
+        {"columns", 0, "NAMES", "csv: what the columns are, as in time,key,size,op,tag,cost"},     \
     {                                                                                              \
         "limit", 0, "N", "only the first N requests"                                               \
     }
@@ -273,6 +273,8 @@ static int tarn_cmd_trace_convert(struct tarn_cli *cli, int argc, char **argv)
     tarn_status status = tarn_trace_open(argv[0], &from, &trace, &error);
     if (status == TARN_OK) {
         to.has_time = tarn_trace_has_time(trace);
+        to.has_tag = tarn_trace_has_tag(trace);
+        to.has_cost = tarn_trace_has_cost(trace);
         status = tarn_trace_writer_create(output, &to, &writer, &error);
     }
     if (status == TARN_OK) {
@@ -302,8 +304,8 @@ static const struct tarn_command trace_convert = {
     .description = "OUT's ending says the format: .oracleGeneral .csv .keys .tarn, each with or "
                    "without .zst.\n"
                    "OUT appears when it is complete. The oracle format holds gets and sizes below "
-                   "4 GiB only;\n"
-                   "keys drops times, sizes and operations.\n",
+                   "4 GiB only,\n"
+                   "no tags and costs; keys drops everything but the keys.\n",
     .options = convert_options,
     .examples = "tarn trace convert log.csv -o log.tarn.zst\n"
                 "zcat log.csv.gz | tarn trace convert - --format csv -o log.oracleGeneral\n",
@@ -448,9 +450,11 @@ const struct tarn_command tarn_command_trace = {
         "  keys    a key a line; every size is 1\n"
         "  csv     a request a line; a field may be quoted. The columns are those that --columns "
         "or a\n"
-        "          header line names (time, key or id or url, size, op; others are skipped), or "
-        "else\n"
-        "          time, key, size, op in this order; one column alone is the key. Operations: "
+        "          header line names (time, key or id or url, size, op, tag, cost; others are "
+        "skipped),\n"
+        "          or else time, key, size, op in this order; one column alone is the key. A tag "
+        "is a\n"
+        "          number from 1 to 7, a cost what a miss costs, in microseconds. Operations: "
         "get,\n"
         "          read, head; put, set, write, add ...; delete, del, remove. A separator may also "
         "be\n"

@@ -83,7 +83,11 @@ static bool access(void *cache, const struct tarn_request *request)
         slot = c->slots[c->done % LOOK_AHEAD];
     }
     c->done++;
-    const struct tarn_item item = {.charge = c->objects ? 1 : request->size};
+    const struct tarn_item item = {
+        .charge = c->objects ? 1 : request->size,
+        .tag = request->tag,
+        .cost_us = request->cost_us,
+    };
     bool hit = false;
     switch (request->op) {
     case TARN_TRACE_GET: {

@@ -54,6 +54,8 @@ static void replay_part(const struct tarn_replay_cache_ops *ops, void *cache,
             .key = trace->key[trace->object[i]],
             .size = trace->size[i],
             .op = trace->op != NULL ? (tarn_trace_op)trace->op[i] : TARN_TRACE_GET,
+            .tag = trace->tag != NULL ? trace->tag[i] : 0,
+            .cost_us = trace->cost != NULL ? trace->cost[i] : 0,
         };
         bool hit = ops->access(cache, &request);
         if (request.op != TARN_TRACE_GET)

@@ -34,7 +34,7 @@ static bool grow(void *array, size_t element, size_t room)
     return true;
 }
 
-static bool make_room(struct loader *loader, bool times, size_t more)
+static bool make_room(struct loader *loader, const tarn_trace *trace, size_t more)
 {
     struct tarn_trace_data *data = loader->data;
     size_t room = loader->room;
@@ -45,7 +45,9 @@ static bool make_room(struct loader *loader, bool times, size_t more)
     if (!grow(&data->object, sizeof *data->object, room) ||
         !grow(&data->size, sizeof *data->size, room) ||
         !grow(&data->next, sizeof *data->next, room) || !grow(&data->op, sizeof *data->op, room) ||
-        (times && !grow(&data->time, sizeof *data->time, room)))
+        (tarn_trace_has_time(trace) && !grow(&data->time, sizeof *data->time, room)) ||
+        (tarn_trace_has_tag(trace) && !grow(&data->tag, sizeof *data->tag, room)) ||
+        (tarn_trace_has_cost(trace) && !grow(&data->cost, sizeof *data->cost, room)))
         return false;
     loader->room = room;
     return true;
@@ -82,6 +84,10 @@ static bool add(struct loader *loader, const struct tarn_request *request, bool 
     data->op[index] = (uint8_t)request->op;
     if (data->time != NULL)
         data->time[index] = request->time;
+    if (data->tag != NULL)
+        data->tag[index] = request->tag;
+    if (data->cost != NULL)
+        data->cost[index] = request->cost_us;
     data->count++;
     return true;
 }
@@ -111,7 +117,6 @@ static tarn_status read_all(struct loader *loader, tarn_trace *trace, const char
     struct tarn_trace_data *data = loader->data;
     static const uint64_t most = UINT32_MAX - 1;
     uint64_t limit = params != NULL && params->limit != 0 ? params->limit : most + 1;
-    bool times = tarn_trace_has_time(trace);
     bool unit_size = params != NULL && params->unit_size != 0;
     struct tarn_request batch[BATCH];
     uint64_t shown_ns = 0;
@@ -127,7 +132,7 @@ static tarn_status read_all(struct loader *loader, tarn_trace *trace, const char
         if (data->count + count > most)
             return tarn_fail(error, TARN_TOO_LARGE, "%s: more than %llu requests", path,
                              (unsigned long long)most);
-        bool ok = make_room(loader, times, count);
+        bool ok = make_room(loader, trace, count);
         for (size_t i = 0; ok && i < count; i++) {
             look_ahead(loader, batch, i, count);
             ok = add(loader, &batch[i], unit_size);
@@ -151,6 +156,24 @@ static tarn_status read_all(struct loader *loader, tarn_trace *trace, const char
     return TARN_OK;
 }
 
+/* A column in which nothing stands isn't there. */
+static void drop_empty(struct tarn_trace_data *data)
+{
+    bool tags = false, costs = false;
+    for (size_t i = 0; i < data->count; i++) {
+        tags |= data->tag != NULL && data->tag[i] != 0;
+        costs |= data->cost != NULL && data->cost[i] > 0;
+    }
+    if (!tags) {
+        tarn_free(data->tag);
+        data->tag = NULL;
+    }
+    if (!costs) {
+        tarn_free(data->cost);
+        data->cost = NULL;
+    }
+}
+
 /* Sums up what is known once every request is there, and gives back spare memory. */
 static tarn_status finish(struct loader *loader, const char *path, struct tarn_error *error)
 {
@@ -168,6 +191,7 @@ static tarn_status finish(struct loader *loader, const char *path, struct tarn_e
         tarn_free(data->op);
         data->op = NULL;
     }
+    drop_empty(data);
     for (uint32_t i = 0; i < data->objects; i++)
         if (__builtin_add_overflow(data->footprint, loader->objects[i].size, &data->footprint))
             return tarn_fail(error, TARN_TOO_LARGE, "%s: the objects' sizes exceed 64 bits", path);
@@ -179,6 +203,10 @@ static tarn_status finish(struct loader *loader, const char *path, struct tarn_e
         grow(&data->op, sizeof *data->op, data->count);
     if (data->time != NULL)
         grow(&data->time, sizeof *data->time, data->count);
+    if (data->tag != NULL)
+        grow(&data->tag, sizeof *data->tag, data->count);
+    if (data->cost != NULL)
+        grow(&data->cost, sizeof *data->cost, data->count);
     return TARN_OK;
 }
 
@@ -236,6 +264,8 @@ void tarn_trace_data_free(struct tarn_trace_data **data)
     tarn_free(d->next);
     tarn_free(d->op);
     tarn_free(d->time);
+    tarn_free(d->tag);
+    tarn_free(d->cost);
     tarn_free(d->key);
     tarn_free(d);
     *data = NULL;

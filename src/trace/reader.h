@@ -17,12 +17,14 @@ typedef enum tarn_trace_column {
     TARN_COLUMN_KEY,
     TARN_COLUMN_SIZE,
     TARN_COLUMN_OP,
+    TARN_COLUMN_TAG,
+    TARN_COLUMN_COST,
 } tarn_trace_column;
 
 struct tarn_trace {
     struct tarn_input input;
     tarn_trace_format format;
-    bool has_time;
+    bool has_time, has_tag, has_cost;
     tarn_status (*read)(struct tarn_trace *trace, struct tarn_request *requests, size_t room,
                         size_t *count, struct tarn_error *error);
     uint64_t index; /* requests read so far */

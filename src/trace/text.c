@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The formats made of lines: csv, and keys alone. */
 #include <ctype.h>
+#include <math.h>
 #include <string.h>
 #include <strings.h>
 
@@ -132,6 +133,9 @@ static tarn_trace_column column_of_name(const char *name, size_t length)
         {"operation", TARN_COLUMN_OP},
         {"method", TARN_COLUMN_OP},
         {"command", TARN_COLUMN_OP},
+        {"tag", TARN_COLUMN_TAG},
+        {"cost", TARN_COLUMN_COST},
+        {"cost_us", TARN_COLUMN_COST},
     };
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         if (strlen(names[i].name) == length && strncasecmp(names[i].name, name, length) == 0)
@@ -215,6 +219,51 @@ static bool field_number(const char *text, size_t length, bool fraction, uint64_
     return true;
 }
 
+/* A tag's number; nothing is none. */
+static bool field_tag(const char *text, size_t length, uint8_t *tag)
+{
+    if (length > 1 || (length == 1 && (text[0] < '0' || text[0] > '0' + TARN_TRACE_TAGS)))
+        return false;
+    *tag = length == 0 ? 0 : (uint8_t)(text[0] - '0');
+    return true;
+}
+
+/*
+ * Digits with a fraction and an exponent, whatever the locale's strtod() takes them for; nothing is
+ * "not known", and so is 0. No sign, and nothing beyond what a float holds.
+ */
+static bool field_cost(const char *text, size_t length, float *cost)
+{
+    double value = 0;
+    int scale = 0, exponent = 0;
+    size_t i = 0, digits = 0;
+    for (bool point = false; i < length; i++) {
+        if (text[i] == '.' && !point) {
+            point = true;
+        } else if (isdigit((unsigned char)text[i])) {
+            value = value * 10 + (text[i] - '0');
+            scale -= point;
+            digits++;
+        } else {
+            break;
+        }
+    }
+    if (i < length && digits > 0 && (text[i] == 'e' || text[i] == 'E')) {
+        bool minus = ++i < length && text[i] == '-';
+        i += i < length && (text[i] == '-' || text[i] == '+');
+        if (i == length)
+            return false;
+        for (; i < length && isdigit((unsigned char)text[i]); i++)
+            exponent = exponent < 10000 ? exponent * 10 + (text[i] - '0') : exponent;
+        exponent = minus ? -exponent : exponent;
+    }
+    if (i < length || (length > 0 && digits == 0))
+        return false;
+    value = value > 0 ? value * pow(10, exponent + scale) : 0;
+    *cost = (float)value;
+    return value <= 3.4e38;
+}
+
 static bool field_op(const char *text, size_t length, tarn_trace_op *op)
 {
     static const struct {
@@ -283,6 +332,14 @@ static tarn_status parse_line(struct tarn_trace *trace, const char *line, size_t
         case TARN_COLUMN_OP:
             if (!field_op(field, n, &request->op))
                 return bad_field(trace, "an operation (get, put, delete)", field, n, error);
+            break;
+        case TARN_COLUMN_TAG:
+            if (!field_tag(field, n, &request->tag))
+                return bad_field(trace, "a tag (1 to 7, or 0 for none)", field, n, error);
+            break;
+        case TARN_COLUMN_COST:
+            if (!field_cost(field, n, &request->cost_us))
+                return bad_field(trace, "a cost in microseconds", field, n, error);
             break;
         default:
             break;
@@ -406,6 +463,8 @@ tarn_status tarn_trace_open_csv(struct tarn_trace *trace, const char *columns,
     for (unsigned i = 0; i < trace->columns; i++) {
         has_key |= trace->column[i] == TARN_COLUMN_KEY;
         trace->has_time |= trace->column[i] == TARN_COLUMN_TIME;
+        trace->has_tag |= trace->column[i] == TARN_COLUMN_TAG;
+        trace->has_cost |= trace->column[i] == TARN_COLUMN_COST;
     }
     if (!has_key)
         return columns != NULL

@@ -264,6 +264,16 @@ bool tarn_trace_has_time(const tarn_trace *trace)
     return trace->has_time;
 }
 
+bool tarn_trace_has_tag(const tarn_trace *trace)
+{
+    return trace->has_tag;
+}
+
+bool tarn_trace_has_cost(const tarn_trace *trace)
+{
+    return trace->has_cost;
+}
+
 tarn_status tarn_trace_read(tarn_trace *trace, struct tarn_request *requests, size_t room,
                             size_t *count, struct tarn_error *error)
 {

@@ -34,12 +34,16 @@ struct tarn_request {
     uint64_t key;  /**< the id, or a 64-bit hash of a textual key */
     uint64_t size; /**< bytes, >= 1 (a size of 0 in the file counts 1) */
     tarn_trace_op op;
+    uint8_t tag;   /**< 1 to 7: its kind, as the caller names it; 0: none */
+    float cost_us; /**< what a miss of it costs the caller, finite; 0: not known */
 };
+
+#define TARN_TRACE_TAGS 7
 
 struct tarn_trace_params {
     tarn_trace_format format;
-    const char
-        *columns; /**< csv: names by position, "time,key,size,op"; unknown names are skipped */
+    const char *
+        columns; /**< csv: names by position, "time,key,size,op,tag,cost"; unknown names are skipped */
 };
 
 typedef struct tarn_trace tarn_trace;
@@ -64,6 +68,9 @@ tarn_trace_format tarn_trace_format_of_path(const char *path);
 size_t tarn_trace_stem_length(const char *path);
 /** False where the requests' times are only their numbers. */
 bool tarn_trace_has_time(const tarn_trace *trace);
+/** False where no request can have a tag, or a cost. */
+bool tarn_trace_has_tag(const tarn_trace *trace);
+bool tarn_trace_has_cost(const tarn_trace *trace);
 
 /**
  * Reads up to `room` requests. TARN_OK with *count > 0, TARN_END with 0 at a clean end, or an error
@@ -86,6 +93,8 @@ struct tarn_trace_data {
     uint32_t *next;     /**< [count] index of the object's next request, UINT32_MAX: none */
     uint8_t *op;        /**< [count] tarn_trace_op, NULL if all are gets */
     uint64_t *time;     /**< [count] seconds, NULL if the trace has none */
+    uint8_t *tag;       /**< [count] NULL if none has any */
+    float *cost;        /**< [count] us, NULL if none is known */
     uint64_t *key;      /**< [objects] */
     uint64_t footprint; /**< sum of each object's last size */
     int unit_sizes;     /**< every size is 1 */
@@ -110,6 +119,7 @@ void tarn_trace_data_free(struct tarn_trace_data **data);
 struct tarn_trace_writer_params {
     tarn_trace_format format; /**< TARN_TRACE_AUTO: as the path's endings say, or else tarn */
     bool has_time;            /**< the requests' times are worth keeping */
+    bool has_tag, has_cost; /**< csv, tarn: their tags and costs are kept; else they are dropped */
 };
 
 typedef struct tarn_trace_writer tarn_trace_writer;
@@ -117,8 +127,8 @@ typedef struct tarn_trace_writer tarn_trace_writer;
 /**
  * Starts a trace that appears at `path` when it is finished ("-": standard output; .zst
  * compresses). The oracle format keeps all of its records in memory (24 bytes each) until then, and
- * refuses what it can't hold (puts, deletes, sizes and times from 2^32) with TARN_UNSUPPORTED; keys
- * drops everything but the key. One thread at a time.
+ * refuses what it can't hold (puts, deletes, sizes and times from 2^32, tags, costs) with
+ * TARN_UNSUPPORTED; keys drops everything but the key. One thread at a time.
  */
 tarn_status tarn_trace_writer_create(const char *path,
                                      const struct tarn_trace_writer_params *params,

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Reads docs/trace-format.md. Nothing in a file is trusted before its block's checksum is right. */
+#include <math.h>
 #include <string.h>
 
 #include "base/bytes.h"
@@ -77,6 +78,24 @@ static bool unpack(struct tarn_trace *trace, const uint8_t *at, const uint8_t *e
             requests[i].op = (tarn_trace_op)*at++;
         }
     }
+    if ((flags & TARN_PACK_HAS_TAGS) != 0) {
+        if ((size_t)(end - at) < count)
+            return false;
+        for (size_t i = 0; i < count; i++) {
+            if (*at > TARN_TRACE_TAGS)
+                return false;
+            requests[i].tag = *at++;
+        }
+    }
+    if ((flags & TARN_PACK_HAS_COSTS) != 0) {
+        if ((size_t)(end - at) < count * 4)
+            return false;
+        for (size_t i = 0; i < count; i++, at += 4) {
+            requests[i].cost_us = tarn_get_f32(at);
+            if (!isfinite(requests[i].cost_us) || requests[i].cost_us < 0)
+                return false;
+        }
+    }
     return at == end;
 }
 
@@ -109,8 +128,10 @@ static tarn_status next_block(struct tarn_trace *trace, struct tarn_error *error
         return bad(trace, offset, "the trace is cut short", error);
     size_t size = tarn_get_u32(input->at + 8), count = tarn_get_u16(input->at + 12);
     unsigned flags = tarn_get_u16(input->at + 14);
-    if (size > TARN_PACK_PAYLOAD || count > TARN_PACK_REQUESTS ||
-        (flags & ~(unsigned)(TARN_PACK_HAS_SIZES | TARN_PACK_HAS_OPS)) != 0)
+    unsigned known = TARN_PACK_HAS_SIZES | TARN_PACK_HAS_OPS;
+    known |= trace->has_tag ? TARN_PACK_HAS_TAGS : 0;
+    known |= trace->has_cost ? TARN_PACK_HAS_COSTS : 0;
+    if (size > TARN_PACK_PAYLOAD || count > TARN_PACK_REQUESTS || (flags & ~known) != 0)
         return bad(trace, offset, "the block's header is damaged", error);
     status = tarn_input_fill(input, TARN_PACK_BLOCK_HEADER + size, error);
     if (status != TARN_OK)
@@ -160,12 +181,18 @@ tarn_status tarn_trace_open_tarn(struct tarn_trace *trace, struct tarn_error *er
         return bad(trace, 0, "the trace is cut short", error);
     if (tarn_get_u32(header + 12) != (uint32_t)tarn_hash(header, 12))
         return bad(trace, 0, "the header's checksum is wrong", error);
-    if (tarn_get_u16(header + 8) != TARN_PACK_VERSION ||
-        (tarn_get_u16(header + 10) & ~TARN_PACK_HAS_TIMES) != 0)
+    unsigned version = tarn_get_u16(header + 8), flags = tarn_get_u16(header + 10);
+    unsigned known = TARN_PACK_HAS_TIMES;
+    if (version == TARN_PACK_VERSION_EXTRA)
+        known |= TARN_PACK_MAY_HAVE_TAGS | TARN_PACK_MAY_HAVE_COSTS;
+    if ((version != TARN_PACK_VERSION && version != TARN_PACK_VERSION_EXTRA) ||
+        (flags & ~known) != 0)
         return tarn_fail(error, TARN_UNSUPPORTED,
                          "%s: version %u of the tarn trace format is newer than this build",
-                         input->name, tarn_get_u16(header + 8));
-    trace->has_time = (tarn_get_u16(header + 10) & TARN_PACK_HAS_TIMES) != 0;
+                         input->name, version);
+    trace->has_time = (flags & TARN_PACK_HAS_TIMES) != 0;
+    trace->has_tag = (flags & TARN_PACK_MAY_HAVE_TAGS) != 0;
+    trace->has_cost = (flags & TARN_PACK_MAY_HAVE_COSTS) != 0;
     trace->block = tarn_alloc(TARN_PACK_REQUESTS * sizeof *trace->block);
     if (trace->block == NULL)
         return tarn_fail(error, TARN_NO_MEMORY, "%s: out of memory", input->name);

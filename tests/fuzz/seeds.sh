@@ -13,6 +13,8 @@ mkdir -p "$folder" "$folder/../found"
     -o "$folder/gets.oracleGeneral"
 "$tarn" --quiet trace convert "$folder/all.tarn" -o "$folder/all.csv"
 "$tarn" --quiet trace convert "$folder/all.tarn" -o "$folder/all.keys"
+printf 'key,cost,tag,op\n1,2.5e3,7,get\n2,,0,put\n3,0.1,,get\n' >"$folder/cost.csv"
+"$tarn" --quiet trace convert "$folder/cost.csv" -o "$folder/cost.tarn"
 printf '# Time;URL;x;Size;op\r\n1.5;"a;""b""";;10;GET\r\n2;/c;;0;del\n' >"$folder/odd.csv"
 for file in all.tarn gets.oracleGeneral odd.csv; do
     "$tarn" --quiet trace convert "$folder/$file" --to csv -o "$folder/$file.csv.zst" || [ $? = 1 ]

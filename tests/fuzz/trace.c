@@ -6,6 +6,7 @@
  */
 #include "fuzz.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -30,7 +31,8 @@ static void read_as(const uint8_t *data, size_t size, tarn_trace_format format, 
             abort();
         for (size_t i = 0; i < count; i++)
             if (requests[i].size == 0 || requests[i].size >= (uint64_t)1 << 53 ||
-                (unsigned)requests[i].op > TARN_TRACE_DELETE)
+                (unsigned)requests[i].op > TARN_TRACE_DELETE || requests[i].tag > 7 ||
+                !(requests[i].cost_us >= 0 && requests[i].cost_us < INFINITY))
                 abort();
         total += count;
         double share = tarn_trace_progress(trace);
@@ -69,7 +71,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     for (int format = TARN_TRACE_AUTO; format <= TARN_TRACE_TARN; format++)
         read_as(data, size, (tarn_trace_format)format, NULL);
-    read_as(data, size, TARN_TRACE_CSV, "op,key,,size,time");
+    read_as(data, size, TARN_TRACE_CSV, "op,key,,size,time,cost,tag");
     read_mended(data, size);
     return 0;
 }

@@ -59,6 +59,12 @@ json 'csv with a header and quotes' "d['objects'] == 2 and d['footprint'] == 31 
 printf '5 ; a;9\r\n4;b ;7\r\n' >s.csv
 run trace info s.csv --columns time,key,size --json
 json 'csv with semicolons' "d['footprint'] == 16 and d['times_out_of_order'] == 1"
+printf 'key,tag,cost\n1,7,2500\n2,0,0\n3,,0.5\n' >c.csv
+run trace convert c.csv -o c.tarn
+run trace convert c.tarn -o c2.csv
+check 'tags and costs are kept' [ "$(paste -sd' ' c2.csv)" = 'key,size,op,tag,cost 1,1,get,7,2500 2,1,get,0,0 3,1,get,0,0.5' ]
+run trace convert c.csv -o c.oracleGeneral
+expect 1 'no tags and costs' 'which oracle cannot hold'
 run trace convert q.csv -o q.oracleGeneral
 expect 1 'gets only' 'what oracle cannot hold'
 check 'and no half file' [ ! -e q.oracleGeneral ]
@@ -104,6 +110,10 @@ cp garbage garbage.tarn
 bad garbage.tarn 'byte 0' 'garbage that is named tarn'
 printf '1,2,3\n1,x,y\n' >n.csv
 bad n.csv 'n.csv:2: .y. is not a size' 'a size that is none'
+printf 'key,tag,cost\n1,1,2\n1,9,2\n' >t.csv
+bad t.csv 't.csv:3: .9. is not a tag' 'a tag that is none'
+printf 'key,cost\n1,nan\n' >t.csv
+bad t.csv 't.csv:2: .nan. is not a cost' 'a cost that is none'
 printf 'a,b\nfoo,bar\n' >h.csv
 bad h.csv 'h.csv:1: .a. is not a time' 'a header that says nothing'
 printf '1,"2,3\n' >u.csv

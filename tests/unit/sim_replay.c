@@ -10,12 +10,14 @@
 /* A cache of another kind: it remembers one key, and says what it was asked for. */
 struct one {
     uint64_t key, requests;
+    uint64_t tags, costs; /* their sums */
     bool full, knows;
     const struct tarn_replay_learning *learning;
 };
 
 static struct tarn_replay_limit one_limit;
 static unsigned ones_alive;
+static uint64_t seen_tags, seen_costs;
 
 static tarn_status one_create(const struct tarn_replay_learning *learning,
                               const struct tarn_trace_data *trace,
@@ -40,6 +42,10 @@ static bool one_access(void *cache, const struct tarn_request *request)
     struct one *one = cache;
     bool hit = one->full && one->key == request->key;
     one->requests++;
+    one->tags += request->tag;
+    one->costs += (uint64_t)request->cost_us;
+    seen_tags = one->tags;
+    seen_costs = one->costs;
     one->full = request->op != TARN_TRACE_DELETE;
     one->key = request->key;
     return hit;
@@ -95,6 +101,32 @@ static cJSON *printed(const struct tarn_replay_result *result)
     cJSON_free(text);
     cJSON_Delete(json);
     return again;
+}
+
+static void tags_and_costs_reach_the_cache(void)
+{
+    struct tarn_trace_data trace = sim_trace_random(300, 30, 1, 0, 1);
+    struct tarn_replay_params params = {.kinds = kinds};
+    struct tarn_replay_result result;
+    uint64_t tags = 0, costs = 0;
+    uint8_t tag[300];
+    float cost[300];
+    trace.key = calloc(trace.objects, sizeof *trace.key);
+    REQUIRE(tarn_replay_run(&trace, "one", &ten_percent, &params, &result, NULL) == TARN_OK);
+    CHECK(seen_tags == 0 && seen_costs == 0);
+    tarn_replay_result_clear(&result);
+    for (size_t i = 0; i < 300; i++) {
+        tags += tag[i] = (uint8_t)(i % 8);
+        cost[i] = (float)(i % 90);
+        costs += i % 90;
+    }
+    trace.tag = tag;
+    trace.cost = cost;
+    REQUIRE(tarn_replay_run(&trace, "one", &ten_percent, &params, &result, NULL) == TARN_OK);
+    CHECK(seen_tags == tags && seen_costs == costs);
+    tarn_replay_result_clear(&result);
+    free(trace.key);
+    sim_trace_free(&trace);
 }
 
 static void baselines_and_their_json(void)
@@ -227,6 +259,6 @@ static void gap_closed(void)
     CHECK(isnan(tarn_run_gap_closed(&run, &belady, &lru)));
 }
 
-CHECK_MAIN(CASE(baselines_and_their_json), CASE(other_kinds_fit),
-           CASE(a_trace_without_gets_has_no_ratio), CASE(limits_below_one_object_are_refused),
-           CASE(gap_closed))
+CHECK_MAIN(CASE(tags_and_costs_reach_the_cache), CASE(baselines_and_their_json),
+           CASE(other_kinds_fit), CASE(a_trace_without_gets_has_no_ratio),
+           CASE(limits_below_one_object_are_refused), CASE(gap_closed))

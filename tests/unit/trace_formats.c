@@ -43,12 +43,27 @@ static void fill(bool oracle)
     requests[2].key = 0;
 }
 
+/* The kind and the miss cost of some of them: fractions, and as large and as small as a float is. */
+static void add_extras(void)
+{
+    static const float costs[] = {0, 1, 0.1F, 12345.678F, 3.4e38F, 1e-38F};
+    struct tarn_rng rng;
+    tarn_rng_seed(&rng, 4);
+    for (int i = 0; i < COUNT; i++) {
+        requests[i].tag = (uint8_t)tarn_rng_below(&rng, 8);
+        requests[i].cost_us = i < 6 ? costs[i] : (float)tarn_rng_double(&rng) * 1e6F;
+    }
+}
+
+static bool extras;
+
 static bool write_to(const char *path, bool has_time)
 {
     struct tarn_error error = {0};
     tarn_trace_writer *writer;
-    if (tarn_trace_writer_create(path, &(struct tarn_trace_writer_params){.has_time = has_time},
-                                 &writer, &error) != TARN_OK ||
+    struct tarn_trace_writer_params params = {
+        .has_time = has_time, .has_tag = extras, .has_cost = extras};
+    if (tarn_trace_writer_create(path, &params, &writer, &error) != TARN_OK ||
         tarn_trace_writer_add(writer, requests, COUNT, &error) != TARN_OK ||
         tarn_trace_writer_finish(&writer, &error) != TARN_OK) {
         printf("# %s\n", error.message);
@@ -59,7 +74,8 @@ static bool write_to(const char *path, bool has_time)
 
 static bool same(const struct tarn_request *a, const struct tarn_request *b)
 {
-    return a->time == b->time && a->key == b->key && a->size == b->size && a->op == b->op;
+    return a->time == b->time && a->key == b->key && a->size == b->size && a->op == b->op &&
+           a->tag == b->tag && !(a->cost_us < b->cost_us) && !(a->cost_us > b->cost_us);
 }
 
 /* Reads all in pieces of at most `piece`, and compares. */
@@ -105,6 +121,7 @@ static void round_trip(const char *name, tarn_trace_format format, bool has_time
         }
         CHECK(tarn_trace_get_format(trace) == format);
         CHECK(tarn_trace_has_time(trace) == has_time);
+        CHECK(tarn_trace_has_tag(trace) == extras && tarn_trace_has_cost(trace) == extras);
         compare(trace, pieces[i]);
         tarn_trace_close(&trace);
         CHECK(trace == NULL);
@@ -126,6 +143,82 @@ static void every_format_comes_back(void)
     round_trip("a.csv", TARN_TRACE_CSV, true);
     fill(true);
     round_trip("a.oracleGeneral", TARN_TRACE_ORACLE, true);
+}
+
+static void tags_and_costs_come_back(void)
+{
+    extras = true;
+    fill(false);
+    add_extras();
+    round_trip("e.tarn", TARN_TRACE_TARN, true);
+    round_trip("e.csv", TARN_TRACE_CSV, true);
+    extras = false;
+    /* The header says which release reads it. */
+    uint8_t *bytes;
+    size_t size;
+    REQUIRE(tarn_file_read(in_directory("e.tarn"), 1 << 24, (void **)&bytes, &size, NULL) ==
+            TARN_OK);
+    CHECK_NUMBER(tarn_get_u16(bytes + 8), 2);
+    CHECK_NUMBER(tarn_get_u16(bytes + 10), 7);
+    /* What version 1 didn't know is refused in it. */
+    struct tarn_error error;
+    tarn_trace *trace;
+    tarn_put_u16(bytes + 8, 1);
+    tarn_put_u32(bytes + 12, (uint32_t)tarn_hash(bytes, 12));
+    CHECK(tarn_trace_open_memory(bytes, size, NULL, &trace, &error) == TARN_UNSUPPORTED);
+    /* Tags that the header hasn't announced are damage. */
+    tarn_put_u16(bytes + 8, 2);
+    tarn_put_u16(bytes + 10, 1 | 4);
+    tarn_put_u32(bytes + 12, (uint32_t)tarn_hash(bytes, 12));
+    struct tarn_request got[8];
+    size_t count;
+    REQUIRE(tarn_trace_open_memory(bytes, size, NULL, &trace, &error) == TARN_OK);
+    CHECK(tarn_trace_read(trace, got, 8, &count, &error) == TARN_CORRUPT);
+    tarn_trace_close(&trace);
+    free(bytes);
+}
+
+/* The oracle format refuses them if they are to be kept, keys drops them. */
+static void others_have_no_place_for_them(void)
+{
+    static const struct tarn_request both[2] = {{.key = 1, .size = 1, .tag = 3},
+                                                {.key = 2, .size = 1, .cost_us = 5}};
+    struct tarn_error error;
+    tarn_trace_writer *writer;
+    for (int keep = 0; keep < 2; keep++) {
+        struct tarn_trace_writer_params params = {.has_tag = keep, .has_cost = keep};
+        for (int i = 0; i < 2; i++) {
+            REQUIRE(tarn_trace_writer_create(in_directory("x.oracleGeneral"), &params, &writer,
+                                             &error) == TARN_OK);
+            CHECK(tarn_trace_writer_add(writer, &both[i], 1, &error) ==
+                  (keep ? TARN_UNSUPPORTED : TARN_OK));
+            tarn_trace_writer_abandon(&writer);
+        }
+        REQUIRE(tarn_trace_writer_create(in_directory("x.keys"), &params, &writer, &error) ==
+                TARN_OK);
+        CHECK(tarn_trace_writer_add(writer, both, 2, &error) == TARN_OK);
+        CHECK(tarn_trace_writer_finish(&writer, &error) == TARN_OK);
+    }
+}
+
+static void csv_reads_tags_and_costs(void)
+{
+    static const char text[] = "key,cost,tag\n1,2.5e3,7\n2,,\n3,0.125,0\n4,7.e-1\n5,1E+2,1\n";
+    static const float costs[] = {2500, 0, 0.125F, 0.7F, 100};
+    static const uint8_t tags[] = {7, 0, 0, 0, 1};
+    struct tarn_request got[8];
+    struct tarn_error error = {0};
+    tarn_trace *trace;
+    size_t count = 0;
+    REQUIRE(tarn_trace_open_memory(text, sizeof text - 1, NULL, &trace, &error) == TARN_OK);
+    CHECK(tarn_trace_has_tag(trace) && tarn_trace_has_cost(trace));
+    CHECK(tarn_trace_read(trace, got, 8, &count, &error) == TARN_OK);
+    CHECK_NUMBER(count, 5);
+    for (size_t i = 0; i < count; i++) {
+        CHECK_NUMBER(got[i].tag, tags[i]);
+        CHECK_NUMBER(got[i].cost_us, costs[i]);
+    }
+    tarn_trace_close(&trace);
 }
 
 static void compressed_formats_come_back(void)
@@ -300,9 +393,11 @@ static void csv_reads_what_people_write(void)
     CHECK(tarn_trace_read(trace, got, 8, &count, &error) == TARN_OK);
     CHECK_NUMBER(count, 3);
     if (count == 3) {
-        CHECK(same(&got[0], &(struct tarn_request){12, 42, 7, TARN_TRACE_GET}));
-        CHECK(same(&got[1], &(struct tarn_request){13, tarn_hash("4,2", 3), 1, TARN_TRACE_PUT}));
-        CHECK(same(&got[2], &(struct tarn_request){14, tarn_hash("042", 3), 9, TARN_TRACE_DELETE}));
+        CHECK(same(&got[0], &(struct tarn_request){12, 42, 7, TARN_TRACE_GET, 0, 0}));
+        CHECK(same(&got[1],
+                   &(struct tarn_request){13, tarn_hash("4,2", 3), 1, TARN_TRACE_PUT, 0, 0}));
+        CHECK(same(&got[2],
+                   &(struct tarn_request){14, tarn_hash("042", 3), 9, TARN_TRACE_DELETE, 0, 0}));
     }
     tarn_trace_close(&trace);
 }
@@ -320,6 +415,18 @@ static void bad_lines_are_named(void)
         {"time,size\n1,2\n", "no key column"},
         {"1,2,99999999999999999999\n", "not a size"},
         {"1,\"a\"b,3\n", "quote"},
+        {"key,tag\n1,7\n2,8\n", "memory:3: '8' is not a tag"},
+        {"key,tag\n1,web\n", "'web' is not a tag"},
+        {"key,tag\n1,-1\n", "'-1' is not a tag"},
+        {"key,cost\n1,nan\n", "memory:2: 'nan' is not a cost"},
+        {"key,cost\n1,inf\n", "'inf' is not a cost"},
+        {"key,cost\n1,-3\n", "'-3' is not a cost"},
+        {"key,cost\n1,1e39\n", "'1e39' is not a cost"},
+        {"key,cost\n1,9e99999999999999999999\n", "is not a cost"},
+        {"key,cost\n1,5e\n", "'5e' is not a cost"},
+        {"key,cost\n1,.\n", "'.' is not a cost"},
+        {"key,cost\n1,1.2.3\n", "'1.2.3' is not a cost"},
+        {"key,cost\n1,0x10\n", "'0x10' is not a cost"},
     };
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
         struct tarn_error error = {0};
@@ -404,7 +511,8 @@ static void clean_up(void)
     CHECK(system(command) == 0);
 }
 
-CHECK_MAIN(CASE(prepare), CASE(every_format_comes_back),
+CHECK_MAIN(CASE(prepare), CASE(every_format_comes_back), CASE(tags_and_costs_come_back),
+           CASE(others_have_no_place_for_them), CASE(csv_reads_tags_and_costs),
            CASE_IF(TEST_ZSTD, compressed_formats_come_back),
            CASE(without_times_the_number_is_the_time), CASE(oracle_records_name_their_next_access),
            CASE(tarn_bytes_are_as_specified), CASE(tarn_finds_every_wrong_bit),

@@ -12,7 +12,7 @@ enum { COUNT = 3000 };
 static char path[] = "/tmp/tarn-load-XXXXXX";
 static struct tarn_request requests[COUNT];
 
-static void write_trace(bool has_time)
+static void write_trace(bool has_time, bool has_extras)
 {
     struct tarn_error error;
     tarn_trace_writer *writer;
@@ -25,9 +25,12 @@ static void write_trace(bool has_time)
             .size = 1 + tarn_rng_below(&rng, 50),
             .op = tarn_rng_below(&rng, 9) ? TARN_TRACE_GET
                                           : (tarn_trace_op)(1 + tarn_rng_below(&rng, 2)),
+            .tag = (uint8_t)tarn_rng_below(&rng, 8),
+            .cost_us = (float)tarn_rng_below(&rng, 90),
         };
-    REQUIRE(tarn_trace_writer_create(path, &(struct tarn_trace_writer_params){.has_time = has_time},
-                                     &writer, &error) == TARN_OK);
+    struct tarn_trace_writer_params params = {
+        .has_time = has_time, .has_tag = has_extras, .has_cost = has_extras};
+    REQUIRE(tarn_trace_writer_create(path, &params, &writer, &error) == TARN_OK);
     REQUIRE(tarn_trace_writer_add(writer, requests, COUNT, &error) == TARN_OK);
     REQUIRE(tarn_trace_writer_finish(&writer, &error) == TARN_OK);
 }
@@ -44,13 +47,14 @@ static void matches_brute_force(void)
 {
     struct tarn_error error;
     struct tarn_trace_data *data;
-    write_trace(true);
+    write_trace(true, true);
     REQUIRE(tarn_trace_load(path,
                             &(struct tarn_trace_load_params){.progress = progress, .user = &calls},
                             &data, &error) == TARN_OK);
     CHECK(calls > 0);
     CHECK_NUMBER(data->count, COUNT);
     CHECK(data->time != NULL && data->op != NULL && !data->unit_sizes);
+    REQUIRE(data->tag != NULL && data->cost != NULL);
     CHECK(data->format == TARN_TRACE_TARN);
     uint32_t fresh = 0;
     uint64_t footprint = 0;
@@ -76,6 +80,8 @@ static void matches_brute_force(void)
         CHECK(data->next[i] == (next < COUNT ? next : UINT32_MAX));
         CHECK(data->size[i] == requests[i].size && data->time[i] == requests[i].time);
         CHECK(data->op[i] == requests[i].op);
+        CHECK_NUMBER(data->tag[i], requests[i].tag);
+        CHECK_NUMBER(data->cost[i], requests[i].cost_us);
     }
     CHECK_NUMBER(data->objects, fresh);
     CHECK_NUMBER(data->footprint, footprint);
@@ -87,11 +93,12 @@ static void limits_and_unit_sizes(void)
 {
     struct tarn_error error;
     struct tarn_trace_data *data;
-    write_trace(false);
+    write_trace(false, false);
     REQUIRE(tarn_trace_load(path, &(struct tarn_trace_load_params){.limit = 100, .unit_size = 1},
                             &data, &error) == TARN_OK);
     CHECK_NUMBER(data->count, 100);
     CHECK(data->unit_sizes && data->time == NULL);
+    CHECK(data->tag == NULL && data->cost == NULL);
     CHECK_NUMBER(data->footprint, data->objects);
     for (int i = 0; i < 100; i++)
         CHECK(data->size[i] == 1 && (data->next[i] < 100 || data->next[i] == UINT32_MAX));
