@@ -26,6 +26,7 @@
                               const uint32_t *, float *, const struct tarn_train_part *);          \
     void tarn_wide_##isa(const struct tarn_wide_constants *, const struct tarn_wide_arrays *,      \
                          uint32_t, uint32_t);                                                      \
+    void tarn_members_##isa(const struct tarn_members *, size_t, float *);                         \
     void tarn_exp_##isa(const float *, size_t, float *);                                           \
     void tarn_lg_##isa(const float *, size_t, float *);
 TARN_ISA_LIST
@@ -39,6 +40,7 @@ static const struct tarn_isa variants[] = {
      tarn_logits_##isa,                                                                            \
      tarn_train_##isa,                                                                             \
      tarn_wide_##isa,                                                                              \
+     tarn_members_##isa,                                                                           \
      tarn_exp_##isa,                                                                               \
      tarn_lg_##isa},
     TARN_ISA_LIST
@@ -144,6 +146,11 @@ void tarn_wide_host(const struct tarn_wide_constants *constants,
                     const struct tarn_wide_arrays *arrays, uint32_t first, uint32_t count)
 {
     tarn_isa_current()->wide(constants, arrays, first, count);
+}
+
+void tarn_members_host(const struct tarn_members *members, size_t count, float *scores)
+{
+    tarn_isa_current()->members(members, count, scores);
 }
 
 uint32_t tarn_wide_groups(const struct tarn_wide_constants *c)

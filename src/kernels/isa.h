@@ -12,10 +12,11 @@
 #include <stdint.h>
 
 #include "forward.h"
+#include "members.h"
 #include "train.h"
 #include "wide.h"
 
-/** One instruction set's functions; their contracts are lookup.h's, forward.h's, train.h's and wide.h's. */
+/** One instruction set's functions; their contracts are lookup.h's, forward.h's, train.h's, wide.h's and members.h's. */
 struct tarn_isa {
     const char *name; /**< "baseline", "avx2", "avx512", "neon" */
     void (*lookup)(const void *buckets, uint32_t mask, const void *hashes, size_t count,
@@ -29,6 +30,7 @@ struct tarn_isa {
                       const uint32_t *labels, float *losses, const struct tarn_train_part *part);
     void (*wide)(const struct tarn_wide_constants *constants, const struct tarn_wide_arrays *arrays,
                  uint32_t first, uint32_t count);
+    void (*members)(const struct tarn_members *members, size_t count, float *scores);
     /** exp and log2 as the kernels compute them, for tests; `count` is a multiple of 16. */
     void (*exp)(const float *x, size_t count, float *y);
     void (*lg)(const float *x, size_t count, float *y);

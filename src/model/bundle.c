@@ -9,6 +9,7 @@
 #include "base/hash.h"
 #include "base/memory.h"
 #include "base/steps.h"
+#include "ensemble.h"
 
 #define SHARES_SLACK 1e-3f /* rounding of shares that were stored or sent */
 
@@ -200,7 +201,7 @@ void tarn_bundle_release(struct tarn_bundle **bundle)
 void tarn_bundle_score(const struct tarn_bundle *bundle, const struct tarn_bundle_batch *batch,
                        float *scores)
 {
-    tarn_model_score(bundle->model, batch->tiles, batch->count, scores);
+    tarn_ensemble_score(bundle, batch, scores);
 }
 
 size_t tarn_bundle_memory(const struct tarn_bundle *bundle)
