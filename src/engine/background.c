@@ -41,6 +41,8 @@ static void finish_round(struct tarn_engine *e, uint64_t timeout_us)
 static void start_round(struct tarn_engine *e)
 {
     const struct tarn_bundle *version = e->versions.live;
+    if (version->tags != 0)
+        return; /* one launch has the weights of one network: rounds are scored here, as they are needed */
     if (e->scored_version != version->version) {
         tarn_status copied = tarn_score_set_weights(e->score, version->model->weights);
         if (copied != TARN_OK) {

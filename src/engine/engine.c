@@ -16,11 +16,11 @@
 #define DEVICE_SHARE       64 /* a device scores victims for one in so many residents */
 #define DEVICE_SHARE_BYTES 256
 
-static bool take_sample(void *context, uint64_t hash, const int8_t features[TARN_FEATURES],
-                        uint64_t now, float period)
+static bool take_sample(void *context, uint64_t hash, uint8_t tag,
+                        const int8_t features[TARN_FEATURES], uint64_t now, float period)
 {
     struct tarn_engine *e = context;
-    tarn_ring_put(&e->ring, hash, features, now, period);
+    tarn_ring_put_tagged(&e->ring, hash, tag, features, now, period);
     e->samples++;
     return true;
 }

@@ -21,6 +21,7 @@
 #include "offload/score.h"
 #include "platform/gate.h"
 #include "platform/sensors.h"
+#include "tags.h"
 #include "versions.h"
 
 /** Who has the trainer. */
@@ -78,6 +79,7 @@ struct tarn_engine {
     double steps_due;
     struct tarn_learning_params learning;
     struct tarn_learner *learner; /**< learning_private.h */
+    struct tarn_tags tags;
     bool restart; /**< training goes on from the live weights, once its job is done */
     uint32_t calls;
 

@@ -117,6 +117,7 @@ tarn_status tarn_learning_init(struct tarn_engine *e, struct tarn_error *error)
     read_params(e, &l->params);
     tarn_rng_seed(&l->rng, e->params.seed ^ 0x6e657773u);
     tarn_status status = tarn_trainer_create(&trainer, &e->trainer, error);
+    tarn_tags_init(e);
     if (status == TARN_OK)
         status = make_reservoir(e);
     if (status == TARN_OK)
@@ -127,6 +128,7 @@ tarn_status tarn_learning_init(struct tarn_engine *e, struct tarn_error *error)
 void tarn_learning_free(struct tarn_engine *e)
 {
     tarn_trainer_destroy(&e->trainer);
+    tarn_tags_free(e);
     if (e->learner == NULL)
         return;
     tarn_adapt_free(e);
@@ -139,7 +141,7 @@ void tarn_learning_free(struct tarn_engine *e)
 uint64_t tarn_learning_memory(const struct tarn_engine *e)
 {
     const struct tarn_learner *l = e->learner;
-    return tarn_trainer_memory(e->trainer) + sizeof *l +
+    return tarn_trainer_memory(e->trainer) + sizeof *l + tarn_tags_memory(e) +
            l->consolidate.count * TARN_CONSOLIDATE_ARRAYS * sizeof(float) +
            (l->stored != NULL ? l->params.stored : 0) * tarn_shape_weights(&l->shape) *
                sizeof(float);
@@ -179,11 +181,17 @@ void tarn_learning_restart(struct tarn_engine *e)
 
 static void take_weights(struct tarn_engine *e)
 {
-    e->loss = tarn_trainer_loss(e->trainer);
+    float loss = tarn_trainer_loss(e->trainer);
     e->trained.elements += TARN_TRAIN_STEPS * TARN_TRAIN_BATCH;
     tarn_trainer_times(e->trainer, &e->trained.device_ns, &e->trained.launches);
+    bool tagged = tarn_tags_take(e);
+    e->loss = tagged ? e->loss : loss;
     if (e->restart) {
         go_on_from_live(e);
+        return;
+    }
+    if (tagged) {
+        tarn_tags_mint(e);
         return;
     }
     tarn_adapt_after_launch(e);
@@ -263,17 +271,19 @@ static void distil(struct tarn_engine *e, struct batch *batch)
     }
 }
 
-/* Draws the samples of one launch, a step's worth for each hold of the lock. */
-static bool stage_samples(struct tarn_engine *e, const struct tarn_pace *pace)
+/* Draws the samples of one launch, a step's worth for each hold of the lock; all of them of `tag`, or of any. */
+static bool stage_samples(struct tarn_engine *e, const struct tarn_pace *pace, uint32_t tag)
 {
     struct batch batch;
     for (uint32_t step = 0; step < TARN_TRAIN_STEPS; step++) {
         tarn_cache_lock(e->cache);
-        bool enough = draw_batch(e, pace, &batch);
+        bool enough = tag == 0 ? draw_batch(e, pace, &batch)
+                               : tarn_tags_draw(e, tag, tarn_cache_now(e->cache), TARN_TRAIN_BATCH,
+                                                batch.features, batch.label);
         tarn_cache_unlock(e->cache);
         if (!enough)
             return false;
-        if (e->learner->params.distilled > 0)
+        if (e->learner->params.distilled > 0 && tag == 0)
             distil(e, &batch);
         for (uint32_t i = 0; i < TARN_TRAIN_BATCH; i++)
             tarn_trainer_stage(e->trainer, step * TARN_TRAIN_BATCH + i, batch.features[i],
@@ -282,12 +292,13 @@ static bool stage_samples(struct tarn_engine *e, const struct tarn_pace *pace)
     return true;
 }
 
-static void launch(struct tarn_engine *e)
+/* False if nothing is under way after it. */
+static bool launch(struct tarn_engine *e)
 {
     if (e->share != NULL) {
         tarn_training_hand_over(e, TARN_TRAIN_STEPS);
         e->steps_due -= TARN_TRAIN_STEPS;
-        return;
+        return atomic_load_explicit(&e->job, memory_order_acquire) != TARN_JOB_NONE;
     }
     tarn_status status = tarn_trainer_submit(e->trainer, TARN_TRAIN_STEPS);
     if (status == TARN_OK) {
@@ -297,6 +308,7 @@ static void launch(struct tarn_engine *e)
         tarn_log(TARN_LOG_ERROR, "engine: training stops: %s", tarn_status_message(status));
         e->params.no_learn = true;
     }
+    return status == TARN_OK;
 }
 
 static void start_training(struct tarn_engine *e)
@@ -308,6 +320,7 @@ static void start_training(struct tarn_engine *e)
     tarn_cache_unlock(e->cache);
     tarn_adapt_look(e, now, period);
     interval = interval < LEAST_INTERVAL ? LEAST_INTERVAL : interval;
+    interval = e->tags.used ? interval / 2 : interval; /* every other job is a tag's */
     e->steps_due += (double)(now - e->seen) / (double)interval * (double)e->learner->steps_factor;
     e->seen = now;
     if (e->steps_due > MOST_STEPS_DUE)
@@ -322,9 +335,10 @@ static void start_training(struct tarn_engine *e)
         e->steps_due -= TARN_TRAIN_STEPS;
         return;
     }
+    uint32_t tag = tarn_tags_next(e);
     tarn_trainer_set_rate(e->trainer, LEARNING_RATE * pace.rate);
-    if (stage_samples(e, &pace))
-        launch(e);
+    if (!stage_samples(e, &pace, tag) || !launch(e))
+        tarn_tags_give_up(e);
 }
 
 float tarn_learning_rate(const struct tarn_engine *e)

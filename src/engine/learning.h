@@ -20,6 +20,9 @@ struct tarn_learning_params {
     /** One key in eight is left to the gate, which judges with what was never trained on. */
     bool keep_held_out;
 
+    /** Objects with a tag are scored and learnt as all others are. */
+    bool no_tags;
+
     /* rehearsal: src/learn/reservoir.h */
     uint32_t reservoir; /**< samples kept of those that left the ring, 32 bytes each */
     float replayed;     /**< share of a step's samples that come from there */

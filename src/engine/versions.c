@@ -48,9 +48,9 @@ struct tarn_change tarn_versions_change(struct tarn_engine *e, tarn_reason reaso
     return change;
 }
 
-tarn_status tarn_versions_make(const struct tarn_engine *e, const float *weights,
-                               const char *provenance, struct tarn_bundle **bundle,
-                               struct tarn_error *error)
+tarn_status tarn_versions_make_with(const struct tarn_engine *e, const float *weights,
+                                    const char *provenance, struct tarn_bundle *const *tagged,
+                                    struct tarn_bundle **bundle, struct tarn_error *error)
 {
     struct tarn_bundle_params params = {
         .shape = e->shape,
@@ -62,7 +62,18 @@ tarn_status tarn_versions_make(const struct tarn_engine *e, const float *weights
         .threshold = {[TARN_THRESHOLD_SAY] = TARN_SAY_DEFAULT},
     };
     memcpy(params.expert, priors, params.experts * sizeof(float));
+    if (tagged != NULL)
+        memcpy(params.tagged, tagged, sizeof params.tagged);
     return tarn_bundle_create(&params, bundle, error);
+}
+
+tarn_status tarn_versions_make(const struct tarn_engine *e, const float *weights,
+                               const char *provenance, struct tarn_bundle **bundle,
+                               struct tarn_error *error)
+{
+    const struct tarn_bundle *live = e->versions.live;
+    return tarn_versions_make_with(e, weights, provenance, live != NULL ? live->tagged : NULL,
+                                   bundle, error);
 }
 
 /* ---- what is kept between starts ---- */
@@ -281,8 +292,10 @@ void tarn_versions_changed(struct tarn_engine *e, enum tarn_version_change chang
     else if (!e->learning.in_place)
         tarn_versions_watch_begin(e, before);
     tarn_bundle_release(&before);
-    if (change != TARN_VERSION_TRAINED)
+    if (change != TARN_VERSION_TRAINED) {
         tarn_learning_restart(e);
+        tarn_tags_restart(e);
+    }
 }
 
 static void swap_trained(struct tarn_engine *e, const float *weights)
@@ -312,7 +325,7 @@ static void swap_trained(struct tarn_engine *e, const float *weights)
 
 /* ---- the gate ---- */
 
-static uint64_t mint_interval(const struct tarn_engine *e, float period)
+uint64_t tarn_versions_mint_interval(const struct tarn_engine *e, float period)
 {
     if (e->params.mint_every > 0)
         return e->params.mint_every;
@@ -329,16 +342,18 @@ static uint64_t place_of(uint32_t i, uint32_t start, uint32_t count)
     return (start + i * stride) % count;
 }
 
-static uint32_t draw_held_out(void *context, struct tarn_gate_sample *samples, uint32_t room)
+uint32_t tarn_versions_draw_held_out(void *context, struct tarn_gate_sample *samples, uint32_t room)
 {
-    struct tarn_engine *e = context;
+    const struct tarn_held_out_draw *draw = context;
+    struct tarn_engine *e = draw->engine;
     uint32_t found = 0, start = 0, count = 1;
     for (uint32_t i = 0; i < count && found < room;) {
         tarn_cache_lock(e->cache);
         const struct tarn_ring *ring = &e->ring;
         uint64_t now = tarn_cache_now(e->cache), held = ring->head;
         held = held < ring->size ? held : ring->size;
-        held = held < TARN_GATE_NEWEST ? held : TARN_GATE_NEWEST;
+        if (draw->tag == 0) /* one kind of several is worth a longer search */
+            held = held < TARN_GATE_NEWEST ? held : TARN_GATE_NEWEST;
         if (i == 0) {
             count = (uint32_t)held;
             start = count > 0 ? tarn_rng_below(&e->rng, count) : 0;
@@ -346,7 +361,8 @@ static uint32_t draw_held_out(void *context, struct tarn_gate_sample *samples, u
         for (uint32_t k = 0; k < GATE_PORTION && i < count && found < room; k++, i++) {
             uint64_t place = ring->head - 1 - place_of(i, start, count);
             const struct tarn_sample *s = &ring->samples[place & (ring->size - 1)];
-            if (place >= ring->head || !tarn_model_gate_holds_out(s->hash))
+            if (place >= ring->head || !tarn_model_gate_holds_out(s->hash) ||
+                (draw->tag != 0 && s->tag != draw->tag))
                 continue;
             uint32_t label =
                 tarn_net_label(&e->shape, tarn_sample_elapsed(s, now), !s->open && s->wanted);
@@ -363,8 +379,9 @@ static uint32_t draw_held_out(void *context, struct tarn_gate_sample *samples, u
 static tarn_gate_answer ask(struct tarn_engine *e, const float *weights,
                             struct tarn_gate_report *report)
 {
-    return tarn_model_gate_try(e->versions.gate, e->versions.live->model, weights, draw_held_out, e,
-                               report);
+    struct tarn_held_out_draw draw = {.engine = e};
+    return tarn_model_gate_try(e->versions.gate, e->versions.live->model, weights,
+                               tarn_versions_draw_held_out, &draw, report);
 }
 
 tarn_gate_answer tarn_versions_try(tarn_engine *e, const float *weights,
@@ -425,7 +442,7 @@ static bool return_to_anchor(struct tarn_engine *e)
 static bool is_due(const struct tarn_engine *e, uint64_t now, float period)
 {
     const struct tarn_versions *v = &e->versions;
-    return now - v->minted_at >= mint_interval(e, period) ||
+    return now - v->minted_at >= tarn_versions_mint_interval(e, period) ||
            (e->params.background == TARN_BACKGROUND_THREAD &&
             tarn_clock_ns() - v->minted_ns >= MINT_AT_LEAST_NS);
 }
@@ -482,9 +499,11 @@ void tarn_versions_look(struct tarn_engine *e)
         tarn_versions_watch_look(e);
     tarn_versions_rollout_look(e);
     /* between two jobs the trainer's weights stand still */
-    if (e->versions.unminted && atomic_load(&e->job) == TARN_JOB_NONE &&
-        !tarn_trainer_in_flight(e->trainer))
-        mint(e);
+    if (atomic_load(&e->job) == TARN_JOB_NONE && !tarn_trainer_in_flight(e->trainer)) {
+        if (e->versions.unminted)
+            mint(e);
+        tarn_tags_mint(e);
+    }
     if (tarn_slot_reap(e->versions.slot) == 0)
         return;
     /* no round is under way while nobody has the lock, and the next may be long in coming */

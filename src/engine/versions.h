@@ -111,6 +111,22 @@ tarn_status tarn_versions_make(const struct tarn_engine *engine, const float *we
                                const char *provenance, struct tarn_bundle **bundle,
                                struct tarn_error *error);
 
+/** The same with these networks of tags, [TARN_BUNDLE_TAGS], instead of the live version's; NULL: none. */
+tarn_status tarn_versions_make_with(const struct tarn_engine *engine, const float *weights,
+                                    const char *provenance, struct tarn_bundle *const *tagged,
+                                    struct tarn_bundle **bundle, struct tarn_error *error);
+/** What tarn_versions_draw_held_out() looks for. */
+struct tarn_held_out_draw {
+    struct tarn_engine *engine;
+    uint32_t
+        tag; /**< 0: samples of all objects, among the newest; else this tag's, wherever they are */
+};
+/** A tarn_gate_draw over the engine's ring; `context` is a struct tarn_held_out_draw. */
+uint32_t tarn_versions_draw_held_out(void *context, struct tarn_gate_sample *samples,
+                                     uint32_t room);
+/** Requests from one candidate of training to the next. */
+uint64_t tarn_versions_mint_interval(const struct tarn_engine *engine, float period);
+
 /** Starts the miniature caches once it is known how many objects the cache holds, and feeds the watch. */
 void tarn_versions_watch_look(struct tarn_engine *engine);
 /** Something else is live than `before`, to which the watch goes back if need be. */

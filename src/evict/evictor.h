@@ -46,8 +46,8 @@ typedef enum tarn_expert {
 struct tarn_observer {
     void *context;
     /** A candidate as it was scored. True if it was kept, so that its next access is to be told. */
-    bool (*sample)(void *context, uint64_t hash, const int8_t features[TARN_FEATURES], uint64_t now,
-                   float period);
+    bool (*sample)(void *context, uint64_t hash, uint8_t tag, const int8_t features[TARN_FEATURES],
+                   uint64_t now, float period);
     /** The key was wanted again at `now`, or can't be any more (deleted, overwritten, expired). */
     void (*resolve)(void *context, uint64_t hash, uint64_t now, bool wanted);
 };
@@ -59,6 +59,8 @@ struct tarn_world {
     /** Of the live version: a round holds one reference from drawing to scoring. */
     struct tarn_slot_reader *reader;
     struct tarn_observer observer;
+    const struct tarn_meta
+        *told; /**< the live one's object that shadows are about to store; NULL: not known */
     struct tarn_opinion *opinion; /**< asked about the live one's rounds; NULL: nobody is */
     bool bytes;                   /**< objects differ in size */
     bool goal_bytes;              /**< byte hit ratio is the goal: size doesn't count */
@@ -84,9 +86,11 @@ struct tarn_round {
     const struct tarn_bundle *bundle; /**< what scores them, from draw() to leave(); else NULL */
     uint64_t version;                 /**< its number */
     float weight[TARN_EXPERTS];       /**< 0 where it is below `unused` */
+    bool tagged;                      /**< it has networks of tags, and `tag` is filled */
     bool net;                         /**< expert 0 is the network, and has a say */
     uint32_t *slot;                   /**< [room] */
     uint32_t *last;                   /**< [room] */
+    uint8_t *tag;                     /**< [room] */
     float *raw;                       /**< [TARN_EXPERTS][room] */
     float *mixed;                     /**< [room], behind raw: what the experts say together */
     float *tiles;                     /**< features for the network, layout.h's tiles */
@@ -225,6 +229,11 @@ void tarn_round_free(struct tarn_round *round);
 void tarn_round_draw(struct tarn_evictor *evictor, struct tarn_round *round, uint64_t now);
 /** Scores on the host, by the version that draw() has entered. */
 void tarn_round_score(struct tarn_round *round);
+/** For a batch: NULL where the version has no networks of tags. */
+static inline const uint8_t *tarn_round_tags(const struct tarn_round *round)
+{
+    return round->tagged ? round->tag : NULL;
+}
 void tarn_round_leave(struct tarn_evictor *evictor, struct tarn_round *round);
 void tarn_round_finish(struct tarn_evictor *evictor, struct tarn_round *round);
 /** True if the network has a say in this round: raw[0] is its place. */

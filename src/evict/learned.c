@@ -89,6 +89,7 @@ static float size_lg(const struct tarn_learned *learned, uint32_t slot)
 static void hit(void *policy, uint32_t slot, uint64_t now)
 {
     struct tarn_learned *learned = policy;
+    learned->world.told = tarn_table_meta(learned->live.table, slot);
     tarn_evictor_hit(&learned->live, slot, now);
     uint64_t hash = tarn_table_hash(learned->live.table, slot);
     if (learned->listener.access != NULL)
@@ -104,6 +105,7 @@ static void hit(void *policy, uint32_t slot, uint64_t now)
 static void miss(void *policy, uint64_t hash, uint64_t now)
 {
     struct tarn_learned *learned = policy;
+    learned->world.told = NULL;
     tarn_evictor_miss(&learned->live, hash, now);
     set_sample_share(learned);
     if (learned->listener.access != NULL)
@@ -119,6 +121,7 @@ static void miss(void *policy, uint64_t hash, uint64_t now)
 static void insert(void *policy, uint32_t slot, uint64_t charge, uint64_t now)
 {
     struct tarn_learned *learned = policy;
+    learned->world.told = tarn_table_meta(learned->live.table, slot);
     tarn_evictor_insert(&learned->live, slot, charge, now);
     maybe_start(learned);
     uint64_t hash = tarn_table_hash(learned->live.table, slot);

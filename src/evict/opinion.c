@@ -28,8 +28,8 @@ static bool are_numbers(const float *scores, uint32_t count)
     return true;
 }
 
-void tarn_opinion_ask(struct tarn_opinion *opinion, const float *tiles, const float *live,
-                      uint32_t count)
+void tarn_opinion_ask(struct tarn_opinion *opinion, const float *tiles, const uint8_t *tags,
+                      const float *live, uint32_t count)
 {
     float other[TARN_OPINION_MOST];
     bool mine[TARN_OPINION_MOST], theirs[TARN_OPINION_MOST];
@@ -38,7 +38,8 @@ void tarn_opinion_ask(struct tarn_opinion *opinion, const float *tiles, const fl
     opinion->rounds = 0;
     count = count < TARN_OPINION_MOST ? count : TARN_OPINION_MOST;
     uint32_t victims = count / VICTIMS, both = 0;
-    tarn_bundle_score(opinion->bundle, &(struct tarn_bundle_batch){.tiles = tiles, .count = count},
+    tarn_bundle_score(opinion->bundle,
+                      &(struct tarn_bundle_batch){.tiles = tiles, .tags = tags, .count = count},
                       other);
     if (!are_numbers(other, count) || !are_numbers(live, count))
         return;

@@ -28,7 +28,7 @@ struct tarn_opinion {
 };
 
 /** `count` candidates in layout.h's tiles with the live network's scores (lg of the value). */
-void tarn_opinion_ask(struct tarn_opinion *opinion, const float *tiles, const float *live,
-                      uint32_t count);
+void tarn_opinion_ask(struct tarn_opinion *opinion, const float *tiles, const uint8_t *tags,
+                      const float *live, uint32_t count);
 
 #endif

@@ -20,10 +20,12 @@ tarn_status tarn_round_init(struct tarn_round *round, uint32_t room, float *tile
     *round = (struct tarn_round){.room = room, .tiles = tiles, .borrowed = tiles != NULL};
     round->slot = tarn_alloc(room * sizeof *round->slot);
     round->last = tarn_alloc(room * sizeof *round->last);
+    round->tag = tarn_alloc(room);
     round->raw = tarn_alloc((TARN_EXPERTS + 1) * room * sizeof *round->raw);
     if (tiles == NULL)
         round->tiles = tarn_alloc_aligned(64, TARN_FEATURES * room * sizeof *round->tiles);
-    if (round->slot == NULL || round->last == NULL || round->raw == NULL || round->tiles == NULL) {
+    if (round->slot == NULL || round->last == NULL || round->tag == NULL || round->raw == NULL ||
+        round->tiles == NULL) {
         tarn_round_free(round);
         return TARN_NO_MEMORY;
     }
@@ -35,6 +37,7 @@ void tarn_round_free(struct tarn_round *round)
 {
     tarn_free(round->slot);
     tarn_free(round->last);
+    tarn_free(round->tag);
     tarn_free(round->raw);
     if (!round->borrowed)
         tarn_free(round->tiles);
@@ -193,10 +196,13 @@ static void write_tiles(struct tarn_evictor *evictor, struct tarn_round *round,
                         const struct tarn_feature_frame *frame)
 {
     const struct tarn_meta *metas[TARN_LANES];
+    bool tags = round->bundle->tags != 0; /* else nobody asks for them */
     for (uint32_t i = 0; i < round->count; i += TARN_LANES) {
         uint32_t n = round->count - i < TARN_LANES ? round->count - i : TARN_LANES;
         for (uint32_t l = 0; l < n; l++)
             metas[l] = tarn_table_meta(evictor->table, round->slot[i + l]);
+        for (uint32_t l = 0; tags && l < n; l++)
+            round->tag[i + l] = metas[l]->tag;
         tarn_features_tile(frame, metas, n, round->tiles + (size_t)i * TARN_FEATURES);
     }
 }
@@ -264,7 +270,7 @@ static void log_samples(struct tarn_evictor *evictor, const struct tarn_round *r
                                   i % TARN_LANES, x);
         else
             tarn_features(frame, meta, x);
-        if (observer->sample(observer->context, tarn_table_hash(evictor->table, slot), x,
+        if (observer->sample(observer->context, tarn_table_hash(evictor->table, slot), meta->tag, x,
                              frame->now, evictor->period))
             meta->flags |= TARN_META_SAMPLED;
     }
@@ -278,6 +284,7 @@ static void enter(const struct tarn_evictor *evictor, struct tarn_round *round)
     float unused =
         bundle->thresholds > TARN_THRESHOLD_SAY ? bundle->threshold[TARN_THRESHOLD_SAY] : 0;
     round->bundle = bundle;
+    round->tagged = bundle->tags != 0;
     round->version = bundle->version;
     for (int k = 0; k < TARN_EXPERTS; k++)
         round->weight[k] = evictor->weight[k] > unused ? evictor->weight[k] : 0;
@@ -294,7 +301,9 @@ void tarn_round_score(struct tarn_round *round)
 {
     if (tarn_round_wants_net(round))
         tarn_bundle_score(round->bundle,
-                          &(struct tarn_bundle_batch){.tiles = round->tiles, .count = round->count},
+                          &(struct tarn_bundle_batch){.tiles = round->tiles,
+                                                      .tags = tarn_round_tags(round),
+                                                      .count = round->count},
                           round->raw);
 }
 
@@ -470,7 +479,8 @@ void tarn_round_finish(struct tarn_evictor *evictor, struct tarn_round *round)
         return;
     }
     if (evictor->live && world->opinion != NULL && tarn_round_wants_net(round))
-        tarn_opinion_ask(world->opinion, round->tiles, round->raw, round->count);
+        tarn_opinion_ask(world->opinion, round->tiles, tarn_round_tags(round), round->raw,
+                         round->count);
     for (uint32_t i = 0; tarn_round_wants_net(round) && i < round->count; i++) {
         float *raw = &round->raw[i];
         if (!(*raw > -WORST_SCORE && *raw < WORST_SCORE))

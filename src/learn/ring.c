@@ -38,6 +38,7 @@ tarn_status tarn_ring_resize(struct tarn_ring *ring, uint32_t size, uint64_t now
     other.sink = ring->sink;
     other.sink_context = ring->sink_context;
     other.reservoir = ring->reservoir;
+    memcpy(other.put, ring->put, sizeof other.put);
     other.shape = ring->shape;
     tarn_ring_drain(ring, now);
     tarn_ring_free(ring);
@@ -74,21 +75,30 @@ static void hand_over(struct tarn_ring *ring, const struct tarn_sample *sample, 
         tarn_reservoir_offer(ring->reservoir, ring->shape, sample, now);
 }
 
-void tarn_ring_put(struct tarn_ring *ring, uint64_t hash, const int8_t *features, uint64_t now,
-                   float period)
+static void count_in(struct tarn_ring *ring, uint8_t tag)
+{
+    ring->put[tag]++;
+    ring->held[tag]++;
+}
+
+void tarn_ring_put_tagged(struct tarn_ring *ring, uint64_t hash, uint8_t tag,
+                          const int8_t *features, uint64_t now, float period)
 {
     uint32_t i = (uint32_t)ring->head & (ring->size - 1);
     struct tarn_sample *sample = &ring->samples[i];
     if (ring->head++ >= ring->size) {
         hand_over(ring, sample, now);
+        ring->held[sample->tag]--;
         if (sample->open)
             unlink_sample(ring, i);
     }
+    count_in(ring, tag);
     uint32_t *chain = chain_of(ring, hash);
     memcpy(sample->features, features, TARN_FEATURES);
     sample->since = (uint32_t)now;
     sample->period = period;
     sample->hash = hash;
+    sample->tag = tag;
     sample->open = true;
     sample->next = *chain;
     *chain = i;
@@ -97,9 +107,13 @@ void tarn_ring_put(struct tarn_ring *ring, uint64_t hash, const int8_t *features
 void tarn_ring_restore(struct tarn_ring *ring, const struct tarn_sample *sample)
 {
     uint32_t i = (uint32_t)ring->head & (ring->size - 1);
-    if (ring->head++ >= ring->size && ring->samples[i].open)
-        unlink_sample(ring, i);
+    if (ring->head++ >= ring->size) {
+        ring->held[ring->samples[i].tag]--;
+        if (ring->samples[i].open)
+            unlink_sample(ring, i);
+    }
     ring->samples[i] = *sample;
+    count_in(ring, sample->tag);
     ring->samples[i].open = false;
     ring->samples[i].next = NO_SAMPLE;
 }
@@ -144,5 +158,6 @@ void tarn_ring_drain(struct tarn_ring *ring, uint64_t now)
     for (uint64_t k = ring->head - count; k < ring->head; k++)
         hand_over(ring, &ring->samples[k & (ring->size - 1)], now);
     memset(ring->chains, 0xff, (size_t)ring->size * 2 * sizeof *ring->chains);
+    memset(ring->held, 0, sizeof ring->held);
     ring->head = 0;
 }

@@ -17,6 +17,7 @@
 #include "net/net.h"
 
 #define TARN_RING_LEAST 256 /* samples before any may be drawn */
+#define TARN_RING_TAGS  8   /* kinds of objects, 0 for those that have none */
 
 struct tarn_reservoir;
 
@@ -27,6 +28,7 @@ struct tarn_sample {
     float period;   /**< T at that time */
     uint32_t next;  /**< unresolved samples under the same chain */
     uint64_t hash;
+    uint8_t tag; /**< the object's; 0: none */
     bool open;   /**< nothing has happened yet */
     bool wanted; /**< `until` is the time of an access */
 };
@@ -36,10 +38,12 @@ typedef void (*tarn_sample_sink)(void *context, const int8_t *features, float el
 
 struct tarn_ring {
     struct tarn_sample *samples;
-    uint32_t *chains;      /**< heads by hash */
-    uint32_t size;         /**< samples, a power of two */
-    uint64_t head;         /**< samples put in so far */
-    tarn_sample_sink sink; /**< may be NULL */
+    uint32_t *chains;              /**< heads by hash */
+    uint32_t size;                 /**< samples, a power of two */
+    uint64_t head;                 /**< samples put in so far */
+    uint64_t put[TARN_RING_TAGS];  /**< the same of each tag, and never again fewer */
+    uint32_t held[TARN_RING_TAGS]; /**< samples of each tag in it */
+    tarn_sample_sink sink;         /**< may be NULL */
     void *sink_context;
     struct tarn_reservoir *reservoir; /**< NULL, or what takes samples that leave; not owned */
     const struct tarn_shape *shape;   /**< that it makes labels for; set with it */
@@ -53,8 +57,14 @@ uint64_t tarn_ring_memory(uint32_t size);
 /** Another size: what is in it goes to the sink. On TARN_NO_MEMORY nothing has changed. */
 tarn_status tarn_ring_resize(struct tarn_ring *ring, uint32_t size, uint64_t now);
 
-void tarn_ring_put(struct tarn_ring *ring, uint64_t hash, const int8_t *features, uint64_t now,
-                   float period);
+/** A sample of an object with this tag (below TARN_RING_TAGS). */
+void tarn_ring_put_tagged(struct tarn_ring *ring, uint64_t hash, uint8_t tag,
+                          const int8_t *features, uint64_t now, float period);
+static inline void tarn_ring_put(struct tarn_ring *ring, uint64_t hash, const int8_t *features,
+                                 uint64_t now, float period)
+{
+    tarn_ring_put_tagged(ring, hash, 0, features, now, period);
+}
 /** The key's open samples are closed: it was wanted at `now`, or can't be any more. */
 void tarn_ring_resolve(struct tarn_ring *ring, uint64_t hash, uint64_t now, bool wanted);
 /** A sample at random, or NULL while there are fewer than TARN_RING_LEAST. */

@@ -170,8 +170,10 @@ tarn_status tarn_bundle_create(const struct tarn_bundle_params *params, struct t
     for (uint32_t i = 0; i + 1 < b->members; i++)
         b->member[i] = tarn_bundle_hold(params->member[i]);
     for (uint32_t i = 0; i < TARN_BUNDLE_TAGS; i++)
-        if (params->tagged[i] != NULL)
+        if (params->tagged[i] != NULL) {
             b->tagged[i] = tarn_bundle_hold(params->tagged[i]);
+            b->tags |= 1u << i;
+        }
     b->hash = hash_of(b);
     atomic_init(&b->references, 1);
     *bundle = b;
@@ -201,6 +203,10 @@ void tarn_bundle_release(struct tarn_bundle **bundle)
 void tarn_bundle_score(const struct tarn_bundle *bundle, const struct tarn_bundle_batch *batch,
                        float *scores)
 {
+    if (batch->tags != NULL && bundle->tags != 0) {
+        tarn_bundle_score_tagged(bundle, batch, scores);
+        return;
+    }
     tarn_ensemble_score(bundle, batch, scores);
 }
 

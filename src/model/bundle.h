@@ -79,6 +79,7 @@ struct tarn_bundle {
     struct tarn_bundle *member[TARN_BUNDLE_MEMBERS - 1]; /**< held */
     float share[TARN_BUNDLE_MEMBERS];
     struct tarn_bundle *tagged[TARN_BUNDLE_TAGS]; /**< held */
+    uint32_t tags;                                /**< bit i: tagged[i] is there */
     uint64_t hash; /**< of all that decides a score; equal bundles have equal ones */
     /** Given by the slot that takes the bundle, once; 0 before. */
     uint64_t version, parent;
@@ -106,6 +107,15 @@ struct tarn_bundle_batch {
 /** `scores` takes batch->count Gittins scores. On the calling thread; allocates nothing. */
 void tarn_bundle_score(const struct tarn_bundle *bundle, const struct tarn_bundle_batch *batch,
                        float *scores);
+/** The same of a batch with tags: each of the version's networks scores its own, gathered into tiles (tagged.c). */
+void tarn_bundle_score_tagged(const struct tarn_bundle *bundle,
+                              const struct tarn_bundle_batch *batch, float *scores);
+/** What scores objects of this tag: its own network if there is one. */
+static inline const struct tarn_bundle *tarn_bundle_of_tag(const struct tarn_bundle *bundle,
+                                                           uint32_t tag)
+{
+    return tag > 0 && (bundle->tags >> (tag - 1) & 1) ? bundle->tagged[tag - 1] : bundle;
+}
 
 /** Bytes that a bundle of this shape takes, without those that it holds. */
 size_t tarn_bundle_memory(const struct tarn_bundle *bundle);

@@ -33,9 +33,10 @@ struct world {
     uint32_t scan;
 };
 
-static bool on_sample(void *context, uint64_t hash, const int8_t *features, uint64_t now,
-                      float period)
+static bool on_sample(void *context, uint64_t hash, uint8_t tag, const int8_t *features,
+                      uint64_t now, float period)
 {
+    (void)tag;
     tarn_ring_put(&((struct world *)context)->ring, hash, features, now, period);
     return true;
 }

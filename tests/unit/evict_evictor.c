@@ -46,11 +46,13 @@ static struct object *find(struct world *w, uint64_t hash)
     return NULL;
 }
 
-static bool sample(void *context, uint64_t hash, const int8_t *features, uint64_t now, float period)
+static bool sample(void *context, uint64_t hash, uint8_t tag, const int8_t *features, uint64_t now,
+                   float period)
 {
     struct world *w = context;
     struct object *o = find(w, hash);
     (void)features;
+    (void)tag;
     CHECK(o != NULL && o->resident && period >= 64 && now == w->now);
     if (o != NULL)
         o->open++;

@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tags.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/memory.h"
+#include "learning_private.h"
+
+#define STRIDE        6700417u /* a prime: it shares no factor with a smaller count */
+#define MOST_IN_A_ROW 8        /* candidates kept out before a tag goes on from what is live */
+#define LOOK_BACK     4        /* tries from one comparison with the general network to the next, */
+#define BEHIND_ERRORS 3.0f     /* and by how many standard errors a tag may be behind it */
+#define PART_OF_WAY   0.9f
+
+void tarn_tags_init(struct tarn_engine *e)
+{
+    for (uint32_t i = 0; i < TARN_BUNDLE_TAGS; i++)
+        e->tags.tag[i].loss = NAN;
+}
+
+static void free_learnt(struct tarn_learnt *learnt)
+{
+    tarn_free(learnt->weights);
+    *learnt = (struct tarn_learnt){0};
+}
+
+void tarn_tags_free(struct tarn_engine *e)
+{
+    for (uint32_t i = 0; i < TARN_BUNDLE_TAGS; i++)
+        free_learnt(&e->tags.tag[i].learnt);
+    free_learnt(&e->tags.general);
+    tarn_model_gate_destroy(&e->tags.gate);
+}
+
+uint64_t tarn_tags_memory(const struct tarn_engine *e)
+{
+    const struct tarn_tags *t = &e->tags;
+    uint64_t sum = t->general.weights != NULL;
+    for (uint32_t i = 0; i < TARN_BUNDLE_TAGS; i++)
+        sum += t->tag[i].learnt.weights != NULL;
+    return sum * 3 * tarn_shape_weights(&e->shape) * sizeof(float);
+}
+
+/* ---- whose turn it is ---- */
+
+static bool make_learnt(struct tarn_learnt *learnt, size_t count)
+{
+    learnt->weights = tarn_alloc_zeroed(3 * count, sizeof(float));
+    if (learnt->weights == NULL)
+        return false;
+    learnt->m = learnt->weights + count;
+    learnt->v = learnt->m + count;
+    return true;
+}
+
+static void keep(struct tarn_engine *e, struct tarn_learnt *learnt)
+{
+    size_t bytes = tarn_shape_weights(&e->shape) * sizeof(float);
+    struct tarn_trainer_state state;
+    tarn_trainer_get_state(e->trainer, &state);
+    memcpy(learnt->weights, state.weights, bytes);
+    memcpy(learnt->m, state.m, bytes);
+    memcpy(learnt->v, state.v, bytes);
+    learnt->steps = state.steps;
+}
+
+static bool put_back(struct tarn_engine *e, const struct tarn_learnt *learnt)
+{
+    const struct tarn_trainer_state state = {learnt->weights, learnt->m, learnt->v, learnt->steps};
+    return tarn_trainer_set_state(e->trainer, &state) == TARN_OK;
+}
+
+/* It begins with the network that has scored its objects so far. */
+static bool begin(struct tarn_engine *e, struct tarn_tag *tag)
+{
+    size_t count = tarn_shape_weights(&e->shape);
+    if (e->tags.general.weights == NULL && !make_learnt(&e->tags.general, count))
+        return false;
+    if (e->tags.gate == NULL &&
+        tarn_model_gate_create(&(struct tarn_model_gate_params){0}, &e->tags.gate) != TARN_OK)
+        return false;
+    if (!make_learnt(&tag->learnt, count))
+        return false;
+    memcpy(tag->learnt.weights, e->versions.live->model->weights, count * sizeof(float));
+    return true;
+}
+
+/* Each tag's part of a job, by the samples that have come since the last turn. */
+static uint32_t give_credit(struct tarn_engine *e)
+{
+    uint64_t fresh[TARN_BUNDLE_TAGS] = {0}, all = 0;
+    bool enough[TARN_BUNDLE_TAGS];
+    uint32_t best = 0;
+    tarn_cache_lock(e->cache);
+    for (uint32_t i = 0; i < TARN_BUNDLE_TAGS; i++) {
+        struct tarn_tag *tag = &e->tags.tag[i];
+        enough[i] = e->ring.held[i + 1] >= TARN_TAG_LEAST;
+        fresh[i] = enough[i] ? e->ring.put[i + 1] - tag->put : 0;
+        tag->put = e->ring.put[i + 1];
+        all += fresh[i];
+    }
+    tarn_cache_unlock(e->cache);
+    e->tags.used = false;
+    for (uint32_t i = 0; i < TARN_BUNDLE_TAGS; i++) {
+        struct tarn_tag *tag = &e->tags.tag[i];
+        tag->credit += all > 0 ? (double)fresh[i] / (double)all : 0;
+        tag->credit = tag->credit > 2 || !enough[i] ? (enough[i] ? 2 : 0) : tag->credit;
+        e->tags.used = e->tags.used || enough[i];
+        if (enough[i] && tag->credit > 0 &&
+            (best == 0 || tag->credit > e->tags.tag[best - 1].credit))
+            best = i + 1;
+    }
+    return best;
+}
+
+uint32_t tarn_tags_next(struct tarn_engine *e)
+{
+    struct tarn_tags *t = &e->tags;
+    t->turn = !t->turn;
+    if (t->turn || e->learner->params.in_place || e->learner->params.no_tags)
+        return 0;
+    uint32_t best = give_credit(e);
+    struct tarn_tag *tag = best > 0 ? &t->tag[best - 1] : NULL;
+    if (tag == NULL || (tag->learnt.weights == NULL && !begin(e, tag)))
+        return 0;
+    tag->credit -= 1;
+    keep(e, &t->general);
+    if (!put_back(e, &tag->learnt))
+        return 0;
+    t->restart = false;
+    return t->job = best;
+}
+
+void tarn_tags_give_up(struct tarn_engine *e)
+{
+    if (e->tags.job != 0)
+        put_back(e, &e->tags.general);
+    e->tags.job = 0;
+}
+
+bool tarn_tags_take(struct tarn_engine *e)
+{
+    struct tarn_tags *t = &e->tags;
+    size_t count = tarn_shape_weights(&e->shape);
+    if (t->job == 0)
+        return false;
+    struct tarn_tag *tag = &t->tag[t->job - 1];
+    tag->jobs++;
+    tag->loss = tarn_trainer_loss(e->trainer);
+    if (!t->restart && tarn_net_is_finite(tarn_trainer_weights(e->trainer), count)) {
+        keep(e, &tag->learnt);
+        tag->unminted = true;
+    }
+    tarn_tags_give_up(e);
+    return true;
+}
+
+/* ---- samples ---- */
+
+bool tarn_tags_draw(struct tarn_engine *e, uint32_t tag, uint64_t now, uint32_t count,
+                    int8_t (*features)[TARN_FEATURES], uint32_t *labels)
+{
+    const struct tarn_ring *ring = &e->ring;
+    uint32_t held = ring->head < ring->size ? (uint32_t)ring->head : ring->size, found = 0;
+    if (ring->held[tag] < count || held < TARN_RING_LEAST)
+        return false;
+    uint32_t at = tarn_rng_below(&e->rng, held);
+    for (uint32_t i = 0; i < held && found < count; i++, at = (at + STRIDE) % held) {
+        const struct tarn_sample *s = &ring->samples[at];
+        if (s->tag != tag || (e->learner->params.keep_held_out && tarn_is_held_out(s->hash)))
+            continue;
+        memcpy(features[found], s->features, TARN_FEATURES);
+        labels[found++] =
+            tarn_net_label(&e->shape, tarn_sample_elapsed(s, now), !s->open && s->wanted);
+    }
+    return found == count;
+}
+
+/* ---- candidates ---- */
+
+static tarn_gate_answer ask(struct tarn_engine *e, uint32_t i, const tarn_model *live,
+                            const float *weights)
+{
+    struct tarn_held_out_draw draw = {e, i + 1};
+    return tarn_model_gate_try(e->tags.gate, live, weights, tarn_versions_draw_held_out, &draw,
+                               &e->tags.report);
+}
+
+/* The live version with another network for this tag; NULL: with the general one. */
+static void swap(struct tarn_engine *e, uint32_t i, const float *weights)
+{
+    struct tarn_versions *v = &e->versions;
+    struct tarn_bundle *tagged[TARN_BUNDLE_TAGS], *own = NULL, *bundle = NULL;
+    const tarn_model *model = v->live->model;
+    struct tarn_change why = tarn_versions_change(e, TARN_REASON_TRAINED, e->tags.tag[i].name);
+    tarn_status status = TARN_OK;
+    memcpy(tagged, v->live->tagged, sizeof tagged);
+    if (weights != NULL)
+        status = tarn_versions_make_with(e, weights, "", NULL, &own, NULL);
+    tagged[i] = own;
+    if (status == TARN_OK)
+        status =
+            tarn_versions_make_with(e, model->weights, model->provenance, tagged, &bundle, NULL);
+    tarn_bundle_release(&own);
+    if (status == TARN_OK)
+        status = tarn_slot_swap(v->slot, bundle, v->live->version, &why, NULL, NULL);
+    if (status == TARN_OK)
+        tarn_versions_changed(e, TARN_VERSION_TRAINED);
+    else
+        tarn_bundle_release(&bundle);
+}
+
+static void start_from(struct tarn_engine *e, struct tarn_learnt *learnt, const float *weights)
+{
+    size_t count = tarn_shape_weights(&e->shape);
+    memset(learnt->m, 0, 2 * count * sizeof(float));
+    memcpy(learnt->weights, weights, count * sizeof(float));
+    learnt->steps = 0;
+}
+
+/* A network of its own that is clearly behind the general one is worse than none. */
+static bool is_behind(struct tarn_engine *e, uint32_t i, const float *own)
+{
+    const struct tarn_gate_report *r = &e->tags.report;
+    ask(e, i, e->versions.live->model, own);
+    return r->samples >= TARN_GATE_LEAST && r->difference > BEHIND_ERRORS * r->error;
+}
+
+static void drop(struct tarn_engine *e, uint32_t i)
+{
+    struct tarn_tag *tag = &e->tags.tag[i];
+    tarn_log(TARN_LOG_INFO, "engine: tag %u begins again with the general network", i + 1);
+    tag->dropped++;
+    start_from(e, &tag->learnt, e->versions.live->model->weights);
+    swap(e, i, NULL);
+}
+
+/* A candidate that is good but far: a part of the way, in place, for the trainer goes on from there. */
+static bool shorten(struct tarn_engine *e, uint32_t i, const tarn_model *live, const float *weights)
+{
+    size_t count = tarn_shape_weights(&e->shape);
+    float *part = e->versions.shortened_weights;
+    float way = PART_OF_WAY * tarn_model_gate_reach(e->tags.gate, &e->tags.report);
+    for (size_t k = 0; k < count; k++)
+        part[k] = live->weights[k] + way * (weights[k] - live->weights[k]);
+    return ask(e, i, live, part) == TARN_GATE_PASS;
+}
+
+static void mint(struct tarn_engine *e, uint32_t i)
+{
+    struct tarn_tag *tag = &e->tags.tag[i];
+    const struct tarn_bundle *live = e->versions.live;
+    const tarn_model *own = tarn_bundle_of_tag(live, i + 1)->model;
+    tag->unminted = false;
+    tag->minted++;
+    if (own != live->model && ++tag->tries % LOOK_BACK == 0 && is_behind(e, i, own->weights)) {
+        drop(e, i);
+        return;
+    }
+    tarn_gate_answer answer = ask(e, i, own, tag->learnt.weights);
+    if (answer == TARN_GATE_PASS) {
+        tag->in_a_row = 0;
+        swap(e, i, tag->learnt.weights);
+    } else if (answer == TARN_GATE_FAR && shorten(e, i, own, tag->learnt.weights)) {
+        tag->in_a_row = 0;
+        swap(e, i, e->versions.shortened_weights);
+    } else {
+        tag->kept_out++;
+        tag->in_a_row += e->tags.report.samples >= TARN_GATE_LEAST;
+        if (tag->in_a_row >= MOST_IN_A_ROW) {
+            tag->in_a_row = 0;
+            start_from(e, &tag->learnt, own->weights);
+        }
+    }
+}
+
+void tarn_tags_mint(struct tarn_engine *e)
+{
+    bool any = false;
+    for (uint32_t i = 0; i < TARN_BUNDLE_TAGS; i++)
+        any = any || e->tags.tag[i].unminted;
+    if (!any)
+        return;
+    tarn_cache_lock(e->cache);
+    uint64_t now = tarn_cache_now(e->cache);
+    float period = e->learned->live.period;
+    tarn_cache_unlock(e->cache);
+    for (uint32_t i = 0; i < TARN_BUNDLE_TAGS; i++) {
+        struct tarn_tag *tag = &e->tags.tag[i];
+        if (!tag->unminted || now - tag->minted_at < tarn_versions_mint_interval(e, period))
+            continue;
+        tag->minted_at = now;
+        mint(e, i);
+    }
+}
+
+void tarn_tags_restart(struct tarn_engine *e)
+{
+    size_t bytes = tarn_shape_weights(&e->shape) * sizeof(float);
+    e->tags.restart = true;
+    for (uint32_t i = 0; i < TARN_BUNDLE_TAGS; i++) {
+        struct tarn_tag *tag = &e->tags.tag[i];
+        if (tag->learnt.weights == NULL)
+            continue;
+        memcpy(tag->learnt.weights, tarn_bundle_of_tag(e->versions.live, i + 1)->model->weights,
+               bytes);
+        tag->unminted = false;
+        tag->in_a_row = 0;
+    }
+}

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * @file
+ * Networks of tags: objects that their caller tells apart (tarn_item.tag) are learnt apart. There is one
+ * trainer, and what it goes on from is exchanged between two jobs: every other job is a tag's, in turn by
+ * how many samples came. A tag begins with the live general network, once it has TARN_TAG_LEAST samples; what
+ * it learns is minted through a gate on held-out samples of that tag, and a version holds the general
+ * network and all of them together. The general one goes on learning from all objects: it scores those
+ * of tags that have no network, and it is what a tag whose network falls behind it goes back to.
+ *
+ * Nothing is allocated before there are tags. Under the background's lock.
+ */
+#ifndef TARN_ENGINE_TAGS_H
+#define TARN_ENGINE_TAGS_H
+
+#include "deploy/gate.h"
+#include "learn/ring.h"
+#include "model/bundle.h"
+
+#define TARN_TAG_LEAST 1024 /* samples in the ring before a tag is learnt apart */
+#define TARN_TAG_NAME  32   /* bytes, with the NUL */
+
+struct tarn_engine;
+
+/** What training goes on from. */
+struct tarn_learnt {
+    float *weights, *m, *v; /**< one allocation, the weights'; NULL: nothing yet */
+    uint64_t steps;
+};
+
+struct tarn_tag {
+    char name[TARN_TAG_NAME];
+    struct tarn_learnt learnt;
+    uint64_t put;  /**< samples of it that ever came, as of the last turn */
+    double credit; /**< jobs that it has to come */
+    bool unminted; /**< it has learnt since its last candidate */
+    uint64_t minted_at;
+    uint32_t in_a_row, tries; /**< kept out one after the other; candidates */
+    uint64_t jobs, minted, kept_out, dropped;
+    float loss; /**< of its last job; NaN before */
+};
+
+struct tarn_tags {
+    struct tarn_tag tag[TARN_BUNDLE_TAGS];
+    struct tarn_learnt general; /**< while a tag's job is under way */
+    uint32_t job;               /**< whose job is under way: a tag, or 0 */
+    bool restart;               /**< what that job gives is of no use */
+    bool turn;                  /**< the last job was the general network's */
+    bool used;                  /**< some tag is learnt apart */
+    tarn_model_gate *gate;
+    struct tarn_gate_report report;
+};
+
+void tarn_tags_init(struct tarn_engine *engine);
+void tarn_tags_free(struct tarn_engine *engine);
+/** Who has the next job: a tag whose state the trainer has from here on, or 0. No job is under way. */
+uint32_t tarn_tags_next(struct tarn_engine *engine);
+/** The job that was to begin doesn't: the trainer has the general network again. */
+void tarn_tags_give_up(struct tarn_engine *engine);
+/** A job has ended. True if it was a tag's: the trainer has the general network again. */
+bool tarn_tags_take(struct tarn_engine *engine);
+/** Samples of one step of the tag's job. False if there are too few. Under the cache's lock. */
+bool tarn_tags_draw(struct tarn_engine *engine, uint32_t tag, uint64_t now, uint32_t count,
+                    int8_t (*features)[TARN_FEATURES], uint32_t *labels);
+/** Candidates that are due go through the gate. No job is under way. */
+void tarn_tags_mint(struct tarn_engine *engine);
+/** Another version than training made is live: tags go on from its networks, with their own moments. */
+void tarn_tags_restart(struct tarn_engine *engine);
+/** Bytes. */
+uint64_t tarn_tags_memory(const struct tarn_engine *engine);
+
+#endif

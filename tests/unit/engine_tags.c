@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Objects that their caller tells apart: networks of their own, in versions that go back as a whole. */
+#include "../check.h"
+
+#include "engine/learning_private.h"
+
+enum { OBJECTS = 500, REQUESTS = 160000 };
+
+/*
+ * What is new looks alike, but what has tag 1 is wanted again after some time, what has tag 2 never. Half of
+ * the requests are for popular objects without a tag.
+ */
+struct request {
+    uint64_t key;
+    uint8_t tag;
+};
+
+static struct request request_of(size_t i)
+{
+    struct tarn_rng rng;
+    tarn_rng_seed(&rng, i);
+    double u = tarn_rng_double(&rng);
+    switch (i % 4) {
+    case 0:
+        return (struct request){1000000 + i, 2};
+    case 1: /* each of these comes four times, 600 requests apart */
+        return (struct request){2000000 + (i / 4) % 150 + (i / 4) / 600 * 150, 1};
+    default:
+        return (struct request){(uint64_t)(u * u * u * 3000), 0};
+    }
+}
+
+static uint64_t serve(tarn_engine *engine, size_t first, size_t end, bool tags)
+{
+    tarn_cache *cache = tarn_engine_cache(engine);
+    uint64_t misses = 0;
+    for (size_t i = first; i < end; i++) {
+        struct request r = request_of(i);
+        size_t room = 0;
+        if (tarn_cache_get(cache, &r.key, sizeof r.key, NULL, &room) != TARN_OK) {
+            misses++;
+            tarn_cache_put(cache, &r.key, sizeof r.key,
+                           &(struct tarn_item){.charge = 1, .tag = tags ? r.tag : 0});
+        }
+        tarn_engine_step(engine);
+    }
+    return misses;
+}
+
+static tarn_engine *start(bool no_tags, tarn_background background)
+{
+    tarn_engine *engine = NULL;
+    struct tarn_learning_params learning;
+    tarn_learning_defaults(&learning);
+    learning.no_tags = no_tags;
+    tarn_engine_create(&(struct tarn_engine_params){.objects = OBJECTS,
+                                                    .device = "host",
+                                                    .background = background,
+                                                    .seed = 5,
+                                                    .learning = &learning},
+                       &engine, NULL);
+    return engine;
+}
+
+static void kinds_that_look_alike_are_told_apart(void)
+{
+    uint64_t misses[3];
+    for (int k = 0; k < 3; k++) { /* with tags, without, and with them once more */
+        tarn_engine *e = start(k == 1, TARN_BACKGROUND_STEPS);
+        REQUIRE(e != NULL);
+        serve(e, 0, REQUESTS / 2, true);
+        misses[k] = serve(e, REQUESTS / 2, REQUESTS, true);
+        CHECK_NUMBER(e->versions.live->tags, k == 1 ? 0 : 3);
+        if (k != 1) {
+            CHECK(e->tags.tag[0].jobs > 100 && e->tags.tag[1].jobs > 20);
+            CHECK(e->tags.tag[0].minted > e->tags.tag[0].kept_out);
+            CHECK(e->tags.tag[2].learnt.weights == NULL && e->tags.job == 0);
+        }
+        tarn_engine_destroy(&e);
+    }
+    printf("# misses: %lu with networks of tags, %lu without\n", misses[0], misses[1]);
+    CHECK((double)misses[0] < 0.95 * (double)misses[1]);
+    CHECK_NUMBER(misses[2], misses[0]);
+}
+
+static void without_tags_nothing_is_different(void)
+{
+    uint64_t misses[2], arena[2];
+    for (int k = 0; k < 2; k++) {
+        tarn_engine *e = start(k == 1, TARN_BACKGROUND_STEPS);
+        REQUIRE(e != NULL);
+        misses[k] = serve(e, 0, 60000, false);
+        arena[k] = tarn_learning_memory(e);
+        CHECK(e->versions.live->tags == 0 && e->tags.gate == NULL &&
+              e->tags.general.weights == NULL);
+        tarn_engine_destroy(&e);
+    }
+    CHECK_NUMBER(misses[0], misses[1]);
+    CHECK_NUMBER(arena[0], arena[1]);
+}
+
+static void a_version_goes_back_as_a_whole(void)
+{
+    tarn_engine *e = start(false, TARN_BACKGROUND_STEPS);
+    struct tarn_bundle *then = NULL;
+    REQUIRE(e != NULL);
+    serve(e, 0, 60000, true);
+    size_t at = 60000;
+    while (e->versions.live->tags != 3 && at < REQUESTS) {
+        serve(e, at, at + 100, true);
+        at += 100;
+    }
+    uint64_t version = e->versions.live->version;
+    CHECK(tarn_slot_hold(e->versions.slot, version, &then) == TARN_OK);
+    for (; e->versions.live->tagged[0] == then->tagged[0] && at < REQUESTS; at += 100)
+        serve(e, at, at + 100, true);
+    CHECK(e->versions.live->tagged[0] != then->tagged[0]);
+    /* what is imported takes the tags' networks along, */
+    tarn_model *model = NULL;
+    uint64_t imported = 0;
+    REQUIRE(tarn_model_load_default(&model, NULL) == TARN_OK);
+    const struct tarn_bundle *own = e->versions.live->tagged[0];
+    CHECK(tarn_engine_swap_model(e, model, &imported, NULL) == TARN_OK && imported > version);
+    CHECK(e->versions.live->tagged[0] == own);
+    /* and the way back leads to those of then, in training too */
+    CHECK(tarn_engine_roll_back(e, version, false, NULL, NULL) == TARN_OK);
+    CHECK(e->versions.live->tagged[0] == then->tagged[0] &&
+          e->versions.live->tagged[1] == then->tagged[1]);
+    CHECK(memcmp(e->tags.tag[0].learnt.weights, then->tagged[0]->model->weights,
+                 TARN_NET_PARAMETERS * sizeof(float)) == 0);
+    CHECK(memcmp(tarn_trainer_weights(e->trainer), then->model->weights,
+                 TARN_NET_PARAMETERS * sizeof(float)) == 0);
+    tarn_model_destroy(&model);
+    tarn_bundle_release(&then);
+    tarn_engine_destroy(&e);
+}
+
+static void it_works_under_the_arbiter_too(void)
+{
+    tarn_engine *e = start(false, TARN_BACKGROUND_THREAD);
+    uint64_t jobs = 0;
+    REQUIRE(e != NULL);
+    for (size_t at = 0; jobs < 4 && at < 40 * REQUESTS; at += 1000) {
+        serve(e, at, at + 1000, true);
+        pthread_mutex_lock(&e->background_lock);
+        jobs = e->tags.tag[0].jobs;
+        pthread_mutex_unlock(&e->background_lock);
+    }
+    CHECK(jobs >= 4);
+    tarn_engine_destroy(&e); /* with a job under way or not */
+}
+
+CHECK_MAIN(CASE(kinds_that_look_alike_are_told_apart), CASE(without_tags_nothing_is_different),
+           CASE(a_version_goes_back_as_a_whole), CASE(it_works_under_the_arbiter_too))
