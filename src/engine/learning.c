@@ -24,6 +24,8 @@ void tarn_learning_defaults(struct tarn_learning_params *params)
 {
     *params = (struct tarn_learning_params){
         .keep_held_out = true,
+        .rate = 1,
+        .pace = 1,
         .reservoir = 4096,
         .replayed = 0.1f,
         .drift = true,
@@ -47,6 +49,7 @@ static void read_params(const struct tarn_engine *e, struct tarn_learning_params
         p->keep_held_out = false;
         p->reservoir = p->stored = p->patience = 0;
         p->consolidate = p->distilled = p->replayed = p->drift_recent = 0;
+        p->rate = p->pace = 1;
         p->novelty = p->drift = false;
         p->drift_rate = p->drift_steps = p->explore = 1;
         p->checkpoint_requests = given.checkpoint_requests;
@@ -313,6 +316,7 @@ static bool launch(struct tarn_engine *e)
 
 static void start_training(struct tarn_engine *e)
 {
+    struct tarn_learner *l = e->learner;
     tarn_cache_lock(e->cache);
     uint64_t now = tarn_cache_now(e->cache);
     float period = e->learned->live.period, interval = period / INTERVAL_SHARE;
@@ -320,8 +324,8 @@ static void start_training(struct tarn_engine *e)
     tarn_cache_unlock(e->cache);
     tarn_adapt_look(e, now, period);
     interval = interval < LEAST_INTERVAL ? LEAST_INTERVAL : interval;
-    interval = e->tags.used ? interval / 2 : interval; /* every other job is a tag's */
-    e->steps_due += (double)(now - e->seen) / (double)interval * (double)e->learner->steps_factor;
+    interval /= l->params.pace * (e->tags.used ? 2 : 1); /* every other job is a tag's */
+    e->steps_due += (double)(now - e->seen) / (double)interval * (double)l->steps_factor;
     e->seen = now;
     if (e->steps_due > MOST_STEPS_DUE)
         e->steps_due = MOST_STEPS_DUE;
@@ -331,19 +335,19 @@ static void start_training(struct tarn_engine *e)
         tarn_trainer_in_flight(e->trainer))
         return;
     struct tarn_pace pace = tarn_adapt_pace(e);
-    if (e->learner->paused) {
+    if (l->paused) {
         e->steps_due -= TARN_TRAIN_STEPS;
         return;
     }
     uint32_t tag = tarn_tags_next(e);
-    tarn_trainer_set_rate(e->trainer, LEARNING_RATE * pace.rate);
+    tarn_trainer_set_rate(e->trainer, LEARNING_RATE * l->params.rate * pace.rate);
     if (!stage_samples(e, &pace, tag) || !launch(e))
         tarn_tags_give_up(e);
 }
 
 float tarn_learning_rate(const struct tarn_engine *e)
 {
-    return LEARNING_RATE * e->learner->rate_factor;
+    return LEARNING_RATE * e->learner->params.rate * e->learner->rate_factor;
 }
 
 void tarn_learning_finish(struct tarn_engine *e)

@@ -20,6 +20,8 @@ struct tarn_learning_params {
     /** One key in eight is left to the gate, which judges with what was never trained on. */
     bool keep_held_out;
 
+    float rate; /**< of the learning rate, a factor */
+    float pace; /**< of gradient steps a request, a factor */
     /** Objects with a tag are scored and learnt as all others are. */
     bool no_tags;
 

@@ -11,6 +11,7 @@
 #include "base/hash.h"
 #include "base/memory.h"
 #include "model.h"
+#include "scene.h"
 
 enum { MAX_PARTS = 64 };
 
@@ -28,6 +29,15 @@ const struct tarn_gen_kind tarn_gen_kinds[] = {
     {"mixed", "all of `kinds` at the same time, each with its own objects, picked at random"},
     {"phases", "`kinds` one after another, `period` requests each, then again from the first; the\n"
                "objects of a phase come back with it"},
+    {"market", "requests with tags: 1 in normal times, 2 volatile, 3 in a crisis; quotes, one-off\n"
+               "queries, news read by many at once, portfolios valued again and again"},
+    {"shop", "tags: 1 browsing, 2 purchasing; listings wanted once, product pages, carts that\n"
+             "live for one purchase; quiet times and sales"},
+    {"sensors", "tags: 1 normal, 2 anomaly; what dashboards show, what is only stored, what an\n"
+                "incident makes people read over and over"},
+    {"streaming",
+     "tags: 1 mobile, 2 desktop, 3 tv; clips seen once, a catalog, segments fetched by\n"
+     "many screens at once; day, evening and night"},
     {NULL},
 };
 
@@ -50,6 +60,8 @@ const struct tarn_gen_param tarn_gen_params_table[] = {
     {"active", "8", "bursts at a time", 1, 65536, "burst mixed phases"},
     {"phases", "", "how many phases there are: `kinds` from the first, again and again", 1,
      MAX_PARTS, "phases"},
+    {"rounds", "3", "times that all phases come", 1, 1000, "market shop sensors streaming"},
+    {"tags", "1", "0: the same requests without their tags", 0, 1, "market shop sensors streaming"},
     {"kinds", ALL_KINDS, "names with a + between them", 0, 0, "mixed phases"},
     {"sizes", "1", "1, or lognormal: an object keeps its size", 0, 0, NULL},
     {"size-median", "4096", "bytes, for lognormal sizes", 1, 1e12, NULL},
@@ -70,6 +82,8 @@ enum {
     STEP,
     ACTIVE,
     PHASES,
+    ROUNDS,
+    TAGS,
     KINDS,
     SIZES,
     SIZE_MEDIAN,
@@ -87,6 +101,8 @@ struct tarn_gen {
     struct tarn_rng rng;
     struct tarn_model *parts;
     unsigned part_count;
+    bool is_scene, tags;
+    struct tarn_scene scene;
 };
 
 /* What was set, by the table's rows. */
@@ -203,6 +219,14 @@ static tarn_status make_parts(struct tarn_gen *gen, const struct settings *setti
 {
     tarn_model_kind kinds[MAX_PARTS];
     unsigned count = 1, listed;
+    const struct tarn_scene_plan *plan = tarn_scene_find(kind);
+    gen->is_scene = plan != NULL;
+    gen->tags = plan != NULL && usual(settings, TAGS) >= 0.5;
+    if (plan != NULL)
+        return tarn_scene_init(&gen->scene, plan, settings->objects, settings->requests,
+                               (uint64_t)usual(settings, ROUNDS), settings->seed)
+                   ? TARN_OK
+                   : tarn_fail(error, TARN_NO_MEMORY, "%s: out of memory", kind);
     int simple = simple_kind(kind, strlen(kind));
     gen->in_phases = strcmp(kind, "phases") == 0;
     if (simple >= 0) {
@@ -282,19 +306,20 @@ void tarn_gen_destroy(tarn_gen **gen)
     for (unsigned i = 0; i < (*gen)->part_count; i++)
         tarn_model_free(&(*gen)->parts[i]);
     tarn_free((*gen)->parts);
+    tarn_scene_free(&(*gen)->scene);
     tarn_free(*gen);
     *gen = NULL;
 }
 
 /* A normal variable that is a function of the key (Box and Muller, 1958): the size stays. */
-static uint64_t size_of(const struct tarn_gen *gen, uint64_t key)
+static uint64_t size_of(const struct tarn_gen *gen, uint64_t key, double times)
 {
     if (!gen->lognormal)
         return 1;
     double u = ((double)(tarn_mix64(key) >> 11) + 1) * 0x1p-53;
     double v = (double)(tarn_mix64(key ^ 0x9e3779b97f4a7c15u) >> 11) * 0x1p-53;
     double normal = sqrt(-2 * log(u)) * cos(6.283185307179586 * v);
-    double size = exp(gen->log_median + gen->sigma * normal);
+    double size = exp(gen->log_median + gen->sigma * normal) * times;
     return size < 1 ? 1 : size > 0x1p50 ? (uint64_t)1 << 50 : (uint64_t)size;
 }
 
@@ -302,12 +327,18 @@ size_t tarn_gen_read(tarn_gen *gen, struct tarn_request *requests, size_t room)
 {
     size_t count = 0;
     for (; count < room && gen->done < gen->requests; count++, gen->done++) {
-        unsigned part = gen->in_phases ? (unsigned)(gen->done / gen->period % gen->part_count)
-                        : gen->part_count > 1 ? tarn_rng_below(&gen->rng, gen->part_count)
-                                              : 0;
         struct tarn_request *request = &requests[count];
-        request->key = tarn_model_next(&gen->parts[part]);
-        request->size = size_of(gen, request->key);
+        struct tarn_scene_request asked = {.size = 1};
+        if (gen->is_scene) {
+            tarn_scene_next(&gen->scene, &asked);
+        } else {
+            unsigned part = gen->in_phases ? (unsigned)(gen->done / gen->period % gen->part_count)
+                            : gen->part_count > 1 ? tarn_rng_below(&gen->rng, gen->part_count)
+                                                  : 0;
+            asked.key = tarn_model_next(&gen->parts[part]);
+        }
+        *request = (struct tarn_request){.key = asked.key, .tag = gen->tags ? asked.tag : 0};
+        request->size = size_of(gen, request->key, asked.size);
         request->time = gen->rate > 0 ? (uint64_t)((double)gen->done / gen->rate) : gen->done;
         request->op = TARN_TRACE_GET;
         if (gen->puts + gen->deletes > 0) {
@@ -323,4 +354,9 @@ size_t tarn_gen_read(tarn_gen *gen, struct tarn_request *requests, size_t room)
 bool tarn_gen_has_time(const tarn_gen *gen)
 {
     return gen->rate > 0;
+}
+
+bool tarn_gen_has_tag(const tarn_gen *gen)
+{
+    return gen->tags;
 }

@@ -119,6 +119,39 @@ static void the_seed_decides(void)
     }
 }
 
+/* Carts live for one purchase, listings aren't asked for again, and only the tag tells them apart. */
+static void a_shop_has_its_phases(void)
+{
+    static const char *const rounds[] = {"rounds=4", NULL}, *const no_tags[] = {"tags=0", NULL};
+    static struct tarn_request tagged[COUNT];
+    int buyers[8] = {0}, again = 0, carts = 0;
+    generate("shop", 1, rounds);
+    for (int i = 0; i < COUNT; i++) { /* eight phases: quiet, a sale, and again */
+        CHECK(requests[i].tag == 1 || requests[i].tag == 2);
+        buyers[i / (COUNT / 8) % 8] += requests[i].tag == 2;
+    }
+    for (int phase = 0; phase < 8; phase++)
+        CHECK(fabs(buyers[phase] / (COUNT / 8.0) - (phase % 2 == 1 ? .55 : .15)) < 0.03);
+    generate("shop", 1, NULL);
+    memcpy(tagged, requests, sizeof tagged);
+    for (int i = 0; i + 1 < COUNT; i++) { /* keys of carts and of listings are all beyond 2^40 */
+        bool fresh = (requests[i].key & (((uint64_t)1 << 44) - 1)) > (uint64_t)1 << 40;
+        carts += fresh && requests[i].tag == 2;
+        if (!fresh || requests[i].tag != 1)
+            continue;
+        for (int k = i + 1; k < COUNT && k < i + 50; k++)
+            again += requests[k].key == requests[i].key;
+    }
+    CHECK_NUMBER(again, 0);
+    CHECK(carts > COUNT / 20);
+    generate("shop", 1, no_tags);
+    for (int i = 0; i < COUNT; i++)
+        if (requests[i].key != tagged[i].key || requests[i].tag != 0) {
+            CHECK(!"the same requests without tags");
+            break;
+        }
+}
+
 static void zipf_uses_its_objects(void)
 {
     generate("zipf", 1, NULL);
@@ -297,7 +330,8 @@ static void wrong_settings_are_named(void)
     }
 }
 
-CHECK_MAIN(CASE(zipf_follows_its_law), CASE(the_seed_decides), CASE(zipf_uses_its_objects),
-           CASE(scans_have_their_share), CASE(loops_go_round), CASE(recency_prefers_the_recent),
-           CASE(drift_cools_the_hot), CASE(bursts_end), CASE(phases_come_back), CASE(mixed_mixes),
-           CASE(sizes_ops_and_times), CASE(wrong_settings_are_named))
+CHECK_MAIN(CASE(zipf_follows_its_law), CASE(the_seed_decides), CASE(a_shop_has_its_phases),
+           CASE(zipf_uses_its_objects), CASE(scans_have_their_share), CASE(loops_go_round),
+           CASE(recency_prefers_the_recent), CASE(drift_cools_the_hot), CASE(bursts_end),
+           CASE(phases_come_back), CASE(mixed_mixes), CASE(sizes_ops_and_times),
+           CASE(wrong_settings_are_named))
