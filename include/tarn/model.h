@@ -42,6 +42,69 @@ struct tarn_model_info {
 };
 TARN_API void tarn_model_get_info(const tarn_model *model, struct tarn_model_info *info);
 
+/*
+ * Sets: a file with several models, each for a class of workloads or for a tag, with the settings that go
+ * with it (docs/sets.md). The first one is called "general" and is what everything begins with.
+ *
+ * Thread-safety as for models.
+ */
+
+typedef struct tarn_model_sets tarn_model_sets;
+
+#define TARN_SET_NAME  32 /* bytes of a name with its NUL: letters, digits, '-', '_' and '.' */
+#define TARN_SETS_MOST 32
+
+/** How learning goes on from a set's weights, and who has a say beside them. */
+struct tarn_set_settings {
+    float rate;          /**< of the learning rate, a factor, 1/64 to 64 */
+    float pace;          /**< of gradient steps a request, a factor, 1/64 to 8 */
+    float replayed;      /**< share of samples that come from the past, 0 to 0.9 */
+    float mix_rate;      /**< how quickly experts' weights follow their misses, 0 to 1 */
+    float mix_half_life; /**< of those misses, in capacities of the cache, 1/4 to 64 */
+    float
+        network; /**< the network's say before anything was seen, 0 to 1; the experts share the rest */
+    uint32_t masked; /**< bit i: input i isn't seen, in training neither */
+    /* what its weights were trained with, for whoever trains them again; 0: not known */
+    uint32_t steps;
+    float step_rate; /**< highest learning rate */
+};
+
+/** As they are without a set. */
+TARN_API void tarn_set_defaults(struct tarn_set_settings *settings);
+
+struct tarn_set_info {
+    const char *name;        /**< owned by the sets, as all of it */
+    const tarn_model *model; /**< all sets have one shape */
+    struct tarn_set_settings settings;
+};
+
+/** None yet. TARN_NO_MEMORY. */
+TARN_API tarn_status tarn_model_sets_create(tarn_model_sets **sets);
+/** Accepts NULL. */
+TARN_API void tarn_model_sets_destroy(tarn_model_sets **sets);
+/**
+ * Adds a set, or replaces the one of that name; the model is copied, and loses the weights of masked inputs. The first one must
+ * be "general". TARN_INVALID: a name, a number or a shape that can't be, or too many.
+ */
+TARN_API tarn_status tarn_model_sets_add(tarn_model_sets *sets, const char *name,
+                                         const tarn_model *model,
+                                         const struct tarn_set_settings *settings,
+                                         struct tarn_error *error);
+TARN_API uint32_t tarn_model_sets_count(const tarn_model_sets *sets);
+/** Set i, in the order in which they were added. */
+TARN_API void tarn_model_sets_get(const tarn_model_sets *sets, uint32_t i,
+                                  struct tarn_set_info *info);
+/** The number of the set of that name, or tarn_model_sets_count(). */
+TARN_API uint32_t tarn_model_sets_find(const tarn_model_sets *sets, const char *name);
+/** From a file of sets, or of one model, which is then the general set. Errors as for models. */
+TARN_API tarn_status tarn_model_sets_load(const char *path, tarn_model_sets **sets,
+                                          struct tarn_error *error);
+TARN_API tarn_status tarn_model_sets_parse(const void *data, size_t size, tarn_model_sets **sets,
+                                           struct tarn_error *error);
+/** Writes a file atomically. TARN_INVALID: there are none. */
+TARN_API tarn_status tarn_model_sets_save(const tarn_model_sets *sets, const char *path,
+                                          struct tarn_error *error);
+
 #define TARN_SAMPLE_FEATURES 28
 
 /** A training example: what a candidate looked like, and what became of it. */
