@@ -31,6 +31,9 @@ void tarn_learning_defaults(struct tarn_learning_params *params)
         .drift_steps = 1,
         .drift_recent = 0.5f,
         .explore = 1,
+        .frozen = true,
+        .learners = 1,
+        .learners_pace = 1,
         .checkpoint_requests = CHECKPOINT_REQUESTS,
         .checkpoint_least_s = 60,
         .checkpoint_most_s = 600,
@@ -179,9 +182,12 @@ void tarn_learning_restart(struct tarn_engine *e)
 
 static void take_weights(struct tarn_engine *e)
 {
-    e->loss = tarn_trainer_loss(e->trainer);
+    if (e->ensemble.turn == 0)
+        e->loss = tarn_trainer_loss(e->trainer);
     e->trained.elements += TARN_TRAIN_STEPS * TARN_TRAIN_BATCH;
     tarn_trainer_times(e->trainer, &e->trained.device_ns, &e->trained.launches);
+    if (tarn_ensemble_end_turn(e) && !e->restart)
+        return;
     if (e->restart) {
         go_on_from_live(e);
         return;
@@ -308,7 +314,8 @@ static void start_training(struct tarn_engine *e)
     tarn_cache_unlock(e->cache);
     tarn_adapt_look(e, now, period);
     interval = interval < LEAST_INTERVAL ? LEAST_INTERVAL : interval;
-    e->steps_due += (double)(now - e->seen) / (double)interval * (double)e->learner->steps_factor;
+    e->steps_due += (double)(now - e->seen) / (double)interval * (double)e->learner->steps_factor *
+                    tarn_ensemble_pace(e);
     e->seen = now;
     if (e->steps_due > MOST_STEPS_DUE)
         e->steps_due = MOST_STEPS_DUE;
@@ -323,8 +330,13 @@ static void start_training(struct tarn_engine *e)
         return;
     }
     tarn_trainer_set_rate(e->trainer, LEARNING_RATE * pace.rate);
-    if (stage_samples(e, &pace))
-        launch(e);
+    if (!stage_samples(e, &pace))
+        return;
+    tarn_ensemble_begin_turn(e);
+    launch(e);
+    if (atomic_load_explicit(&e->job, memory_order_acquire) == TARN_JOB_NONE &&
+        !tarn_trainer_in_flight(e->trainer))
+        tarn_ensemble_end_turn(e); /* nothing was begun */
 }
 
 float tarn_learning_rate(const struct tarn_engine *e)

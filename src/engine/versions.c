@@ -48,11 +48,10 @@ struct tarn_change tarn_versions_change(struct tarn_engine *e, tarn_reason reaso
     return change;
 }
 
-tarn_status tarn_versions_make(const struct tarn_engine *e, const float *weights,
-                               const char *provenance, struct tarn_bundle **bundle,
-                               struct tarn_error *error)
+void tarn_versions_params(const struct tarn_engine *e, const float *weights, const char *provenance,
+                          struct tarn_bundle_params *params)
 {
-    struct tarn_bundle_params params = {
+    *params = (struct tarn_bundle_params){
         .shape = e->shape,
         .weights = weights,
         .provenance = provenance,
@@ -61,7 +60,15 @@ tarn_status tarn_versions_make(const struct tarn_engine *e, const float *weights
         .thresholds = 1,
         .threshold = {[TARN_THRESHOLD_SAY] = TARN_SAY_DEFAULT},
     };
-    memcpy(params.expert, priors, params.experts * sizeof(float));
+    memcpy(params->expert, priors, params->experts * sizeof(float));
+}
+
+tarn_status tarn_versions_make(const struct tarn_engine *e, const float *weights,
+                               const char *provenance, struct tarn_bundle **bundle,
+                               struct tarn_error *error)
+{
+    struct tarn_bundle_params params;
+    tarn_versions_params(e, weights, provenance, &params);
     return tarn_bundle_create(&params, bundle, error);
 }
 
@@ -281,8 +288,10 @@ void tarn_versions_changed(struct tarn_engine *e, enum tarn_version_change chang
     else if (!e->learning.in_place)
         tarn_versions_watch_begin(e, before);
     tarn_bundle_release(&before);
-    if (change != TARN_VERSION_TRAINED)
+    if (change != TARN_VERSION_TRAINED) {
+        tarn_ensemble_restart(e);
         tarn_learning_restart(e);
+    }
 }
 
 static void swap_trained(struct tarn_engine *e, const float *weights)
@@ -298,7 +307,7 @@ static void swap_trained(struct tarn_engine *e, const float *weights)
         why.metric[2] = (struct tarn_metric){TARN_METRIC_DISTANCE, v->report.weights_l2};
     }
     tarn_status status =
-        tarn_versions_make(e, weights, v->live->model->provenance, &bundle, &error);
+        tarn_ensemble_make(e, weights, v->live->model->provenance, &bundle, &error);
     if (status == TARN_OK)
         status = tarn_slot_swap(v->slot, bundle, v->live->version, &why, NULL, &error);
     if (status == TARN_OK) {
@@ -329,7 +338,7 @@ static uint64_t place_of(uint32_t i, uint32_t start, uint32_t count)
     return (start + i * stride) % count;
 }
 
-static uint32_t draw_held_out(void *context, struct tarn_gate_sample *samples, uint32_t room)
+uint32_t tarn_versions_draw(void *context, struct tarn_gate_sample *samples, uint32_t room)
 {
     struct tarn_engine *e = context;
     uint32_t found = 0, start = 0, count = 1;
@@ -363,8 +372,8 @@ static uint32_t draw_held_out(void *context, struct tarn_gate_sample *samples, u
 static tarn_gate_answer ask(struct tarn_engine *e, const float *weights,
                             struct tarn_gate_report *report)
 {
-    return tarn_model_gate_try(e->versions.gate, e->versions.live->model, weights, draw_held_out, e,
-                               report);
+    return tarn_model_gate_try(e->versions.gate, e->versions.live->model, weights,
+                               tarn_versions_draw, e, report);
 }
 
 tarn_gate_answer tarn_versions_try(tarn_engine *e, const float *weights,
@@ -447,9 +456,11 @@ static void mint(struct tarn_engine *e)
     tarn_gate_answer answer = ask(e, weights, &v->report);
     tarn_log(TARN_LOG_DEBUG, "engine: a candidate: %s", v->report.reason);
     if (answer == TARN_GATE_PASS) {
+        tarn_ensemble_look(e, weights);
         swap_trained(e, weights);
     } else if (answer == TARN_GATE_FAR && shorten(e, weights)) {
         v->shortened++;
+        tarn_ensemble_look(e, v->shortened_weights);
         swap_trained(e, v->shortened_weights);
     } else if (answer == TARN_GATE_KEEP && v->report.anchor_better && return_to_anchor(e)) {
         v->kept_out++;

@@ -106,6 +106,11 @@ enum tarn_version_change {
 void tarn_versions_changed(struct tarn_engine *engine, enum tarn_version_change change);
 /** Writes what is due to the state folder. Without the background's lock. */
 void tarn_versions_keep(struct tarn_engine *engine, bool now);
+/** Held-out samples of the ring, as the gate draws them; `engine` is a tarn_engine. Takes the cache's lock. */
+uint32_t tarn_versions_draw(void *engine, struct tarn_gate_sample *samples, uint32_t room);
+/** What makes a bundle of weights alone, for this engine. */
+void tarn_versions_params(const struct tarn_engine *engine, const float *weights,
+                          const char *provenance, struct tarn_bundle_params *params);
 /** All that makes a bundle of weights, for this engine. */
 tarn_status tarn_versions_make(const struct tarn_engine *engine, const float *weights,
                                const char *provenance, struct tarn_bundle **bundle,
