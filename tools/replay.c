@@ -105,8 +105,8 @@ static int plan_policies(const struct tarn_cli *cli, struct plan *plan)
                 return tarn_cli_usage(cli, "--policy: '%s' twice", plan->policy[i]);
         learns |= !tarn_baseline_known(plan->policy[i]);
     }
-    static const char *const learners_only[] = {"goal", "model", "mint-every", "shadow-share",
-                                                "state-dir"};
+    static const char *const learners_only[] = {"goal",         "model",     "mint-every",
+                                                "shadow-share", "state-dir", "ensemble"};
     for (size_t i = 0; i < sizeof learners_only / sizeof *learners_only && !learns; i++)
         if (tarn_cli_value(cli, learners_only[i]) != NULL)
             return tarn_cli_usage(cli, "--%s is for a policy that learns; none is asked for",
@@ -138,9 +138,12 @@ static int make_plan(const struct tarn_cli *cli, int argc, char **argv, struct p
     const char *columns = tarn_cli_value(cli, "columns");
     uint64_t mint_every = 0;
     double shadow_share = 0;
-    int goal = -1, pipes = 0, code;
+    const char *ensembles[LIST_MAX] = {NULL};
+    int goal = -1, ensemble = 0, pipes = 0, code;
     for (int i = 0; i < argc; i++)
         pipes += strcmp(argv[i], "-") == 0;
+    for (int i = 0; i + 1 < LIST_MAX; i++)
+        ensembles[i] = tarn_ensemble_name((tarn_ensemble_kind)i); /* NULL from the last on */
     if (argc < 1)
         return tarn_cli_usage(cli, "a TRACE is needed");
     if (pipes > 1)
@@ -155,6 +158,7 @@ static int make_plan(const struct tarn_cli *cli, int argc, char **argv, struct p
     plan->load.unit_size = tarn_cli_flag(cli, "unit-size");
     if ((code = tarn_cli_integer(cli, "limit", 1, UINT64_MAX, &plan->load.limit)) != TARN_EXIT_OK ||
         (code = tarn_cli_choice(cli, "goal", goals, &goal)) != TARN_EXIT_OK ||
+        (code = tarn_cli_choice(cli, "ensemble", ensembles, &ensemble)) != TARN_EXIT_OK ||
         (code = tarn_cli_integer(cli, "mint-every", 1, UINT32_MAX, &mint_every)) != TARN_EXIT_OK ||
         (code = tarn_cli_number(cli, "shadow-share", 0.001, 1, &shadow_share)) != TARN_EXIT_OK)
         return code;
@@ -164,6 +168,7 @@ static int make_plan(const struct tarn_cli *cli, int argc, char **argv, struct p
         .device = cli->device,
         .cache_dir = cli->cache_dir,
         .goal = goal == 1 ? TARN_GOAL_BYTES : TARN_GOAL_REQUESTS,
+        .ensemble = ensemble > 0 ? (tarn_ensemble_kind)ensemble : TARN_ENSEMBLE_SINGLE,
         .mint_every = (uint32_t)mint_every,
         .shadow_share = (float)shadow_share,
         .state_dir = tarn_cli_value(cli, "state-dir"),
@@ -374,6 +379,8 @@ static const struct tarn_cli_option options[] = {
     {"unit-size", 0, NULL, "count every object as 1, whatever its size"},
     {"plot", 0, "FILE", "draw the results as SVG"},
     {"goal", 0, "G", "what learning aims at: requests (default) or bytes"},
+    {"ensemble", 0, "KIND",
+     "how networks decide together: single (default), mean, select, stack or bayes"},
     {"model", 0, "FILE", "the model that learning starts from"},
     {"mint-every", 0, "N",
      "requests between two versions of the model (a quarter of the objects, 1000 to 4096)"},

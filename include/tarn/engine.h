@@ -54,6 +54,20 @@ typedef enum tarn_train_on_battery {
     TARN_TRAIN_ON_BATTERY_ALWAYS,
 } tarn_train_on_battery;
 
+/**
+ * How several networks decide together (docs/ensembles.md): the one that learns, and the one that the engine began
+ * with. Each version carries its members and their shares.
+ */
+typedef enum tarn_ensemble_kind {
+    TARN_ENSEMBLE_SINGLE, /**< the network that learns, alone */
+    TARN_ENSEMBLE_MEAN,   /**< the mean of their scores */
+    TARN_ENSEMBLE_SELECT, /**< for each candidate the one that is surest of it */
+    TARN_ENSEMBLE_STACK, /**< the mean of their logits, by shares that are fitted to held-out samples */
+    TARN_ENSEMBLE_BAYES, /**< the mixture of what they expect, by recent likelihood */
+} tarn_ensemble_kind;
+/** "single", "mean", ...; NULL past the last. */
+TARN_API const char *tarn_ensemble_name(tarn_ensemble_kind kind);
+
 struct tarn_engine_params {
     uint64_t memory;  /**< limit in bytes (see struct tarn_cache_params); 0: none */
     uint64_t objects; /**< limit in objects; 0: none */
@@ -94,6 +108,7 @@ struct tarn_engine_params {
      * long as it.
      */
     const char *state_dir;
+    tarn_ensemble_kind ensemble; /**< TARN_INVALID if it isn't known */
     /** Settings of learning, for experiments; NULL: the defaults. Copied. See src/engine/learning.h. */
     const struct tarn_learning_params *learning;
     /** Each training sample with its outcome, for pretraining; under the cache's lock. May be NULL. */
@@ -144,6 +159,7 @@ TARN_API void tarn_engine_set_training(tarn_engine *engine, bool on);
 TARN_API void tarn_engine_drain_samples(tarn_engine *engine);
 
 #define TARN_ENGINE_EXPERTS 4
+#define TARN_ENGINE_MEMBERS 4
 
 struct tarn_engine_stats {
     uint64_t train_steps;
@@ -170,6 +186,10 @@ struct tarn_engine_stats {
     uint64_t device_returns;      /**< times that it came back afterwards */
     const char *expert[TARN_ENGINE_EXPERTS]; /**< names of the scorers, NULL where there is none */
     float weight[TARN_ENGINE_EXPERTS];       /**< their say in evictions, sum 1 */
+    const char *ensemble;                    /**< tarn_ensemble_name() of what was asked for */
+    uint32_t members;                        /**< networks of the live version */
+    const char *member[TARN_ENGINE_MEMBERS]; /**< "network", the one that learns, "frozen", ... */
+    float member_share[TARN_ENGINE_MEMBERS]; /**< their say, sum 1; NaN: by the candidate */
     /** What the requests look like: lately, and over the whole time; confidence 0: nothing is known. */
     struct tarn_workload_verdict workload, workload_overall;
     uint64_t workload_changes; /**< times that `workload` got another name */

@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "model/ensemble.h"
 
 #define STEP_EVERY     16 /* calls of tarn_engine_step() between two looks */
 #define SHORT_SLEEP_NS 1000000
@@ -41,10 +42,15 @@ static void finish_round(struct tarn_engine *e, uint64_t timeout_us)
 static void start_round(struct tarn_engine *e)
 {
     const struct tarn_bundle *version = e->versions.live;
-    if (version->tags != 0)
-        return; /* one launch has the weights of one network: rounds are scored here, as they are needed */
+    /*
+     * One launch computes one network's scores, not several's logits nor the networks of tags: such rounds
+     * the host scores itself, as they are needed.
+     */
+    const tarn_model *model = version->tags == 0 ? tarn_ensemble_sole(version) : NULL;
+    if (model == NULL)
+        return;
     if (e->scored_version != version->version) {
-        tarn_status copied = tarn_score_set_weights(e->score, version->model->weights);
+        tarn_status copied = tarn_score_set_weights(e->score, model->weights);
         if (copied != TARN_OK) {
             leave_device(e, copied);
             return;

@@ -107,6 +107,8 @@ tarn_status tarn_engine_create(const struct tarn_engine_params *params, tarn_eng
     if (status == TARN_OK)
         status = tarn_versions_init(e, params->model, error);
     if (status == TARN_OK)
+        status = tarn_ensemble_init(e, error);
+    if (status == TARN_OK)
         status = tarn_ring_init(&e->ring, ring_samples(params->train_memory));
     e->ring_samples = e->ring.size;
     if (status == TARN_OK && params->sample != NULL) {
@@ -165,6 +167,7 @@ void tarn_engine_destroy(tarn_engine **engine)
     tarn_free(e->hashes);
     tarn_ring_free(&e->ring);
     tarn_workload_destroy(&e->workload);
+    tarn_ensemble_free(e);
     tarn_versions_free(e);
     pthread_mutex_destroy(&e->background_lock);
     pthread_mutex_destroy(&e->lookup_lock);
@@ -280,6 +283,7 @@ void tarn_engine_get_stats(tarn_engine *e, struct tarn_engine_stats *stats)
         tarn_score_get_stats(e->score, &stats->score);
     add_stats(&stats->score, &e->past_score);
     tarn_learning_get_stats(e, stats);
+    tarn_ensemble_get_stats(e, stats);
     stats->on_device = e->device != NULL && e->on_device;
     stats->device_losses = e->losses;
     stats->device_returns = e->returns;

@@ -11,6 +11,7 @@
 
 #include "cache/cache.h"
 #include "evict/learned.h"
+#include "ensemble.h"
 #include "experts/classify.h"
 #include "learn/ring.h"
 #include "learning.h"
@@ -59,6 +60,7 @@ struct tarn_engine {
 
     struct tarn_shape shape; /**< of the network, in all versions */
     struct tarn_versions versions;
+    struct tarn_ensemble ensemble;
 
     /* under the cache's lock */
     struct tarn_learned *learned; /**< owned by the cache's policy */

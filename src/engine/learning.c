@@ -33,6 +33,9 @@ void tarn_learning_defaults(struct tarn_learning_params *params)
         .drift_steps = 1,
         .drift_recent = 0.5f,
         .explore = 1,
+        .frozen = true,
+        .learners = 1,
+        .learners_pace = 1,
         .checkpoint_requests = CHECKPOINT_REQUESTS,
         .checkpoint_least_s = 60,
         .checkpoint_most_s = 600,
@@ -187,8 +190,10 @@ static void take_weights(struct tarn_engine *e)
     float loss = tarn_trainer_loss(e->trainer);
     e->trained.elements += TARN_TRAIN_STEPS * TARN_TRAIN_BATCH;
     tarn_trainer_times(e->trainer, &e->trained.device_ns, &e->trained.launches);
-    bool tagged = tarn_tags_take(e);
-    e->loss = tagged ? e->loss : loss;
+    bool tagged = tarn_tags_take(e), another = !tagged && tarn_ensemble_end_turn(e);
+    e->loss = tagged || another ? e->loss : loss;
+    if (another && !e->restart)
+        return;
     if (e->restart) {
         go_on_from_live(e);
         return;
@@ -325,7 +330,8 @@ static void start_training(struct tarn_engine *e)
     tarn_adapt_look(e, now, period);
     interval = interval < LEAST_INTERVAL ? LEAST_INTERVAL : interval;
     interval /= l->params.pace * (e->tags.used ? 2 : 1); /* every other job is a tag's */
-    e->steps_due += (double)(now - e->seen) / (double)interval * (double)l->steps_factor;
+    e->steps_due += (double)(now - e->seen) / (double)interval * (double)l->steps_factor *
+                    tarn_ensemble_pace(e);
     e->seen = now;
     if (e->steps_due > MOST_STEPS_DUE)
         e->steps_due = MOST_STEPS_DUE;
@@ -341,8 +347,14 @@ static void start_training(struct tarn_engine *e)
     }
     uint32_t tag = tarn_tags_next(e);
     tarn_trainer_set_rate(e->trainer, LEARNING_RATE * l->params.rate * pace.rate);
-    if (!stage_samples(e, &pace, tag) || !launch(e))
-        tarn_tags_give_up(e);
+    if (stage_samples(e, &pace, tag)) {
+        if (tag == 0)
+            tarn_ensemble_begin_turn(e);
+        if (launch(e))
+            return;
+        tarn_ensemble_end_turn(e);
+    }
+    tarn_tags_give_up(e); /* nothing was begun */
 }
 
 float tarn_learning_rate(const struct tarn_engine *e)

@@ -49,6 +49,11 @@ struct tarn_learning_params {
     /** Looks at the held-out loss without a gain after which training pauses until there is news. */
     uint32_t patience;
 
+    /* ensembles, where one is asked for: src/engine/ensemble.h */
+    bool frozen;         /**< the model that the engine began with is a member */
+    uint32_t learners;   /**< networks that learn, 1 to 3, each from samples of its own */
+    float learners_pace; /**< gradient steps that each beyond the first adds, against its own */
+
     /* checkpoints, with a state_dir */
     uint64_t checkpoint_requests; /**< from one to the next; also after checkpoint_most_s */
     uint32_t checkpoint_least_s;  /**< but not before; not with TARN_BACKGROUND_STEPS */

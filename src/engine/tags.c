@@ -184,7 +184,7 @@ static tarn_gate_answer ask(struct tarn_engine *e, uint32_t i, const tarn_model 
                             const float *weights)
 {
     struct tarn_held_out_draw draw = {e, i + 1};
-    return tarn_model_gate_try(e->tags.gate, live, weights, tarn_versions_draw_held_out, &draw,
+    return tarn_model_gate_try(e->tags.gate, live, weights, tarn_versions_draw, &draw,
                                &e->tags.report);
 }
 
@@ -198,11 +198,11 @@ static void swap(struct tarn_engine *e, uint32_t i, const float *weights)
     tarn_status status = TARN_OK;
     memcpy(tagged, v->live->tagged, sizeof tagged);
     if (weights != NULL)
-        status = tarn_versions_make_with(e, weights, "", NULL, &own, NULL);
+        status = tarn_versions_make_plain(e, weights, "", &own, NULL);
     tagged[i] = own;
     if (status == TARN_OK)
         status =
-            tarn_versions_make_with(e, model->weights, model->provenance, tagged, &bundle, NULL);
+            tarn_versions_make_whole(e, model->weights, model->provenance, tagged, &bundle, NULL);
     tarn_bundle_release(&own);
     if (status == TARN_OK)
         status = tarn_slot_swap(v->slot, bundle, v->live->version, &why, NULL, NULL);

@@ -48,11 +48,10 @@ struct tarn_change tarn_versions_change(struct tarn_engine *e, tarn_reason reaso
     return change;
 }
 
-tarn_status tarn_versions_make_with(const struct tarn_engine *e, const float *weights,
-                                    const char *provenance, struct tarn_bundle *const *tagged,
-                                    struct tarn_bundle **bundle, struct tarn_error *error)
+static void params_of(const struct tarn_engine *e, const float *weights, const char *provenance,
+                      struct tarn_bundle_params *params)
 {
-    struct tarn_bundle_params params = {
+    *params = (struct tarn_bundle_params){
         .shape = e->shape,
         .weights = weights,
         .provenance = provenance,
@@ -61,9 +60,15 @@ tarn_status tarn_versions_make_with(const struct tarn_engine *e, const float *we
         .thresholds = 1,
         .threshold = {[TARN_THRESHOLD_SAY] = TARN_SAY_DEFAULT},
     };
-    memcpy(params.expert, priors, params.experts * sizeof(float));
-    if (tagged != NULL)
-        memcpy(params.tagged, tagged, sizeof params.tagged);
+    memcpy(params->expert, priors, params->experts * sizeof(float));
+}
+
+tarn_status tarn_versions_make_plain(const struct tarn_engine *e, const float *weights,
+                                     const char *provenance, struct tarn_bundle **bundle,
+                                     struct tarn_error *error)
+{
+    struct tarn_bundle_params params;
+    params_of(e, weights, provenance, &params);
     return tarn_bundle_create(&params, bundle, error);
 }
 
@@ -72,8 +77,22 @@ tarn_status tarn_versions_make(const struct tarn_engine *e, const float *weights
                                struct tarn_error *error)
 {
     const struct tarn_bundle *live = e->versions.live;
-    return tarn_versions_make_with(e, weights, provenance, live != NULL ? live->tagged : NULL,
-                                   bundle, error);
+    struct tarn_bundle_params params;
+    params_of(e, weights, provenance, &params);
+    if (live != NULL)
+        memcpy(params.tagged, live->tagged, sizeof params.tagged);
+    return tarn_bundle_create(&params, bundle, error);
+}
+
+tarn_status tarn_versions_make_whole(const struct tarn_engine *e, const float *weights,
+                                     const char *provenance, struct tarn_bundle *const *tagged,
+                                     struct tarn_bundle **bundle, struct tarn_error *error)
+{
+    struct tarn_bundle_params params;
+    params_of(e, weights, provenance, &params);
+    memcpy(params.tagged, tagged, sizeof params.tagged);
+    tarn_ensemble_add(e, &params);
+    return tarn_bundle_create(&params, bundle, error);
 }
 
 /* ---- what is kept between starts ---- */
@@ -293,8 +312,9 @@ void tarn_versions_changed(struct tarn_engine *e, enum tarn_version_change chang
         tarn_versions_watch_begin(e, before);
     tarn_bundle_release(&before);
     if (change != TARN_VERSION_TRAINED) {
-        tarn_learning_restart(e);
         tarn_tags_restart(e);
+        tarn_ensemble_restart(e);
+        tarn_learning_restart(e);
     }
 }
 
@@ -310,8 +330,8 @@ static void swap_trained(struct tarn_engine *e, const float *weights)
         why.metric[1] = (struct tarn_metric){TARN_METRIC_PARENT_LOSS, v->report.loss_live};
         why.metric[2] = (struct tarn_metric){TARN_METRIC_DISTANCE, v->report.weights_l2};
     }
-    tarn_status status =
-        tarn_versions_make(e, weights, v->live->model->provenance, &bundle, &error);
+    tarn_status status = tarn_versions_make_whole(e, weights, v->live->model->provenance,
+                                                  v->live->tagged, &bundle, &error);
     if (status == TARN_OK)
         status = tarn_slot_swap(v->slot, bundle, v->live->version, &why, NULL, &error);
     if (status == TARN_OK) {
@@ -342,7 +362,7 @@ static uint64_t place_of(uint32_t i, uint32_t start, uint32_t count)
     return (start + i * stride) % count;
 }
 
-uint32_t tarn_versions_draw_held_out(void *context, struct tarn_gate_sample *samples, uint32_t room)
+uint32_t tarn_versions_draw(void *context, struct tarn_gate_sample *samples, uint32_t room)
 {
     const struct tarn_held_out_draw *draw = context;
     struct tarn_engine *e = draw->engine;
@@ -381,7 +401,7 @@ static tarn_gate_answer ask(struct tarn_engine *e, const float *weights,
 {
     struct tarn_held_out_draw draw = {.engine = e};
     return tarn_model_gate_try(e->versions.gate, e->versions.live->model, weights,
-                               tarn_versions_draw_held_out, &draw, report);
+                               tarn_versions_draw, &draw, report);
 }
 
 tarn_gate_answer tarn_versions_try(tarn_engine *e, const float *weights,
@@ -464,9 +484,11 @@ static void mint(struct tarn_engine *e)
     tarn_gate_answer answer = ask(e, weights, &v->report);
     tarn_log(TARN_LOG_DEBUG, "engine: a candidate: %s", v->report.reason);
     if (answer == TARN_GATE_PASS) {
+        tarn_ensemble_look(e, weights);
         swap_trained(e, weights);
     } else if (answer == TARN_GATE_FAR && shorten(e, weights)) {
         v->shortened++;
+        tarn_ensemble_look(e, v->shortened_weights);
         swap_trained(e, v->shortened_weights);
     } else if (answer == TARN_GATE_KEEP && v->report.anchor_better && return_to_anchor(e)) {
         v->kept_out++;

@@ -106,24 +106,26 @@ enum tarn_version_change {
 void tarn_versions_changed(struct tarn_engine *engine, enum tarn_version_change change);
 /** Writes what is due to the state folder. Without the background's lock. */
 void tarn_versions_keep(struct tarn_engine *engine, bool now);
-/** All that makes a bundle of weights, for this engine. */
-tarn_status tarn_versions_make(const struct tarn_engine *engine, const float *weights,
-                               const char *provenance, struct tarn_bundle **bundle,
-                               struct tarn_error *error);
-
-/** The same with these networks of tags, [TARN_BUNDLE_TAGS], instead of the live version's; NULL: none. */
-tarn_status tarn_versions_make_with(const struct tarn_engine *engine, const float *weights,
-                                    const char *provenance, struct tarn_bundle *const *tagged,
-                                    struct tarn_bundle **bundle, struct tarn_error *error);
-/** What tarn_versions_draw_held_out() looks for. */
+/** What tarn_versions_draw() looks for. */
 struct tarn_held_out_draw {
     struct tarn_engine *engine;
     uint32_t
         tag; /**< 0: samples of all objects, among the newest; else this tag's, wherever they are */
 };
-/** A tarn_gate_draw over the engine's ring; `context` is a struct tarn_held_out_draw. */
-uint32_t tarn_versions_draw_held_out(void *context, struct tarn_gate_sample *samples,
-                                     uint32_t room);
+/** A tarn_gate_draw over the engine's ring; `context` is a struct tarn_held_out_draw. Takes the cache's lock. */
+uint32_t tarn_versions_draw(void *context, struct tarn_gate_sample *samples, uint32_t room);
+/** A bundle of one network alone: a member of an ensemble, or a tag's own. */
+tarn_status tarn_versions_make_plain(const struct tarn_engine *engine, const float *weights,
+                                     const char *provenance, struct tarn_bundle **bundle,
+                                     struct tarn_error *error);
+/** A network from elsewhere, with the live version's networks of tags. */
+tarn_status tarn_versions_make(const struct tarn_engine *engine, const float *weights,
+                               const char *provenance, struct tarn_bundle **bundle,
+                               struct tarn_error *error);
+/** What training goes on from: with the ensemble's other members, and these networks of tags. */
+tarn_status tarn_versions_make_whole(const struct tarn_engine *engine, const float *weights,
+                                     const char *provenance, struct tarn_bundle *const *tagged,
+                                     struct tarn_bundle **bundle, struct tarn_error *error);
 /** Requests from one candidate of training to the next. */
 uint64_t tarn_versions_mint_interval(const struct tarn_engine *engine, float period);
 

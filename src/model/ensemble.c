@@ -38,6 +38,12 @@ uint32_t tarn_ensemble_computed(const struct tarn_bundle *bundle)
     return choose(bundle, which);
 }
 
+const tarn_model *tarn_ensemble_sole(const struct tarn_bundle *bundle)
+{
+    uint32_t which[TARN_BUNDLE_MEMBERS];
+    return choose(bundle, which) == 1 ? tarn_ensemble_model(bundle, which[0]) : NULL;
+}
+
 static tarn_members_how how_of(tarn_combine combine)
 {
     switch (combine) {

@@ -17,6 +17,8 @@
 const tarn_model *tarn_ensemble_model(const struct tarn_bundle *bundle, uint32_t member);
 /** How many networks a score takes: 1 for a version without an ensemble. */
 uint32_t tarn_ensemble_computed(const struct tarn_bundle *bundle);
+/** The one that decides alone; NULL: several do. */
+const tarn_model *tarn_ensemble_sole(const struct tarn_bundle *bundle);
 /**
  * `scores` takes batch->count scores. A member that says something that isn't finite of a candidate is left out
  * of that one; where none is left, the score is a NaN. For combine ONE, or one member: tarn_model_score().

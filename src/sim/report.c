@@ -65,6 +65,19 @@ static cJSON *experts(const struct tarn_engine_stats *engine)
     return NULL;
 }
 
+/* The networks' say, by name; null where each candidate has its own. */
+static cJSON *members(const struct tarn_engine_stats *engine)
+{
+    cJSON *object = cJSON_CreateObject();
+    bool ok = object != NULL;
+    for (uint32_t i = 0; ok && i < engine->members && i < TARN_ENGINE_MEMBERS; i++)
+        ok = add(object, engine->member[i], number((double)engine->member_share[i]));
+    if (ok)
+        return object;
+    cJSON_Delete(object);
+    return NULL;
+}
+
 static bool add_kernel(cJSON *object, const char *name, const struct tarn_kernel_stats *kernel)
 {
     cJSON *row = cJSON_CreateObject();
@@ -146,6 +159,8 @@ struct cJSON *tarn_replay_result_json(const struct tarn_replay_result *result)
         ok = add(json, "device", string(stats->device)) &&
              add(json, "loss", number((double)stats->engine.loss)) &&
              add(json, "experts", experts(&stats->engine)) &&
+             add(json, "ensemble", string(stats->engine.ensemble)) &&
+             add(json, "members", members(&stats->engine)) &&
              add(json, "kernels", kernels(&stats->engine)) &&
              add(json, "versions", versions(&stats->versions));
     if (ok && add(json, "timeline", timeline(run)))

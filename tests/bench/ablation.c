@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What each part of continuous learning is worth: traces are replayed with the defaults, without each part,
- * with each that is off, trained in place and not at all; printed is how many misses more (or less) each has
+ * with each that is off, trained in place and not at all (or as --variant says, also with ensemble=KIND in front); printed is how many misses more (or less) each has
  * than the defaults, on the mean of all traces, sizes and seeds.
  *
  *     bench_ablation [--markdown] [--log] [--limit N] [--size 1,10] [--seeds N] [--threads N]
@@ -37,12 +37,13 @@ static const struct field {
     {                                                                                              \
 #name, offsetof(struct tarn_learning_params, name), type                                   \
     }
-    FIELD(in_place, 'b'),     FIELD(keep_held_out, 'b'), FIELD(reservoir, 'u'),
-    FIELD(replayed, 'f'),     FIELD(balance, 'f'),       FIELD(consolidate, 'f'),
-    FIELD(anchor_every, 'u'), FIELD(distilled, 'f'),     FIELD(novelty, 'b'),
-    FIELD(drift, 'b'),        FIELD(drift_rate, 'f'),    FIELD(drift_steps, 'f'),
-    FIELD(drift_recent, 'f'), FIELD(explore, 'f'),       FIELD(stored, 'u'),
-    FIELD(patience, 'u'),
+    FIELD(in_place, 'b'),      FIELD(keep_held_out, 'b'), FIELD(reservoir, 'u'),
+    FIELD(replayed, 'f'),      FIELD(balance, 'f'),       FIELD(consolidate, 'f'),
+    FIELD(anchor_every, 'u'),  FIELD(distilled, 'f'),     FIELD(novelty, 'b'),
+    FIELD(drift, 'b'),         FIELD(drift_rate, 'f'),    FIELD(drift_steps, 'f'),
+    FIELD(drift_recent, 'f'),  FIELD(explore, 'f'),       FIELD(stored, 'u'),
+    FIELD(patience, 'u'),      FIELD(frozen, 'b'),        FIELD(learners, 'u'),
+    FIELD(learners_pace, 'f'),
 };
 
 /* Each part, with what makes it one that is on where it is off. */
@@ -66,6 +67,7 @@ struct variant {
     char name[80];
     struct tarn_learning_params params;
     bool no_learn;
+    tarn_ensemble_kind ensemble;
     double sum, squares, least, most; /* of the logarithm of misses over the default's */
     double steps;                     /* gradient steps over the default's */
     int cells;
@@ -104,6 +106,23 @@ static bool set_fields(struct tarn_learning_params *p, const char *text)
         text = *end == ',' ? end + 1 : end;
     }
     return true;
+}
+
+/* FIELD=VALUE,... with perhaps ensemble=KIND in front. */
+static bool set_variant(struct variant *v, const char *text)
+{
+    static const char ensemble[] = "ensemble=";
+    if (strncmp(text, ensemble, sizeof ensemble - 1) != 0)
+        return set_fields(&v->params, text);
+    text += sizeof ensemble - 1;
+    size_t length = strcspn(text, ",");
+    const char *name;
+    for (int k = 0; (name = tarn_ensemble_name((tarn_ensemble_kind)k)) != NULL; k++)
+        if (strlen(name) == length && strncmp(name, text, length) == 0) {
+            v->ensemble = (tarn_ensemble_kind)k;
+            return set_fields(&v->params, text + length + (text[length] == ','));
+        }
+    return false;
 }
 
 static struct variant *add_variant(const char *kind, const char *name)
@@ -251,6 +270,7 @@ static struct outcome replay(const struct keys *t, uint64_t objects, uint64_t se
                                               .device = "host",
                                               .background = TARN_BACKGROUND_STEPS,
                                               .no_learn = v->no_learn,
+                                              .ensemble = v->ensemble,
                                               .seed = seed,
                                               .learning = &v->params};
     if (tarn_engine_create(&params, &engine, &error) != TARN_OK) {
@@ -380,7 +400,7 @@ int main(int argc, char **argv)
             char *colon = strchr(argv[++i], ':');
             struct variant *v = add_variant("", argv[i]);
             customs++;
-            if (colon == NULL || !set_fields(&v->params, colon + 1)) {
+            if (colon == NULL || !set_variant(v, colon + 1)) {
                 fprintf(stderr, "%s: not NAME:FIELD=VALUE,...\n", argv[i]);
                 return 2;
             }
