@@ -36,6 +36,7 @@ typedef struct tarn_engine tarn_engine;
 typedef enum tarn_goal {
     TARN_GOAL_REQUESTS, /**< the share of requests that hit */
     TARN_GOAL_BYTES,    /**< the share of bytes that hit */
+    TARN_GOAL_LATENCY,  /**< the least sum of what misses cost (struct tarn_item's cost_us) */
 } tarn_goal;
 
 typedef enum tarn_background {

@@ -89,6 +89,7 @@ static float size_lg(const struct tarn_learned *learned, uint32_t slot)
 static void hit(void *policy, uint32_t slot, uint64_t now)
 {
     struct tarn_learned *learned = policy;
+    learned->world.told = tarn_table_meta(learned->live.table, slot);
     tarn_evictor_hit(&learned->live, slot, now);
     uint64_t hash = tarn_table_hash(learned->live.table, slot);
     if (learned->listener.access != NULL)
@@ -104,6 +105,7 @@ static void hit(void *policy, uint32_t slot, uint64_t now)
 static void miss(void *policy, uint64_t hash, uint64_t now)
 {
     struct tarn_learned *learned = policy;
+    learned->world.told = NULL;
     tarn_evictor_miss(&learned->live, hash, now);
     set_sample_share(learned);
     if (learned->listener.access != NULL)
@@ -119,6 +121,7 @@ static void miss(void *policy, uint64_t hash, uint64_t now)
 static void insert(void *policy, uint32_t slot, uint64_t charge, uint64_t now)
 {
     struct tarn_learned *learned = policy;
+    learned->world.told = tarn_table_meta(learned->live.table, slot);
     tarn_evictor_insert(&learned->live, slot, charge, now);
     maybe_start(learned);
     uint64_t hash = tarn_table_hash(learned->live.table, slot);
@@ -250,6 +253,7 @@ tarn_status tarn_learned_create(const struct tarn_learned_params *params, struct
     learned->listener = params->listener;
     learned->world.bytes = capacity->bytes;
     learned->world.goal_bytes = params->goal_bytes;
+    learned->world.goal_cost = params->goal_cost;
     learned->world.gdsf_floor = &learned->live.gdsf_floor;
     struct tarn_evictor_params live = {
         .table = table,
@@ -264,7 +268,7 @@ tarn_status tarn_learned_create(const struct tarn_learned_params *params, struct
         .device_share = params->device_share,
         .seed = params->seed,
     };
-    tarn_mix_choose(capacity->bytes, params->goal_bytes, live.expert);
+    tarn_mix_choose(&learned->world, live.expert);
     tarn_status status = tarn_evictor_init(&learned->live, &live);
     if (status != TARN_OK) {
         tarn_free(learned);

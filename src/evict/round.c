@@ -242,9 +242,7 @@ static float score_heuristic(const struct tarn_evictor *evictor, tarn_expert exp
     default:
         score = 0;
     }
-    if (world->bytes && !world->goal_bytes)
-        score -= (float)meta->size * 0x1p-10f;
-    return score;
+    return score + tarn_world_worth(world, meta);
 }
 
 static void log_samples(struct tarn_evictor *evictor, const struct tarn_round *round,
@@ -475,8 +473,7 @@ void tarn_round_finish(struct tarn_evictor *evictor, struct tarn_round *round)
         float *raw = &round->raw[i];
         if (!(*raw > -WORST_SCORE && *raw < WORST_SCORE))
             *raw = 0; /* a broken network must not break the order of the others */
-        if (world->bytes && !world->goal_bytes)
-            *raw -= (float)tarn_table_meta(evictor->table, round->slot[i])->size * 0x1p-10f;
+        *raw += tarn_world_worth(world, tarn_table_meta(evictor->table, round->slot[i]));
     }
     uint32_t fresh = round->count - round->stale;
     for (int k = 0; k < TARN_EXPERTS; k++)

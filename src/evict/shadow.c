@@ -74,6 +74,10 @@ bool tarn_shadow_get(struct tarn_shadow *shadow, uint64_t hash, uint64_t now)
         tarn_evictor_miss(&shadow->evictor, hash, now);
         return false;
     }
+    /* an overwrite may have brought another cost */
+    const struct tarn_world *world = shadow->evictor.world;
+    if (world->goal_cost && world->told != NULL)
+        tarn_table_meta(&shadow->table, slot)->cost = world->told->cost;
     tarn_evictor_hit(&shadow->evictor, slot, now);
     return true;
 }
@@ -89,7 +93,11 @@ void tarn_shadow_put(struct tarn_shadow *shadow, uint64_t hash, uint16_t size, u
         leave(shadow, tarn_evictor_victim(&shadow->evictor, now), TARN_REMOVE_EVICTED, now);
     if (tarn_table_insert(&shadow->table, hash, &slot) != TARN_OK)
         return; /* out of memory: the object is missing from this estimate */
-    tarn_table_meta(&shadow->table, slot)->size = size;
+    struct tarn_meta *meta = tarn_table_meta(&shadow->table, slot);
+    const struct tarn_meta *told = shadow->evictor.world->told;
+    meta->size = size;
+    meta->tag = told != NULL ? told->tag : 0;
+    meta->cost = told != NULL ? told->cost : 0;
     shadow->capacity.used += charge;
     tarn_evictor_insert(&shadow->evictor, slot, charge, now);
 }

@@ -44,5 +44,8 @@ void tarn_gen_destroy(tarn_gen **gen);
 size_t tarn_gen_read(tarn_gen *gen, struct tarn_request *requests, size_t room);
 /** False unless the setting `rate` gives the requests times. */
 bool tarn_gen_has_time(const tarn_gen *gen);
+/** False unless the setting `costs` gives the requests costs; two kinds of them have tags. */
+bool tarn_gen_has_cost(const tarn_gen *gen);
+bool tarn_gen_has_tag(const tarn_gen *gen);
 
 #endif
