@@ -112,8 +112,9 @@ TARN_API tarn_cache *tarn_engine_cache(tarn_engine *engine);
 TARN_API const struct tarn_device_info *tarn_engine_device(const tarn_engine *engine);
 
 /**
- * Does what is due in the background, without waiting for the device: to be called about once a
- * request with TARN_BACKGROUND_STEPS (a few ns when nothing is due).
+ * Does what is due in the background: to be called about once a request with TARN_BACKGROUND_STEPS (a few ns
+ * when nothing is due). It waits for what an earlier call began on the device, so that the requests alone
+ * decide what happens, on any device.
  */
 TARN_API void tarn_engine_step(tarn_engine *engine);
 

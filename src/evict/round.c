@@ -64,15 +64,18 @@ static struct sizes sizes_of(const struct tarn_evictor *evictor, const struct ta
         .pool = n / POOL_SHARE,
     };
     uint32_t least = 8;
+    /* what is left of the list competes again: fresh ones are drawn for those that have left it */
+    uint32_t stock = round->borrowed ? tarn_evictor_stock(evictor) : 0;
+    uint32_t needed = s.victims > stock ? s.victims - stock : 1;
     if (evictor->world->keep_short) {
         /* where sizes differ few candidates cost most */
         least = bytes ? 16 : 6;
-        s.fresh = least * s.victims;
+        s.fresh = least * needed;
     } else if (bytes) {
-        s.fresh = 32 * s.victims;
+        s.fresh = 32 * needed;
     } else {
         float each = tarn_clamp(4.0f / (evictor->rates.miss_ratio + 0.01f), 8.0f, 32.0f);
-        s.fresh = (uint32_t)((float)s.victims * each);
+        s.fresh = (uint32_t)((float)needed * each);
     }
     if (evictor->live && evictor->world->explore > 1.0f)
         s.fresh = (uint32_t)((float)s.fresh * evictor->world->explore);
