@@ -90,7 +90,7 @@ static int no_policy(const struct tarn_cli *cli, const char *name)
 static int plan_policies(const struct tarn_cli *cli, struct plan *plan)
 {
     const char *given = tarn_cli_value(cli, "policy");
-    bool learns = false;
+    bool learns = false, weighs = false;
     if (given == NULL || strcmp(given, "all") == 0) {
         plan->policies = all_policies(plan->policy, given != NULL);
     } else if ((plan->texts[1] = strdup(given)) == NULL ||
@@ -104,11 +104,12 @@ static int plan_policies(const struct tarn_cli *cli, struct plan *plan)
             if (strcmp(plan->policy[i], plan->policy[k]) == 0)
                 return tarn_cli_usage(cli, "--policy: '%s' twice", plan->policy[i]);
         learns |= !tarn_baseline_known(plan->policy[i]);
+        weighs |= strcmp(plan->policy[i], "gdsf") == 0 && plan->replay.run.weigh_costs;
     }
     static const char *const learners_only[] = {"goal",         "model",     "mint-every",
                                                 "shadow-share", "state-dir", "ensemble"};
     for (size_t i = 0; i < sizeof learners_only / sizeof *learners_only && !learns; i++)
-        if (tarn_cli_value(cli, learners_only[i]) != NULL)
+        if (tarn_cli_value(cli, learners_only[i]) != NULL && !(i == 0 && weighs))
             return tarn_cli_usage(cli, "--%s is for a policy that learns; none is asked for",
                                   learners_only[i]);
     return TARN_EXIT_OK;
@@ -133,7 +134,7 @@ static int plan_sizes(const struct tarn_cli *cli, struct plan *plan)
 
 static int make_plan(const struct tarn_cli *cli, int argc, char **argv, struct plan *plan)
 {
-    static const char *const goals[] = {"requests", "bytes", NULL};
+    static const char *const goals[] = {"requests", "bytes", "latency", NULL};
     const char *format = tarn_cli_value(cli, "format");
     const char *columns = tarn_cli_value(cli, "columns");
     uint64_t mint_every = 0;
@@ -164,10 +165,13 @@ static int make_plan(const struct tarn_cli *cli, int argc, char **argv, struct p
         return code;
     plan->replay.run.windows = WINDOWS;
     plan->replay.run.seed = cli->seed;
+    plan->replay.run.weigh_costs = goal == 2;
     plan->replay.learning.engine = (struct tarn_engine_params){
         .device = cli->device,
         .cache_dir = cli->cache_dir,
-        .goal = goal == 1 ? TARN_GOAL_BYTES : TARN_GOAL_REQUESTS,
+        .goal = goal == 2   ? TARN_GOAL_LATENCY
+                : goal == 1 ? TARN_GOAL_BYTES
+                            : TARN_GOAL_REQUESTS,
         .ensemble = ensemble > 0 ? (tarn_ensemble_kind)ensemble : TARN_ENSEMBLE_SINGLE,
         .mint_every = (uint32_t)mint_every,
         .shadow_share = (float)shadow_share,
@@ -257,9 +261,11 @@ static const char *percent(double value, int decimals, char *text)
 static void print_table(const struct tarn_cli *cli, const struct plan *plan,
                         const struct tarn_replayed *replayed)
 {
-    static const char *const heads[] = {"policy",     "miss ratio", "byte miss",
-                                        "gap closed", "k req/s",    "CPU s"};
-    char amount[64], a[32], b[32], c[32];
+    static const char *const heads[] = {"policy",  "miss ratio", "byte miss", "gap closed",
+                                        "k req/s", "CPU s",      "miss cost"};
+    char amount[64], a[32], b[32], c[32], d[32];
+    bool costs = isfinite(tarn_run_miss_cost_ratio(&replayed->results[0].run));
+    size_t columns = sizeof heads / sizeof heads[0] - (costs ? 0 : 1);
     tarn_replay_amount(replayed->footprint, replayed->unit_sizes, amount);
     printf("%s: %llu requests, %llu objects", replayed->name,
            (unsigned long long)replayed->requests, (unsigned long long)replayed->objects);
@@ -270,15 +276,17 @@ static void print_table(const struct tarn_cli *cli, const struct plan *plan,
         const struct tarn_replay_result *results = &replayed->results[s * plan->policies];
         const struct tarn_replay_result *lru = find_policy(results, plan->policies, "lru");
         const struct tarn_replay_result *best = find_policy(results, plan->policies, "belady");
-        tarn_table *table = tarn_table_create(heads, sizeof heads / sizeof heads[0]);
+        tarn_table *table = tarn_table_create(heads, columns);
         for (size_t i = 0; i < plan->policies; i++) {
             const struct tarn_run *run = &results[i].run;
             double gap =
                 lru != NULL && best != NULL ? tarn_run_gap_closed(run, &lru->run, &best->run) : NAN;
-            tarn_table_row(table, "%s\t%s\t%s\t%s\t%.0f\t%.3f", results[i].policy,
+            tarn_table_row(table, "%s\t%s\t%s\t%s\t%.0f\t%.3f%s%s", results[i].policy,
                            percent(tarn_run_miss_ratio(run), 2, a),
                            percent(tarn_run_byte_miss_ratio(run), 2, b), percent(gap, 1, c),
-                           tarn_run_requests_per_second(run) / 1e3, (double)run->cpu_ns * 1e-9);
+                           tarn_run_requests_per_second(run) / 1e3, (double)run->cpu_ns * 1e-9,
+                           costs ? "\t" : "",
+                           costs ? percent(tarn_run_miss_cost_ratio(run), 2, d) : "");
         }
         tarn_replay_amount(results->capacity, results->objects, amount);
         printf("\ncache of %s (%s)\n", results->size, amount);
@@ -374,11 +382,13 @@ static const struct tarn_cli_option options[] = {
     {"policy", 'p', "P,...",
      "policies: lru fifo clock slru arc lfu sieve s3fifo wtinylfu gdsf lhd belady, or all"},
     {"format", 'f', "F", "of the traces: auto (default), oracle, csv, keys or tarn"},
-    {"columns", 0, "NAMES", "csv: what the columns are, as in time,key,size,op"},
+    {"columns", 0, "NAMES", "csv: what the columns are, as in time,key,size,op,tag,cost"},
     {"limit", 0, "N", "only the first N requests of each trace"},
     {"unit-size", 0, NULL, "count every object as 1, whatever its size"},
     {"plot", 0, "FILE", "draw the results as SVG"},
-    {"goal", 0, "G", "what learning aims at: requests (default) or bytes"},
+    {"goal", 0, "G",
+     "what learning aims at: requests (default), bytes, or latency, by the misses' costs (gdsf "
+     "too)"},
     {"ensemble", 0, "KIND",
      "how networks decide together: single (default), mean, select, stack or bayes"},
     {"model", 0, "FILE", "the model that learning starts from"},
@@ -404,7 +414,9 @@ const struct tarn_command tarn_command_replay = {
         "A size in percent is of the footprint: the sum of each object's last size, or the number\n"
         "of objects where all sizes are 1. A get that misses stores the object; a put overwrites,\n"
         "a delete removes, and neither counts in the ratios. Objects larger than the cache are\n"
-        "never stored. A hit keeps the size that was stored.\n",
+        "never stored. A hit keeps the size that was stored. Where the trace has costs, \"miss "
+        "cost\"\n"
+        "is what the misses cost, of what they would if every get missed.\n",
     .options = options,
     .examples = "tarn replay web.oracleGeneral.zst --size 1%,10% --policy lru,s3fifo,belady\n"
                 "tarn replay log.csv --columns time,key,size --size 64MiB --plot log.svg\n"

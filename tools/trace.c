@@ -379,6 +379,7 @@ static int tarn_cmd_trace_gen(struct tarn_cli *cli, int argc, char **argv)
     if (status == TARN_OK) {
         to.has_time = tarn_gen_has_time(gen);
         to.has_tag = tarn_gen_has_tag(gen);
+        to.has_cost = tarn_gen_has_cost(gen);
         status = tarn_trace_writer_create(output, &to, &writer, &error);
     }
     if (status == TARN_OK) {

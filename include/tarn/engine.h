@@ -36,6 +36,7 @@ typedef struct tarn_engine tarn_engine;
 typedef enum tarn_goal {
     TARN_GOAL_REQUESTS, /**< the share of requests that hit */
     TARN_GOAL_BYTES,    /**< the share of bytes that hit */
+    TARN_GOAL_LATENCY,  /**< the least sum of what misses cost (struct tarn_item's cost_us) */
 } tarn_goal;
 
 typedef enum tarn_background {
@@ -126,8 +127,9 @@ TARN_API tarn_cache *tarn_engine_cache(tarn_engine *engine);
 TARN_API const struct tarn_device_info *tarn_engine_device(const tarn_engine *engine);
 
 /**
- * Does what is due in the background, without waiting for the device: to be called about once a
- * request with TARN_BACKGROUND_STEPS (a few ns when nothing is due).
+ * Does what is due in the background: to be called about once a request with TARN_BACKGROUND_STEPS (a few ns
+ * when nothing is due). It waits for what an earlier call began on the device, so that the requests alone
+ * decide what happens, on any device.
  */
 TARN_API void tarn_engine_step(tarn_engine *engine);
 

@@ -108,7 +108,7 @@ void tarn_engine_step(tarn_engine *e)
 {
     if (e->params.background != TARN_BACKGROUND_STEPS || ++e->calls % STEP_EVERY != 0)
         return;
-    look(e, 0);
+    look(e, TARN_STEP_WAIT_US);
 }
 
 /* The thread of TARN_BACKGROUND_THREAD: looks often while there are requests, seldom while not. */

@@ -49,6 +49,7 @@ static tarn_status make_policy(void *context, struct tarn_table *table,
     struct tarn_learned_params params = {
         .reader = e->versions.reader,
         .goal_bytes = e->params.goal == TARN_GOAL_BYTES,
+        .goal_cost = e->params.goal == TARN_GOAL_LATENCY,
         .shadows = !e->params.no_shadows,
         .most_cost = e->params.shadow_share,
         .ring = e->ring_samples,

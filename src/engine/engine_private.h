@@ -25,6 +25,12 @@
 #include "tags.h"
 #include "versions.h"
 
+/**
+ * With TARN_BACKGROUND_STEPS what a look has begun on a device the next one waits for, so that the requests
+ * alone say when it takes effect, whatever the device; what takes longer than this is asked for again.
+ */
+#define TARN_STEP_WAIT_US 1000000
+
 /** Who has the trainer. */
 enum tarn_job {
     TARN_JOB_NONE, /**< the background, which may begin one */

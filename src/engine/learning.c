@@ -215,7 +215,7 @@ static void reap_training(struct tarn_engine *e)
         }
         return;
     }
-    tarn_status status = tarn_trainer_wait(e->trainer, 0);
+    tarn_status status = tarn_trainer_wait(e->trainer, TARN_STEP_WAIT_US);
     if (status == TARN_OK) {
         take_weights(e);
     } else if (status != TARN_TIMEOUT && status != TARN_NOT_FOUND) {

@@ -166,10 +166,14 @@ static void count_lookup(struct tarn_evictor *evictor, bool hit, uint64_t now)
 static void set_priority(struct tarn_evictor *evictor, struct tarn_meta *meta)
 {
     const struct tarn_world *world = evictor->world;
-    float cost = world->bytes && !world->goal_bytes
-                     ? tarn_exp2(tarn_clamp(-(float)meta->size * 0x1p-10f, -60.0f, 0.0f))
-                     : 1.0f;
-    meta->priority = *world->gdsf_floor + (float)meta->hits * cost;
+    float worth = tarn_exp2(tarn_clamp(tarn_world_worth(world, meta), -60.0f, 30.0f));
+    meta->priority = *world->gdsf_floor + (float)meta->hits * worth;
+}
+
+static void note_cost(struct tarn_evictor *evictor, const struct tarn_meta *meta)
+{
+    if (evictor->live && evictor->world->goal_cost)
+        tarn_costs_note(&evictor->world->costs, meta->cost);
 }
 
 static void resolve(struct tarn_evictor *evictor, uint64_t hash, uint64_t now, bool wanted)
@@ -253,6 +257,7 @@ void tarn_evictor_insert(struct tarn_evictor *evictor, uint32_t slot, uint64_t c
     meta->sketch = tarn_sketch_estimate(&world->sketch, hash);
     meta->inserted = (uint32_t)now;
     meta->hits = 1;
+    note_cost(evictor, meta);
     set_priority(evictor, meta);
     tarn_wheel_put(&evictor->wheel, evictor->table, slot, (uint32_t)now, evictor->period);
 }
@@ -261,6 +266,7 @@ void tarn_evictor_update(struct tarn_evictor *evictor, uint32_t slot, uint64_t c
 {
     struct tarn_meta *meta = tarn_table_meta(evictor->table, slot);
     (void)charge;
+    note_cost(evictor, meta);
     set_priority(evictor, meta);
     if (meta->flags & TARN_META_SAMPLED) {
         meta->flags &= 7 & ~TARN_META_SAMPLED;

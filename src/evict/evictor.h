@@ -19,6 +19,7 @@
 #include "ranks.h"
 #include "sketch.h"
 #include "wheel.h"
+#include "worth.h"
 
 #define TARN_EXPERTS 4
 /* Candidates that are kept from one round to the next; where sizes differ the right one is rarer. */
@@ -64,11 +65,20 @@ struct tarn_world {
     struct tarn_opinion *opinion; /**< asked about the live one's rounds; NULL: nobody is */
     bool bytes;                   /**< objects differ in size */
     bool goal_bytes;              /**< byte hit ratio is the goal: size doesn't count */
+    bool goal_cost;               /**< the sum of what misses cost is the goal */
+    struct tarn_costs costs;      /**< of the live one's objects, with that goal */
     float sample_share;           /**< samples a request */
     bool keep_short;              /**< under load: fewer fresh candidates */
     float explore;                /**< the live rounds draw so many times as many; 0 is 1 */
     const float *gdsf_floor;      /**< L of GreedyDual, from that expert's shadow */
 };
+
+/** What scores add to lg of the chance that the object is wanted again: what hitting it is worth. */
+static inline float tarn_world_worth(const struct tarn_world *world, const struct tarn_meta *meta)
+{
+    float worth = world->bytes && !world->goal_bytes ? -(float)meta->size * 0x1p-10f : 0.0f;
+    return world->goal_cost ? worth + tarn_costs_lg(&world->costs, meta->cost) : worth;
+}
 
 struct tarn_pool_entry {
     uint32_t slot;

@@ -253,6 +253,7 @@ tarn_status tarn_learned_create(const struct tarn_learned_params *params, struct
     learned->listener = params->listener;
     learned->world.bytes = capacity->bytes;
     learned->world.goal_bytes = params->goal_bytes;
+    learned->world.goal_cost = params->goal_cost;
     learned->world.gdsf_floor = &learned->live.gdsf_floor;
     struct tarn_evictor_params live = {
         .table = table,
@@ -267,7 +268,7 @@ tarn_status tarn_learned_create(const struct tarn_learned_params *params, struct
         .device_share = params->device_share,
         .seed = params->seed,
     };
-    tarn_mix_choose(capacity->bytes, params->goal_bytes, live.expert);
+    tarn_mix_choose(&learned->world, live.expert);
     tarn_status status = tarn_evictor_init(&learned->live, &live);
     if (status != TARN_OK) {
         tarn_free(learned);

@@ -49,6 +49,7 @@ struct tarn_learned_params {
     struct tarn_observer observer;
     struct tarn_listener listener; /**< zeros: nobody listens */
     bool goal_bytes;
+    bool goal_cost; /**< not both */
     bool shadows;
     float most_cost; /**< that the shadows may take; see struct tarn_mix_params; 0: a default */
     uint32_t device_limit; /**< victims of one round that a device scores at most; 0: none does */

@@ -21,12 +21,14 @@
 #define HALF_LIFE_T     4.0  /* of the misses, in T, but at least */
 #define LEAST_HALF_LIFE 4000.0
 
-void tarn_mix_choose(bool bytes, bool goal_bytes, tarn_expert expert[TARN_EXPERTS])
+/* What objects differ in but the goal doesn't count, GreedyDual weighs. */
+void tarn_mix_choose(const struct tarn_world *world, tarn_expert expert[TARN_EXPERTS])
 {
     expert[0] = TARN_EXPERT_NET;
     expert[1] = TARN_EXPERT_LFU;
     expert[2] = TARN_EXPERT_STICKY;
-    expert[3] = bytes && !goal_bytes ? TARN_EXPERT_GDSF : TARN_EXPERT_LIRS;
+    bool weighed = world->goal_cost || (world->bytes && !world->goal_bytes);
+    expert[3] = weighed ? TARN_EXPERT_GDSF : TARN_EXPERT_LIRS;
 }
 
 /* The share of the keys: by the number of objects alone, so that a replay gives the same each time. */
@@ -64,7 +66,7 @@ tarn_status tarn_mix_start(struct tarn_mix *mix, const struct tarn_mix_params *p
         .until_update = UPDATE_EVERY,
         .weight = {1.0f},
     };
-    tarn_mix_choose(world->bytes, world->goal_bytes, mix->expert);
+    tarn_mix_choose(world, mix->expert);
     for (uint32_t k = 0; k < TARN_EXPERTS; k++) {
         struct tarn_shadow_params shadow = {
             .world = world,
@@ -136,14 +138,24 @@ static void update_weights(struct tarn_mix *mix)
         mix->weight[k] = (float)(weight[k] / sum);
 }
 
+/* Where misses differ, one of the live cache counts when the object is stored: only then is it known. */
+static bool misses_differ(const struct tarn_world *world)
+{
+    return world->goal_bytes || world->goal_cost;
+}
+
 /*
- * What a miss costs: one, or its size in mean sizes where bytes are the goal. One mean for all of them:
+ * What a miss costs: one, or its size in mean sizes where bytes are the goal, or its cost in mean costs. One mean for all of them:
  * an expert that keeps large objects must not find each miss cheaper for it.
  */
 static double miss_cost(const struct tarn_mix *mix, int size)
 {
     const struct tarn_evictor *first = &mix->shadow[0].evictor;
-    if (!first->world->goal_bytes || size < 0)
+    const struct tarn_world *world = first->world;
+    if (world->goal_cost)
+        return (double)tarn_costs_weight(&world->costs,
+                                         world->told != NULL ? world->told->cost : 0);
+    if (!world->goal_bytes || size < 0)
         return 1;
     return (double)tarn_exp2(tarn_clamp((float)size * 0x1p-10f, 0, 60)) / (double)first->mean_size;
 }
@@ -154,7 +166,7 @@ void tarn_mix_get(struct tarn_mix *mix, uint64_t hash, int size, uint64_t now)
         mix->misses[k] *= mix->decay;
         if (tarn_shadow_get(&mix->shadow[k], hash, now))
             continue;
-        if (size >= 0 || !mix->shadow[k].evictor.world->goal_bytes)
+        if (size >= 0 || !misses_differ(mix->shadow[k].evictor.world))
             mix->misses[k] += miss_cost(mix, size);
         if (size >= 0)
             tarn_shadow_put(&mix->shadow[k], hash, (uint16_t)size, now);
@@ -169,8 +181,7 @@ void tarn_mix_get(struct tarn_mix *mix, uint64_t hash, int size, uint64_t now)
 void tarn_mix_put(struct tarn_mix *mix, uint64_t hash, uint16_t size, uint64_t now)
 {
     for (uint32_t k = 0; k < mix->experts; k++) {
-        /* a miss of the live cache: only now is its size known */
-        if (mix->shadow[k].evictor.world->goal_bytes &&
+        if (misses_differ(mix->shadow[k].evictor.world) &&
             tarn_index_find(mix->shadow[k].table.index, hash, NULL, NULL) == TARN_NONE)
             mix->misses[k] += miss_cost(mix, size);
         tarn_shadow_put(&mix->shadow[k], hash, size, now);

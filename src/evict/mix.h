@@ -14,7 +14,7 @@ struct tarn_mix {
     uint32_t experts; /**< 0: not started yet */
     tarn_expert expert[TARN_EXPERTS];
     struct tarn_shadow shadow[TARN_EXPERTS];
-    double misses[TARN_EXPERTS]; /**< decayed, in objects or in mean-sized bytes */
+    double misses[TARN_EXPERTS]; /**< decayed, in objects, mean-sized bytes or mean costs */
     float weight[TARN_EXPERTS];
     uint64_t threshold; /**< keys whose mixed hash is below are sampled */
     uint64_t limit;     /**< of each shadow, when it sees all of its share */
@@ -25,7 +25,7 @@ struct tarn_mix {
 };
 
 /** Which experts suit the goal; the network is always the first. */
-void tarn_mix_choose(bool bytes, bool goal_bytes, tarn_expert expert[TARN_EXPERTS]);
+void tarn_mix_choose(const struct tarn_world *world, tarn_expert expert[TARN_EXPERTS]);
 
 struct tarn_mix_params {
     struct tarn_world *world;

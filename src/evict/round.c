@@ -67,15 +67,18 @@ static struct sizes sizes_of(const struct tarn_evictor *evictor, const struct ta
         .pool = n / POOL_SHARE,
     };
     uint32_t least = 8;
+    /* what is left of the list competes again: fresh ones are drawn for those that have left it */
+    uint32_t stock = round->borrowed ? tarn_evictor_stock(evictor) : 0;
+    uint32_t needed = s.victims > stock ? s.victims - stock : 1;
     if (evictor->world->keep_short) {
         /* where sizes differ few candidates cost most */
         least = bytes ? 16 : 6;
-        s.fresh = least * s.victims;
+        s.fresh = least * needed;
     } else if (bytes) {
-        s.fresh = 32 * s.victims;
+        s.fresh = 32 * needed;
     } else {
         float each = tarn_clamp(4.0f / (evictor->rates.miss_ratio + 0.01f), 8.0f, 32.0f);
-        s.fresh = (uint32_t)((float)s.victims * each);
+        s.fresh = (uint32_t)((float)needed * each);
     }
     if (evictor->live && evictor->world->explore > 1.0f)
         s.fresh = (uint32_t)((float)s.fresh * evictor->world->explore);
@@ -248,9 +251,7 @@ static float score_heuristic(const struct tarn_evictor *evictor, tarn_expert exp
     default:
         score = 0;
     }
-    if (world->bytes && !world->goal_bytes)
-        score -= (float)meta->size * 0x1p-10f;
-    return score;
+    return score + tarn_world_worth(world, meta);
 }
 
 static void log_samples(struct tarn_evictor *evictor, const struct tarn_round *round,
@@ -485,8 +486,7 @@ void tarn_round_finish(struct tarn_evictor *evictor, struct tarn_round *round)
         float *raw = &round->raw[i];
         if (!(*raw > -WORST_SCORE && *raw < WORST_SCORE))
             *raw = 0; /* a broken network must not break the order of the others */
-        if (world->bytes && !world->goal_bytes)
-            *raw -= (float)tarn_table_meta(evictor->table, round->slot[i])->size * 0x1p-10f;
+        *raw += tarn_world_worth(world, tarn_table_meta(evictor->table, round->slot[i]));
     }
     uint32_t fresh = round->count - round->stale;
     for (int k = 0; k < TARN_EXPERTS; k++)

@@ -74,6 +74,10 @@ bool tarn_shadow_get(struct tarn_shadow *shadow, uint64_t hash, uint64_t now)
         tarn_evictor_miss(&shadow->evictor, hash, now);
         return false;
     }
+    /* an overwrite may have brought another cost */
+    const struct tarn_world *world = shadow->evictor.world;
+    if (world->goal_cost && world->told != NULL)
+        tarn_table_meta(&shadow->table, slot)->cost = world->told->cost;
     tarn_evictor_hit(&shadow->evictor, slot, now);
     return true;
 }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "trial.h"
 
+#include <string.h>
+
 #include "base/hash.h"
 
 #define SALT      0x747269616c736861u /* other keys than the experts' shadows have */
@@ -130,16 +132,55 @@ static bool is_full(const struct tarn_capacity *capacity)
     return (double)capacity->used >= FULL * (double)capacity->limit;
 }
 
+static void count_misses(struct tarn_trial *trial, const bool hit[TARN_TRIAL_MODELS], bool lru_hit,
+                         uint64_t weight)
+{
+    trial->counts.misses += hit[TARN_TRIAL_CANDIDATE] ? 0 : weight;
+    trial->counts.base_misses += hit[TARN_TRIAL_BASE] ? 0 : weight;
+    trial->counts.lru_misses += lru_hit ? 0 : weight;
+}
+
+/*
+ * A miss's cost in mean costs as a whole number, the same for all three: rounded up as often as keeps the
+ * sum right, by the key and the time.
+ */
+static uint64_t weight_of(const struct tarn_world *world, uint64_t hash, unsigned cost,
+                          uint64_t now)
+{
+    double dither = (double)(tarn_mix64(hash + now * SALT) >> 11) * 0x1p-53;
+    return (uint64_t)((double)tarn_costs_weight(&world->costs, cost) + dither);
+}
+
+/* A lookup's misses, once it is known what they cost; `told` NULL: nobody has said. */
+static void close_lookup(struct tarn_trial *trial, const struct tarn_meta *told, uint64_t now)
+{
+    const struct tarn_world *world = trial->shadow[0].evictor.world;
+    if (!trial->open.is)
+        return;
+    trial->open.is = false;
+    count_misses(trial, trial->open.hit, trial->open.lru_hit,
+                 weight_of(world, trial->open.hash, told != NULL ? told->cost : 0, now));
+}
+
 void tarn_trial_get(struct tarn_trial *trial, uint64_t hash, int size, uint64_t now)
 {
     bool hit[TARN_TRIAL_MODELS], lru_hit = lru_get(&trial->lru, hash);
     for (int k = 0; k < TARN_TRIAL_MODELS; k++)
         hit[k] = tarn_shadow_get(&trial->shadow[k], hash, now);
     if (trial->warm) {
+        const struct tarn_world *world = trial->shadow[0].evictor.world;
         trial->counts.requests++;
-        trial->counts.misses += !hit[TARN_TRIAL_CANDIDATE];
-        trial->counts.base_misses += !hit[TARN_TRIAL_BASE];
-        trial->counts.lru_misses += !lru_hit;
+        if (!world->goal_cost) {
+            count_misses(trial, hit, lru_hit, 1);
+        } else {
+            close_lookup(trial, NULL, now);
+            trial->open.hash = hash;
+            trial->open.is = true;
+            trial->open.lru_hit = lru_hit;
+            memcpy(trial->open.hit, hit, sizeof hit);
+            if (world->told != NULL)
+                close_lookup(trial, world->told, now);
+        }
     }
     if (size >= 0) /* those that have it do nothing */
         tarn_trial_put(trial, hash, (uint16_t)size, now);
@@ -147,6 +188,8 @@ void tarn_trial_get(struct tarn_trial *trial, uint64_t hash, int size, uint64_t 
 
 void tarn_trial_put(struct tarn_trial *trial, uint64_t hash, uint16_t size, uint64_t now)
 {
+    if (trial->open.is && trial->open.hash == hash)
+        close_lookup(trial, trial->shadow[0].evictor.world->told, now);
     lru_put(&trial->lru, hash, size);
     for (int k = 0; k < TARN_TRIAL_MODELS; k++)
         tarn_shadow_put(&trial->shadow[k], hash, size, now);

@@ -43,6 +43,11 @@ struct tarn_trial {
     uint64_t threshold; /**< keys whose mixed hash is below are sampled */
     float share;
     bool warm; /**< all three have been full: before, nothing is counted */
+    /** Where misses are weighed by their cost: a lookup whose cost is known once it is stored. */
+    struct {
+        uint64_t hash;
+        bool is, hit[TARN_TRIAL_MODELS], lru_hit;
+    } open;
 };
 
 struct tarn_trial_params {

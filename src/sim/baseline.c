@@ -66,6 +66,7 @@ tarn_status tarn_baseline_create(const char *name, const struct tarn_trace_data 
     self->capacity = capacity;
     self->seed = params->seed;
     self->count_objects = params->count_objects;
+    self->weigh_costs = params->weigh_costs && trace->cost != NULL;
     self->size = tarn_alloc_zeroed(trace->objects, sizeof *self->size);
     if (self->size == NULL || ops->init(self) != TARN_OK) {
         tarn_baseline_destroy(&self);
@@ -146,6 +147,8 @@ static void run_part(struct tarn_baseline *self, uint32_t from, uint32_t to, str
         misses += !hit;
         get_bytes += trace->size[i];
         miss_bytes += hit ? 0 : trace->size[i];
+        if (trace->cost != NULL)
+            tarn_run_add_cost(run, trace->cost[i], hit);
     }
     run->gets += gets;
     run->misses += misses;

@@ -46,11 +46,22 @@ struct tarn_run {
     uint64_t requests;
     uint64_t gets, misses;
     uint64_t get_bytes, miss_bytes;
-    uint64_t wall_ns, cpu_ns; /**< of the request loop; CPU time of the whole process */
+    double get_cost, miss_cost; /**< us, of gets whose cost is known, and of those that missed */
+    uint64_t cost_misses;       /**< of these */
+    uint64_t wall_ns, cpu_ns;   /**< of the request loop; CPU time of the whole process */
     struct tarn_window
         *windows; /**< [window_count], freed by tarn_run_clear(); NULL if none asked */
     size_t window_count;
 };
+/** A get of this cost (us; 0: not known, which counts nowhere) joins the run's sums. */
+static inline void tarn_run_add_cost(struct tarn_run *run, float cost, bool hit)
+{
+    if (!(cost > 0))
+        return;
+    run->get_cost += (double)cost;
+    run->miss_cost += hit ? 0 : (double)cost;
+    run->cost_misses += !hit;
+}
 /** Frees what a run holds and zeroes it. */
 void tarn_run_clear(struct tarn_run *run);
 
@@ -59,6 +70,7 @@ struct tarn_run_params {
     bool count_objects; /**< the limit is in objects: every object counts 1 */
     size_t windows;     /**< how many windows of equal length to record; 0: none */
     uint64_t seed;
+    bool weigh_costs; /**< gdsf: by what a miss costs, where the trace says so */
     /** Called at the end of each window with the requests done; may be NULL. */
     void (*progress)(void *user, uint64_t done);
     void *user;
@@ -73,7 +85,7 @@ tarn_status tarn_baseline_run(const char *name, const struct tarn_trace_data *tr
                               uint64_t capacity, const struct tarn_run_params *params,
                               struct tarn_run *run, struct tarn_error *error);
 
-/** The same, step by step; of the parameters only `count_objects` and `seed`. The trace must
+/** The same, step by step; of the parameters only `count_objects`, `weigh_costs` and `seed`. The trace must
  * outlive it. */
 typedef struct tarn_baseline tarn_baseline;
 tarn_status tarn_baseline_create(const char *name, const struct tarn_trace_data *trace,

@@ -32,6 +32,7 @@ struct tarn_baseline {
     uint64_t *size; /**< [trace->objects] */
     uint32_t residents;
     bool count_objects; /**< sizes are all taken as 1 */
+    bool weigh_costs;   /**< the costs of misses count, where the trace has them */
 };
 
 static inline void tarn_sim_enter(struct tarn_baseline *self, uint32_t object, uint64_t size)

@@ -6,7 +6,8 @@
  * - gdsf: H = L + accesses / size, where L is the H of the last that left:
  * GreedyDual-Size-Frequency (Cherkasova, "Improving WWW proxies performance with
  * Greedy-Dual-Size-Frequency caching policy", HP Labs 98-69R1, 1998) with a cost of 1 for each
- * object. No parameters.
+ * object, or with what a miss of it costs: H = L + accesses * cost / size. An unknown cost is the
+ * mean of those known so far. No parameters.
  * - belady: the one wanted latest leaves (Belady, "A study of replacement algorithms for a
  *   virtual-storage computer", 1966). A miss always admits, as in libCacheSim. Optimal for unit
  * sizes. An object whose next request overwrites or deletes it is not wanted again.
@@ -18,8 +19,10 @@
 struct ranked {
     struct tarn_baseline base;
     struct tarn_sim_heap heap;
-    uint32_t *accesses; /* lfu, gdsf */
-    double inflation;   /* gdsf's L */
+    uint32_t *accesses;     /* lfu, gdsf */
+    double inflation;       /* gdsf's L */
+    float *cost;            /* gdsf: of the residents, in us; NULL: 1 each */
+    double cost_sum, costs; /* of the known ones */
 };
 
 static void ranked_release(struct tarn_baseline *self)
@@ -27,6 +30,7 @@ static void ranked_release(struct tarn_baseline *self)
     struct ranked *r = (struct ranked *)self;
     tarn_sim_heap_release(&r->heap);
     tarn_free(r->accesses);
+    tarn_free(r->cost);
 }
 
 static tarn_status ranked_init(struct tarn_baseline *self)
@@ -34,7 +38,9 @@ static tarn_status ranked_init(struct tarn_baseline *self)
     struct ranked *r = (struct ranked *)self;
     tarn_status status = tarn_sim_heap_init(&r->heap, self->trace->objects);
     r->accesses = tarn_alloc_zeroed(self->trace->objects, sizeof *r->accesses);
-    return r->accesses != NULL ? status : TARN_NO_MEMORY;
+    if (self->weigh_costs)
+        r->cost = tarn_alloc_zeroed(self->trace->objects, sizeof *r->cost);
+    return r->accesses != NULL && (r->cost != NULL || !self->weigh_costs) ? status : TARN_NO_MEMORY;
 }
 
 static void ranked_forget(struct tarn_baseline *self, uint32_t object)
@@ -66,11 +72,18 @@ static void lfu_admit(struct tarn_baseline *self, uint32_t object, uint64_t size
     lfu_hit(self, object, index);
 }
 
+static double mean_cost(const struct ranked *r)
+{
+    return r->costs > 0 ? r->cost_sum / r->costs : 1;
+}
+
 static void gdsf_hit(struct tarn_baseline *self, uint32_t object, uint32_t index)
 {
     struct ranked *r = (struct ranked *)self;
-    double value = r->inflation + ++r->accesses[object] / (double)self->size[object];
-    tarn_sim_heap_set(&r->heap, object, value, index);
+    double worth = ++r->accesses[object] / (double)self->size[object];
+    if (r->cost != NULL)
+        worth *= r->cost[object] > 0 ? (double)r->cost[object] : mean_cost(r);
+    tarn_sim_heap_set(&r->heap, object, r->inflation + worth, index);
 }
 
 static void gdsf_admit(struct tarn_baseline *self, uint32_t object, uint64_t size, uint32_t index)
@@ -78,6 +91,12 @@ static void gdsf_admit(struct tarn_baseline *self, uint32_t object, uint64_t siz
     struct ranked *r = (struct ranked *)self;
     ranked_room(r, size);
     r->accesses[object] = 0;
+    if (r->cost != NULL) {
+        float cost = self->trace->cost[index];
+        r->cost[object] = cost;
+        r->cost_sum += (double)cost;
+        r->costs += cost > 0;
+    }
     tarn_sim_enter(self, object, size);
     gdsf_hit(self, object, index);
 }

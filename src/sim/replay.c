@@ -64,6 +64,7 @@ static void replay_part(const struct tarn_replay_cache_ops *ops, void *cache,
         run->misses += !hit;
         run->get_bytes += request.size;
         run->miss_bytes += hit ? 0 : request.size;
+        tarn_run_add_cost(run, request.cost_us, hit);
     }
 }
 
@@ -157,6 +158,16 @@ double tarn_run_miss_ratio(const struct tarn_run *run)
 double tarn_run_byte_miss_ratio(const struct tarn_run *run)
 {
     return ratio(run->miss_bytes, run->get_bytes);
+}
+
+double tarn_run_miss_cost_ratio(const struct tarn_run *run)
+{
+    return run->get_cost > 0 ? run->miss_cost / run->get_cost : NAN;
+}
+
+double tarn_run_mean_miss_cost(const struct tarn_run *run)
+{
+    return run->cost_misses > 0 ? run->miss_cost / (double)run->cost_misses : NAN;
 }
 
 double tarn_run_requests_per_second(const struct tarn_run *run)

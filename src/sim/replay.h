@@ -108,6 +108,9 @@ void tarn_replay_result_clear(struct tarn_replay_result *result);
 /** Figures of a run; NaN where nothing was counted. */
 double tarn_run_miss_ratio(const struct tarn_run *run);
 double tarn_run_byte_miss_ratio(const struct tarn_run *run);
+/** Of all that misses of all gets would have cost; and us a miss. NaN without costs in the trace. */
+double tarn_run_miss_cost_ratio(const struct tarn_run *run);
+double tarn_run_mean_miss_cost(const struct tarn_run *run);
 double tarn_run_requests_per_second(const struct tarn_run *run);
 
 /**

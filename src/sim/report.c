@@ -146,6 +146,8 @@ struct cJSON *tarn_replay_result_json(const struct tarn_replay_result *result)
               add(json, "unit", string(result->objects ? "objects" : "bytes")) &&
               add(json, "miss_ratio", number(tarn_run_miss_ratio(run))) &&
               add(json, "byte_miss_ratio", number(tarn_run_byte_miss_ratio(run))) &&
+              add(json, "miss_cost_ratio", number(tarn_run_miss_cost_ratio(run))) &&
+              add(json, "mean_miss_cost_us", number(tarn_run_mean_miss_cost(run))) &&
               add(json, "requests_per_second", number(tarn_run_requests_per_second(run))) &&
               add(json, "cpu_seconds", number((double)run->cpu_ns * 1e-9));
     if (ok && result->learned)

@@ -66,6 +66,14 @@ const struct tarn_gen_param tarn_gen_params_table[] = {
     {"sizes", "1", "1, or lognormal: an object keeps its size", 0, 0, NULL},
     {"size-median", "4096", "bytes, for lognormal sizes", 1, 1e12, NULL},
     {"size-sigma", "1.2", "spread of lognormal sizes, of the natural logarithm", 0, 8, NULL},
+    {"costs", "0", "0 (none), lognormal, or two (backends): what a miss costs; an object keeps it",
+     0, 0, NULL},
+    {"cost-median", "1000", "us a miss; of the cheaper backend of two", 1e-3, 1e9, NULL},
+    {"cost-sigma", "1.2", "spread of lognormal costs, of the natural logarithm", 0, 8, NULL},
+    {"cost-factor", "50", "two: how much dearer the other backend is", 1, 1e6, NULL},
+    {"cost-share", "0.1", "two: share of the objects that come from there (tag 2; others 1)", 0, 1,
+     NULL},
+    {"cost-size", "0", "a cost grows with the object's size to this power", -2, 2, NULL},
     {"puts", "0", "share of the requests that are overwrites", 0, 1, NULL},
     {"deletes", "0", "share of the requests that are deletes", 0, 1, NULL},
     {"rate", "", "requests a second: gives the requests times", 1e-3, 1e12, NULL},
@@ -88,6 +96,12 @@ enum {
     SIZES,
     SIZE_MEDIAN,
     SIZE_SIGMA,
+    COSTS,
+    COST_MEDIAN,
+    COST_SIGMA,
+    COST_FACTOR,
+    COST_SHARE,
+    COST_SIZE,
     PUTS,
     DELETES,
     RATE,
@@ -98,6 +112,8 @@ struct tarn_gen {
     uint64_t requests, done, period;
     bool in_phases, lognormal;
     double log_median, sigma, puts, deletes, rate;
+    enum { COSTS_NONE, COSTS_LOGNORMAL, COSTS_TWO } costs;
+    double cost_median, cost_sigma, cost_factor, cost_share, cost_size;
     struct tarn_rng rng;
     struct tarn_model *parts;
     unsigned part_count;
@@ -279,6 +295,10 @@ tarn_status tarn_gen_create(const struct tarn_gen_params *params, tarn_gen **gen
     if (strcmp(sizes, "1") != 0 && strcmp(sizes, "lognormal") != 0)
         return tarn_fail(error, TARN_INVALID, "parameter 'sizes=%s': neither 1 nor lognormal",
                          sizes);
+    const char *costs = settings.given[COSTS] ? settings.word[COSTS] : "0";
+    if (strcmp(costs, "0") != 0 && strcmp(costs, "lognormal") != 0 && strcmp(costs, "two") != 0)
+        return tarn_fail(error, TARN_INVALID, "parameter 'costs=%s': none of 0, lognormal, two",
+                         costs);
     struct tarn_gen *made = tarn_alloc_zeroed(1, sizeof *made);
     if (made == NULL)
         return tarn_fail(error, TARN_NO_MEMORY, "%s: out of memory", params->kind);
@@ -286,6 +306,12 @@ tarn_status tarn_gen_create(const struct tarn_gen_params *params, tarn_gen **gen
     made->lognormal = sizes[0] == 'l';
     made->log_median = log(usual(&settings, SIZE_MEDIAN));
     made->sigma = usual(&settings, SIZE_SIGMA);
+    made->costs = costs[0] == 'l' ? COSTS_LOGNORMAL : costs[0] == 't' ? COSTS_TWO : COSTS_NONE;
+    made->cost_median = usual(&settings, COST_MEDIAN);
+    made->cost_sigma = usual(&settings, COST_SIGMA);
+    made->cost_factor = usual(&settings, COST_FACTOR);
+    made->cost_share = usual(&settings, COST_SHARE);
+    made->cost_size = usual(&settings, COST_SIZE);
     made->puts = usual(&settings, PUTS);
     made->deletes = usual(&settings, DELETES);
     made->rate = number(&settings, RATE, 0);
@@ -311,16 +337,38 @@ void tarn_gen_destroy(tarn_gen **gen)
     *gen = NULL;
 }
 
-/* A normal variable that is a function of the key (Box and Muller, 1958): the size stays. */
+/* A normal variable that is a function of the key (Box and Muller, 1958): size and cost stay. */
+static double normal_of(uint64_t key)
+{
+    double u = ((double)(tarn_mix64(key) >> 11) + 1) * 0x1p-53;
+    double v = (double)(tarn_mix64(key ^ 0x9e3779b97f4a7c15u) >> 11) * 0x1p-53;
+    return sqrt(-2 * log(u)) * cos(6.283185307179586 * v);
+}
+
 static uint64_t size_of(const struct tarn_gen *gen, uint64_t key, double times)
 {
     if (!gen->lognormal)
         return 1;
-    double u = ((double)(tarn_mix64(key) >> 11) + 1) * 0x1p-53;
-    double v = (double)(tarn_mix64(key ^ 0x9e3779b97f4a7c15u) >> 11) * 0x1p-53;
-    double normal = sqrt(-2 * log(u)) * cos(6.283185307179586 * v);
-    double size = exp(gen->log_median + gen->sigma * normal) * times;
+    double size = exp(gen->log_median + gen->sigma * normal_of(key)) * times;
     return size < 1 ? 1 : size > 0x1p50 ? (uint64_t)1 << 50 : (uint64_t)size;
+}
+
+static void set_cost(const struct tarn_gen *gen, struct tarn_request *request)
+{
+    const uint64_t own = tarn_mix64(request->key ^ 0x636f737473u); /* not the sizes' numbers */
+    double cost = gen->cost_median;
+    if (gen->costs == COSTS_NONE)
+        return;
+    if (gen->costs == COSTS_LOGNORMAL) {
+        cost *= exp(gen->cost_sigma * normal_of(own));
+    } else {
+        bool dear = (double)(own >> 11) * 0x1p-53 < gen->cost_share;
+        cost *= dear ? gen->cost_factor : 1;
+        request->tag = gen->is_scene ? request->tag : dear ? 2 : 1; /* a site has its own */
+    }
+    if (gen->lognormal)
+        cost *= exp(gen->cost_size * (log((double)request->size) - gen->log_median));
+    request->cost_us = (float)(cost < 1e-3 ? 1e-3 : cost > 1e30 ? 1e30 : cost);
 }
 
 size_t tarn_gen_read(tarn_gen *gen, struct tarn_request *requests, size_t room)
@@ -339,6 +387,7 @@ size_t tarn_gen_read(tarn_gen *gen, struct tarn_request *requests, size_t room)
         }
         *request = (struct tarn_request){.key = asked.key, .tag = gen->tags ? asked.tag : 0};
         request->size = size_of(gen, request->key, asked.size);
+        set_cost(gen, request);
         request->time = gen->rate > 0 ? (uint64_t)((double)gen->done / gen->rate) : gen->done;
         request->op = TARN_TRACE_GET;
         if (gen->puts + gen->deletes > 0) {
@@ -351,12 +400,17 @@ size_t tarn_gen_read(tarn_gen *gen, struct tarn_request *requests, size_t room)
     return count;
 }
 
-bool tarn_gen_has_time(const tarn_gen *gen)
+bool tarn_gen_has_cost(const tarn_gen *gen)
 {
-    return gen->rate > 0;
+    return gen->costs != COSTS_NONE;
 }
 
 bool tarn_gen_has_tag(const tarn_gen *gen)
 {
-    return gen->tags;
+    return gen->tags || gen->costs == COSTS_TWO;
+}
+
+bool tarn_gen_has_time(const tarn_gen *gen)
+{
+    return gen->rate > 0;
 }

@@ -44,7 +44,9 @@ void tarn_gen_destroy(tarn_gen **gen);
 size_t tarn_gen_read(tarn_gen *gen, struct tarn_request *requests, size_t room);
 /** False unless the setting `rate` gives the requests times. */
 bool tarn_gen_has_time(const tarn_gen *gen);
-/** True if requests have tags. */
+/** False unless the setting `costs` gives the requests costs. */
+bool tarn_gen_has_cost(const tarn_gen *gen);
+/** True if requests have tags: those of a site, or two kinds of costs. */
 bool tarn_gen_has_tag(const tarn_gen *gen);
 
 #endif

@@ -54,6 +54,19 @@ if command -v rsvg-convert >/dev/null; then
     check 'can be drawn' rsvg-convert chart.svg -o chart.png
 fi
 
+awk 'BEGIN { print "key,cost"; for (i = 0; i < 2000; i++) { k = (i * 7919) % 101; print k "," (k % 10 ? 10 : 1000) } }' >costs.csv
+run replay costs.csv --size 20% --policy gdsf,learned --json
+json 'what misses cost' "all(0 < r['miss_cost_ratio'] <= 1 and r['mean_miss_cost_us'] > 0 for r in d['traces'][0]['results'])"
+before=$(printf '%s\n' "$out" | sed -n 's/.*"miss_cost_ratio":[^0-9]*\([0-9.]*\).*/\1/p' | paste -sd,)
+run replay costs.csv --size 20% --policy gdsf,learned --goal latency --json
+json 'with it as the goal it is less' "all(r['miss_cost_ratio'] < 0.5 * b for r, b in zip(d['traces'][0]['results'], [$before]))"
+run replay costs.csv --size 20% --policy gdsf --goal latency
+expect 0 '' 'gdsf weighs costs without a learner'
+says 'miss cost' 'which the table shows'
+refused 'a goal for nobody' 2 'none is asked for' costs.csv --policy lru --goal latency
+run replay loop.keys --format keys --size 10obj --policy lru --json
+json 'without costs they are not known' "d['traces'][0]['results'][0]['miss_cost_ratio'] is None"
+
 same() { run replay sized.csv --size 10% --policy lhd,wtinylfu --json --seed "$1"; }
 same 3
 first=$(printf '%s\n' "$out" | grep -v _seconds | grep -v per_second)

@@ -254,6 +254,40 @@ static void belady_sees_overwrites(void)
     check_steps("belady", 2, steps, sizeof steps / sizeof steps[0]);
 }
 
+/* Two have room: what costs ten times as much stays, however often the others come; unknown is the mean. */
+static void gdsf_weighs_costs_if_asked(void)
+{
+    static const uint32_t objects[] = {0, 1, 1, 2, 0, 1, 3, 0};
+    static const float costs[] = {100, 10, 10, 10, 100, 10, 0, 100};
+    /* by cost 1 leaves (L = 20), 2 for it again (L = 30), then 1 once more, at 30 + 10 */
+    static const bool hits[2][8] = {{0, 0, 1, 0, 0, 0, 0, 0}, {0, 0, 1, 0, 1, 0, 0, 1}};
+    struct tarn_trace_data trace = sim_trace_alloc(8, 4);
+    float cost[8];
+    for (size_t i = 0; i < 8; i++) {
+        trace.object[i] = objects[i];
+        trace.size[i] = 1;
+        cost[i] = costs[i];
+    }
+    sim_trace_finish(&trace);
+    trace.cost = cost;
+    for (int weigh = 0; weigh < 2; weigh++) {
+        tarn_baseline *gdsf;
+        const struct tarn_run_params params = {.weigh_costs = weigh};
+        REQUIRE(tarn_baseline_create("gdsf", &trace, 2, &params, &gdsf, NULL) == TARN_OK);
+        for (uint32_t i = 0; i < 8; i++)
+            CHECK_NUMBER(tarn_baseline_access(gdsf, i), hits[weigh][i]);
+        tarn_baseline_destroy(&gdsf);
+        struct tarn_run run;
+        REQUIRE(tarn_baseline_run("gdsf", &trace, 2, &params, &run, NULL) == TARN_OK);
+        CHECK_NUMBER(run.get_cost, 340);
+        CHECK_NUMBER(run.miss_cost, weigh ? 130 : 330);
+        CHECK_NUMBER(run.cost_misses, weigh ? 4 : 6);
+        tarn_run_clear(&run);
+    }
+    trace.cost = NULL;
+    sim_trace_free(&trace);
+}
+
 /*
  * Counts that were taken when each of lru fifo clock arc lfu sieve s3fifo gdsf belady agreed with
  * libCacheSim to the last miss on 30 real traces and sizes.
@@ -346,5 +380,6 @@ static void bad_requests_are_refused(void)
 CHECK_MAIN(CASE(lru_fifo_belady_match_their_plain_definitions), CASE(belady_is_optimal),
            CASE(nothing_beats_belady), CASE(a_cache_for_all_misses_each_object_once),
            CASE(the_limit_holds_and_runs_repeat), CASE(overwrites_deletes_and_large_objects),
-           CASE(belady_sees_overwrites), CASE(counts_of_a_known_trace), CASE(windows_add_up),
-           CASE(limits_in_objects), CASE(bad_requests_are_refused))
+           CASE(belady_sees_overwrites), CASE(gdsf_weighs_costs_if_asked),
+           CASE(counts_of_a_known_trace), CASE(windows_add_up), CASE(limits_in_objects),
+           CASE(bad_requests_are_refused))

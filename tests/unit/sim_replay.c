@@ -112,6 +112,8 @@ static void tags_and_costs_reach_the_cache(void)
     uint8_t tag[300];
     float cost[300];
     trace.key = calloc(trace.objects, sizeof *trace.key);
+    for (uint32_t i = 0; i < trace.objects; i++)
+        trace.key[i] = 1000 + i;
     REQUIRE(tarn_replay_run(&trace, "one", &ten_percent, &params, &result, NULL) == TARN_OK);
     CHECK(seen_tags == 0 && seen_costs == 0);
     tarn_replay_result_clear(&result);
@@ -124,6 +126,11 @@ static void tags_and_costs_reach_the_cache(void)
     trace.cost = cost;
     REQUIRE(tarn_replay_run(&trace, "one", &ten_percent, &params, &result, NULL) == TARN_OK);
     CHECK(seen_tags == tags && seen_costs == costs);
+    CHECK_NUMBER(result.run.get_cost, (double)costs);
+    cJSON *json = printed(&result);
+    CHECK_NUMBER(field(json, "miss_cost_ratio"), result.run.miss_cost / (double)costs);
+    CHECK(field(json, "mean_miss_cost_us") > 0);
+    cJSON_Delete(json);
     tarn_replay_result_clear(&result);
     free(trace.key);
     sim_trace_free(&trace);

@@ -209,6 +209,39 @@ static void recency_prefers_the_recent(void)
     CHECK(near_by > repeats / 2);
 }
 
+/* An object keeps its cost, which is none of its size's business unless asked for. */
+static void costs_belong_to_the_objects(void)
+{
+    static const char *const two[] = {"costs=two", "cost-share=0.2", "cost-factor=30", NULL};
+    static const char *const lognormal[] = {"costs=lognormal", "cost-sigma=1", "cost-median=500",
+                                            NULL};
+    static const char *const grows[] = {"costs=lognormal", "cost-sigma=0",    "cost-size=0.5",
+                                        "sizes=lognormal", "size-median=100", NULL};
+    static float cost[COUNT];
+    generate("zipf", 1, NULL);
+    CHECK(requests[0].cost_us == 0 && requests[0].tag == 0);
+    generate("zipf", 1, two);
+    uint32_t dear = 0;
+    memset(cost, 0, sizeof cost);
+    for (uint32_t i = 0; i < COUNT; i++) {
+        float *own = &cost[object[i]];
+        if (*own == 0)
+            dear += requests[i].tag == 2;
+        CHECK(*own == 0 || *own == requests[i].cost_us);
+        CHECK(requests[i].cost_us == (requests[i].tag == 2 ? 30000.0f : 1000.0f));
+        *own = requests[i].cost_us;
+    }
+    near(dear / (double)objects, 0.2, 0.04);
+    generate("zipf", 1, lognormal);
+    double sum = 0;
+    for (uint32_t i = 0; i < COUNT; i++)
+        sum += log((double)requests[i].cost_us / 500) / COUNT;
+    near(sum, 0, 0.3);
+    generate("zipf", 1, grows);
+    for (uint32_t i = 0; i < COUNT; i++)
+        near((double)requests[i].cost_us / (1000 * sqrt((double)requests[i].size / 100)), 1, 1e-3);
+}
+
 static void drift_cools_the_hot(void)
 {
     static const char *const settings[] = {"period=2000", "step=20", "alpha=1", NULL};
@@ -332,6 +365,6 @@ static void wrong_settings_are_named(void)
 
 CHECK_MAIN(CASE(zipf_follows_its_law), CASE(the_seed_decides), CASE(a_shop_has_its_phases),
            CASE(zipf_uses_its_objects), CASE(scans_have_their_share), CASE(loops_go_round),
-           CASE(recency_prefers_the_recent), CASE(drift_cools_the_hot), CASE(bursts_end),
-           CASE(phases_come_back), CASE(mixed_mixes), CASE(sizes_ops_and_times),
-           CASE(wrong_settings_are_named))
+           CASE(recency_prefers_the_recent), CASE(costs_belong_to_the_objects),
+           CASE(drift_cools_the_hot), CASE(bursts_end), CASE(phases_come_back), CASE(mixed_mixes),
+           CASE(sizes_ops_and_times), CASE(wrong_settings_are_named))
