@@ -62,7 +62,7 @@ static void start_round(struct tarn_engine *e)
     tarn_cache_unlock(e->cache);
     if (!wanted || e->round.count == 0)
         return;
-    tarn_status status = tarn_score_submit(e->score, e->round.count);
+    tarn_status status = tarn_score_submit(e->score, 0, e->round.count);
     if (status == TARN_OK) {
         e->round_in_flight = true;
         e->round_since = tarn_clock_ns();
