@@ -31,6 +31,7 @@ enum tarn_job {
 };
 
 struct tarn_learner;
+struct tarn_width;
 
 struct tarn_engine {
     struct tarn_engine_params params;
@@ -78,6 +79,7 @@ struct tarn_engine {
     double steps_due;
     struct tarn_learning_params learning;
     struct tarn_learner *learner; /**< learning_private.h */
+    struct tarn_width *width;     /**< width.h */
     bool restart; /**< training goes on from the live weights, once its job is done */
     uint32_t calls;
 

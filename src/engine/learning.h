@@ -44,6 +44,10 @@ struct tarn_learning_params {
     /** Looks at the held-out loss without a gain after which training pauses until there is news. */
     uint32_t patience;
 
+    /* an elastic network: src/engine/width.h */
+    uint32_t width; /**< units in use; 0: what the workload needs, the device and pressure allow */
+    bool exits;     /**< without the second layer, where `width` is given or the whole is in use */
+
     /* checkpoints, with a state_dir */
     uint64_t checkpoint_requests; /**< from one to the next; also after checkpoint_most_s */
     uint32_t checkpoint_least_s;  /**< but not before; not with TARN_BACKGROUND_STEPS */

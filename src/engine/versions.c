@@ -49,13 +49,14 @@ struct tarn_change tarn_versions_change(struct tarn_engine *e, tarn_reason reaso
 }
 
 tarn_status tarn_versions_make(const struct tarn_engine *e, const float *weights,
-                               const char *provenance, struct tarn_bundle **bundle,
+                               const tarn_model *like, struct tarn_bundle **bundle,
                                struct tarn_error *error)
 {
     struct tarn_bundle_params params = {
         .shape = e->shape,
         .weights = weights,
-        .provenance = provenance,
+        .provenance = like->provenance,
+        .nested = like->nested,
         .scorer = e->params.no_shadows ? TARN_SCORER_NETWORK : TARN_SCORER_MIX,
         .experts = e->params.no_shadows ? 0 : TARN_EXPERTS,
         .thresholds = 1,
@@ -113,7 +114,7 @@ static struct tarn_bundle *load_live(struct tarn_engine *e)
     if (status == TARN_OK && memcmp(&model->shape, &e->shape, sizeof e->shape) != 0)
         status = tarn_fail(&reason, TARN_UNSUPPORTED, "a network of another shape");
     if (status == TARN_OK)
-        status = tarn_versions_make(e, model->weights, model->provenance, &bundle, &reason);
+        status = tarn_versions_make(e, model->weights, model, &bundle, &reason);
     if (status == TARN_OK && has_failed(e->versions.history, bundle->hash)) {
         status = tarn_fail(&reason, TARN_COOLDOWN, "it was rolled back");
         tarn_bundle_release(&bundle);
@@ -131,13 +132,14 @@ static tarn_status load_anchor(struct tarn_engine *e, const tarn_model *given,
     tarn_status status =
         given != NULL ? tarn_model_create(&given->shape, given->weights, given->provenance, &model)
                       : tarn_model_load_default(&model, error);
+    if (status == TARN_OK && given != NULL)
+        model->nested = given->nested;
     if (status == TARN_OK && model->shape.inputs != TARN_FEATURES)
         status = tarn_fail(error, TARN_UNSUPPORTED, "engine: the model takes %u features, not %d",
                            model->shape.inputs, TARN_FEATURES);
     if (status == TARN_OK) {
         e->shape = model->shape;
-        status =
-            tarn_versions_make(e, model->weights, model->provenance, &e->versions.anchor, error);
+        status = tarn_versions_make(e, model->weights, model, &e->versions.anchor, error);
     }
     tarn_model_destroy(&model);
     return status;
@@ -297,8 +299,7 @@ static void swap_trained(struct tarn_engine *e, const float *weights)
         why.metric[1] = (struct tarn_metric){TARN_METRIC_PARENT_LOSS, v->report.loss_live};
         why.metric[2] = (struct tarn_metric){TARN_METRIC_DISTANCE, v->report.weights_l2};
     }
-    tarn_status status =
-        tarn_versions_make(e, weights, v->live->model->provenance, &bundle, &error);
+    tarn_status status = tarn_versions_make(e, weights, v->live->model, &bundle, &error);
     if (status == TARN_OK)
         status = tarn_slot_swap(v->slot, bundle, v->live->version, &why, NULL, &error);
     if (status == TARN_OK) {
@@ -411,7 +412,7 @@ static bool return_to_anchor(struct tarn_engine *e)
     struct tarn_bundle *bundle = NULL;
     struct tarn_change why = tarn_versions_change(e, TARN_REASON_RESTART, v->report.reason);
     const tarn_model *anchor = v->anchor->model;
-    tarn_status status = tarn_versions_make(e, anchor->weights, anchor->provenance, &bundle, NULL);
+    tarn_status status = tarn_versions_make(e, anchor->weights, anchor, &bundle, NULL);
     if (status == TARN_OK)
         status = tarn_slot_swap(v->slot, bundle, v->live->version, &why, NULL, NULL);
     if (status == TARN_OK)

@@ -106,9 +106,9 @@ enum tarn_version_change {
 void tarn_versions_changed(struct tarn_engine *engine, enum tarn_version_change change);
 /** Writes what is due to the state folder. Without the background's lock. */
 void tarn_versions_keep(struct tarn_engine *engine, bool now);
-/** All that makes a bundle of weights, for this engine. */
+/** All that makes a bundle of weights, for this engine; `like`: where they come from, or were trained from. */
 tarn_status tarn_versions_make(const struct tarn_engine *engine, const float *weights,
-                               const char *provenance, struct tarn_bundle **bundle,
+                               const tarn_model *like, struct tarn_bundle **bundle,
                                struct tarn_error *error);
 
 /** Starts the miniature caches once it is known how many objects the cache holds, and feeds the watch. */
