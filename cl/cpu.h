@@ -123,24 +123,31 @@ TARN_INLINE void tarn_product_block(const int rows, const int columns, struct ta
 #undef TARN_STORE
 }
 
-/* All arguments but the pointers are constants after inlining, so that only the blocks which occur
- * are compiled. */
+/*
+ * All arguments but the pointers and `some` are constants after inlining, so that only the blocks which
+ * occur are compiled. `some` rows of all are wanted: all, or a multiple of TARN_ROWS.
+ */
 TARN_INLINE void tarn_product_columns(const int columns, struct tarn_product p, const int rows,
-                                      int column)
+                                      int some, int column)
 {
     const int whole = rows / TARN_ROWS * TARN_ROWS;
 #pragma nounroll
-    for (int row = 0; row < whole; row += TARN_ROWS)
+    for (int row = 0; row < min(some, whole); row += TARN_ROWS)
         tarn_product_block(TARN_ROWS, columns, p, row, column);
-    if (rows > whole)
+    if (rows > whole && some == rows)
         tarn_product_block(rows - whole, columns, p, whole, column);
+}
+
+TARN_INLINE void tarn_product_of(struct tarn_product p, const int rows, int some, const int columns)
+{
+    const int whole = columns / TARN_COLUMNS * TARN_COLUMNS;
+    for (int column = 0; column < whole; column += TARN_COLUMNS)
+        tarn_product_columns(TARN_COLUMNS, p, rows, some, column);
+    if (columns > whole)
+        tarn_product_columns(1, p, rows, some, whole);
 }
 
 TARN_INLINE void tarn_product(struct tarn_product p, const int rows, const int columns)
 {
-    const int whole = columns / TARN_COLUMNS * TARN_COLUMNS;
-    for (int column = 0; column < whole; column += TARN_COLUMNS)
-        tarn_product_columns(TARN_COLUMNS, p, rows, column);
-    if (columns > whole)
-        tarn_product_columns(1, p, rows, whole);
+    tarn_product_of(p, rows, rows, columns);
 }

@@ -3,7 +3,7 @@
  * Gradient steps: forward, backward, Adam, several of them in one launch; src/kernels/train.h says
  * what is computed. One work-group does it all, a step after the other; of the first and the last,
  * the range of tiles may leave out some (layout.h). The shape is TARN_INPUTS, TARN_HIDDEN1,
- * TARN_HIDDEN2, TARN_OUTPUTS.
+ * TARN_HIDDEN2, TARN_OUTPUTS; labels say what slice of it their samples train.
  */
 #define W2      (TARN_HIDDEN1 * (TARN_INPUTS + 1))
 #define W3      (W2 + TARN_HIDDEN2 * (TARN_HIDDEN1 + 1))
@@ -36,32 +36,85 @@ struct adam adam_at(struct tarn_train_constants c, uint step)
  */
 #define ITEMS ((uint)TARN_LOCAL_SIZE)
 
-/* One layer of the forward pass for all samples; `in` is tiles or [neuron][sample]. */
+/*
+ * One hidden layer of the forward pass for all samples; `in` is tiles or [neuron][sample]. Units that a
+ * sample's slice doesn't have are 0; a sample that `exits` early has its inputs passed on.
+ */
 void layer_forward(__global const float *weights, uint inputs, uint neurons,
-                   __global const float *in, int tiled, uint batch, int leaky, __global float *out)
+                   __global const float *in, int tiled, uint batch, __global const uint *labels,
+                   __global float *out)
 {
     for (uint task = (uint)get_local_id(0); task < neurons * batch; task += ITEMS) {
-        uint n = task / batch, sample = task % batch;
+        uint n = task / batch, sample = task % batch, slice = TARN_LABEL_SLICE(labels[sample]);
         uint at =
             tiled ? sample / TARN_LANES * (inputs * TARN_LANES) + sample % TARN_LANES : sample;
         uint stride = tiled ? TARN_LANES : batch;
-        float sum = weights[neurons * inputs + n];
-        for (uint i = 0u; i < inputs; i++)
-            sum += weights[n * inputs + i] * in[at + i * stride];
-        out[task] = leaky && !(sum > 0.0f) ? sum * TARN_LEAK : sum;
+        float sum = 0.0f;
+        if (!tiled && TARN_SLICE_EXITS(slice) != 0u) {
+            out[task] = n < inputs ? in[task] : 0.0f;
+            continue;
+        }
+        if (n < TARN_SLICE_UNITS(slice, neurons)) {
+            sum = weights[neurons * inputs + n];
+            for (uint i = 0u; i < inputs; i++)
+                sum += weights[n * inputs + i] * in[at + i * stride];
+        }
+        out[task] = sum > 0.0f ? sum : sum * TARN_LEAK;
     }
     barrier(CLK_GLOBAL_MEM_FENCE);
 }
 
-void layer_back(__global const float *weights, uint inputs, uint neurons, __global const float *d,
-                __global const float *a, uint batch, __global float *before)
+void layer_logits(__global const float *weights, __global const float *in, uint batch,
+                  __global float *out)
 {
-    for (uint task = (uint)get_local_id(0); task < inputs * batch; task += ITEMS) {
-        uint i = task / batch, sample = task % batch;
+    for (uint task = (uint)get_local_id(0); task < TARN_OUTPUTS * batch; task += ITEMS) {
+        uint n = task / batch, sample = task % batch;
+        float sum = weights[TARN_OUTPUTS * TARN_HIDDEN2 + n];
+        for (uint i = 0u; i < TARN_HIDDEN2; i++)
+            sum += weights[n * TARN_HIDDEN2 + i] * in[i * batch + sample];
+        out[task] = sum;
+    }
+    barrier(CLK_GLOBAL_MEM_FENCE);
+}
+
+/* What the output layer says of the second; of samples that leave early it is the first one's. */
+void logits_back(__global const float *weights, __global const float *d, __global const float *a,
+                 uint batch, __global const uint *labels, __global float *d2, __global float *d1)
+{
+    for (uint task = (uint)get_local_id(0); task < TARN_HIDDEN2 * batch; task += ITEMS) {
+        uint i = task / batch, sample = task % batch, slice = TARN_LABEL_SLICE(labels[sample]);
         float sum = 0.0f;
-        for (uint n = 0u; n < neurons; n++)
-            sum += weights[n * inputs + i] * d[n * batch + sample];
-        before[task] = a[task] > 0.0f ? sum : sum * TARN_LEAK;
+        if (i < TARN_SLICE_UNITS(slice, (uint)TARN_HIDDEN2))
+            for (uint n = 0u; n < TARN_OUTPUTS; n++)
+                sum += weights[n * TARN_HIDDEN2 + i] * d[n * batch + sample];
+        sum = a[task] > 0.0f ? sum : sum * TARN_LEAK;
+        if (TARN_SLICE_EXITS(slice) == 0u) {
+            d2[task] = sum;
+        } else {
+            d2[task] = 0.0f;
+            if (i < TARN_HIDDEN1)
+                d1[task] = sum;
+        }
+    }
+    barrier(CLK_GLOBAL_MEM_FENCE);
+}
+
+/* And the second of the first. */
+void layer_back(__global const float *weights, __global const float *d2, __global const float *a,
+                uint batch, __global const uint *labels, __global float *d1)
+{
+    for (uint task = (uint)get_local_id(0); task < TARN_HIDDEN1 * batch; task += ITEMS) {
+        uint i = task / batch, sample = task % batch, slice = TARN_LABEL_SLICE(labels[sample]);
+        float sum = 0.0f;
+        if (TARN_SLICE_EXITS(slice) != 0u) {
+            if (i >= TARN_HIDDEN2) /* the others are there */
+                d1[task] = 0.0f;
+            continue;
+        }
+        if (i < TARN_SLICE_UNITS(slice, (uint)TARN_HIDDEN1))
+            for (uint n = 0u; n < TARN_HIDDEN2; n++)
+                sum += weights[n * TARN_HIDDEN1 + i] * d2[n * batch + sample];
+        d1[task] = a[task] > 0.0f ? sum : sum * TARN_LEAK;
     }
     barrier(CLK_GLOBAL_MEM_FENCE);
 }
@@ -116,9 +169,9 @@ train(__global float *restrict weights, __global float *restrict m, __global flo
         __global const uint *label = labels + (size_t)tile * TARN_LANES;
         batch = (stop - tile) * TARN_LANES;
         tile = stop;
-        layer_forward(weights, TARN_INPUTS, TARN_HIDDEN1, in, 1, batch, 1, a1);
-        layer_forward(weights + W2, TARN_HIDDEN1, TARN_HIDDEN2, a1, 0, batch, 1, a2);
-        layer_forward(weights + W3, TARN_HIDDEN2, TARN_OUTPUTS, a2, 0, batch, 0, d3);
+        layer_forward(weights, TARN_INPUTS, TARN_HIDDEN1, in, 1, batch, label, a1);
+        layer_forward(weights + W2, TARN_HIDDEN1, TARN_HIDDEN2, a1, 0, batch, label, a2);
+        layer_logits(weights + W3, a2, batch, d3);
         float loss = 0.0f;
         for (uint task = item; task < TARN_OUTPUTS * batch; task += ITEMS) {
             uint k = task / batch, sample = task % batch;
@@ -139,8 +192,8 @@ train(__global float *restrict weights, __global float *restrict m, __global flo
         if (more)
             loss += gradient[WEIGHTS];
         barrier(CLK_LOCAL_MEM_FENCE | CLK_GLOBAL_MEM_FENCE);
-        layer_back(weights + W3, TARN_HIDDEN2, TARN_OUTPUTS, d3, a2, batch, d2);
-        layer_back(weights + W2, TARN_HIDDEN1, TARN_HIDDEN2, d2, a1, batch, d1);
+        logits_back(weights + W3, d3, a2, batch, label, d2, d1);
+        layer_back(weights + W2, d2, a1, batch, label, d1);
         int finite = layer_gradient(TARN_INPUTS, TARN_HIDDEN1, in, 1, d1, batch, more, gradient);
         finite &= layer_gradient(TARN_HIDDEN1, TARN_HIDDEN2, a1, 0, d2, batch, more, gradient + W2);
         finite &= layer_gradient(TARN_HIDDEN2, TARN_OUTPUTS, a2, 0, d3, batch, more, gradient + W3);
@@ -235,6 +288,34 @@ TARN_INLINE void layer_gradient(const float *in, const int in_row, const int in_
         for (int s = 0; s < TARN_LANES; s++)
             bias_gradient[c] += d[s * vectors + c];
 }
+
+/* Zeros for the units that a sample's slice doesn't have. */
+TARN_INLINE void mask(float16 *rows, const int vectors, __global const uint *labels)
+{
+    const int16 number = (int16)(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    for (int s = 0; s < TARN_LANES; s++) {
+        int width = (int)TARN_SLICE_WIDTH(TARN_LABEL_SLICE(labels[s]));
+        for (int c = 0; c < vectors && width > 0; c++)
+            rows[s * vectors + c] = select((float16)(0.0f), rows[s * vectors + c],
+                                           number + (int16)(16 * c) < (int16)(width));
+    }
+}
+
+/* Rows of samples that leave early, from one hidden layer to the other; zeros behind what it has. */
+TARN_INLINE void exchange(float16 *from, const int vectors, const int units, float16 *to,
+                          const int to_vectors, __global const uint *labels, const int moves)
+{
+    for (int s = 0; s < TARN_LANES; s++) {
+        if (TARN_SLICE_EXITS(TARN_LABEL_SLICE(labels[s])) == 0u)
+            continue;
+        for (int n = 0; n < to_vectors * 16; n++)
+            floats(to)[s * to_vectors * 16 + n] =
+                n < units ? floats(from)[s * vectors * 16 + n] : 0.0f;
+        for (int c = 0; c < vectors && moves; c++)
+            from[s * vectors + c] = (float16)(0.0f);
+    }
+}
+#define SHARED_UNITS (TARN_HIDDEN1 < TARN_HIDDEN2 ? TARN_HIDDEN1 : TARN_HIDDEN2)
 
 /* A part of a step's sums out of or into the scratch buffer; where the next lies there. */
 TARN_INLINE __global float *carry(float16 *sums, const int count, __global float *scratch, int in)
@@ -332,16 +413,31 @@ train(__global float *restrict weights, __global float *restrict m, __global flo
         if (tile % step_tiles != 0u)
             CARRY(1)
         for (; tile < stop; tile++) {
+            uint sliced = 0u;
+            for (int s = 0; s < TARN_LANES; s++)
+                sliced |= TARN_LABEL_SLICE(labels[s]);
             layer_forward(in, 1, TARN_LANES, TARN_INPUTS, across1, V1, bias1, a1);
             for (int i = 0; i < 16 * V1; i++)
                 a1[i] = tarn_leak(a1[i]);
+            if (sliced != 0u)
+                mask(a1, V1, labels);
             layer_forward((const float *)a1, 16 * V1, 1, TARN_HIDDEN1, across2, V2, bias2, a2);
             for (int i = 0; i < 16 * V2; i++)
                 a2[i] = tarn_leak(a2[i]);
+            if (sliced != 0u) {
+                mask(a2, V2, labels);
+                exchange(a1, V1, SHARED_UNITS, a2, V2, labels, 0);
+            }
             layer_forward((const float *)a2, 16 * V2, 1, TARN_HIDDEN2, across3, 1, bias3, d3);
             loss += loss_of(d3, labels, scale);
             layer_back(back3, TARN_OUTPUTS, V2, d3, 1, a2, d2);
+            if (sliced != 0u)
+                mask(d2, V2, labels);
             layer_back(back2, TARN_HIDDEN2, V1, d2, V2, a1, d1);
+            if (sliced != 0u) {
+                mask(d1, V1, labels);
+                exchange(d2, V2, SHARED_UNITS, d1, V1, labels, 1);
+            }
             layer_gradient(in, 1, TARN_LANES, TARN_INPUTS, d1, V1, g1, gb1);
             layer_gradient((const float *)a1, 16 * V1, 1, TARN_HIDDEN1, d2, V2, g2, gb2);
             layer_gradient((const float *)a2, 16 * V2, 1, TARN_HIDDEN2, d3, 1, g3, gb3);

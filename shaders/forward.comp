@@ -30,20 +30,27 @@ void main()
               sample_number % TARN_LANES;
     [[dont_unroll]] for (int i = 0; i < TARN_INPUTS; i++)
         x[i] = tiles[at + uint(i) * TARN_LANES];
-    [[dont_unroll]] for (int n = 0; n < TARN_HIDDEN1; n++) {
+    int units1 = int(TARN_SLICE_UNITS(constants.slice, uint(TARN_HIDDEN1)));
+    int units2 = int(TARN_SLICE_UNITS(constants.slice, uint(TARN_HIDDEN2)));
+    bool exits = TARN_SLICE_EXITS(constants.slice) != 0u;
+    [[dont_unroll]] for (int n = 0; n < units1; n++) {
         float sum = weights[TARN_HIDDEN1 * TARN_INPUTS + n];
         [[dont_unroll]] for (int i = 0; i < TARN_INPUTS; i++)
             sum += weights[n * TARN_INPUTS + i] * x[i];
         a1[n] = leak(sum);
     }
-    [[dont_unroll]] for (int n = 0; n < TARN_HIDDEN2; n++) {
+    [[dont_unroll]] for (int n = 0; n < units2; n++) {
+        if (exits) {
+            a2[n] = n < units1 ? a1[n] : 0.0;
+            continue;
+        }
         float sum = weights[W2 + TARN_HIDDEN2 * TARN_HIDDEN1 + n];
         /* eight a turn: llvmpipe ends loops after 65,536 turns, which 256 times 256 would be */
         int i = 0;
-        [[dont_unroll]] for (; i + 8 <= TARN_HIDDEN1; i += 8)
+        [[dont_unroll]] for (; i + 8 <= units1; i += 8)
             for (int j = 0; j < 8; j++)
                 sum += weights[W2 + n * TARN_HIDDEN1 + i + j] * a1[i + j];
-        [[dont_unroll]] for (; i < TARN_HIDDEN1; i++)
+        [[dont_unroll]] for (; i < units1; i++)
             sum += weights[W2 + n * TARN_HIDDEN1 + i] * a1[i];
         a2[n] = leak(sum);
     }
@@ -51,7 +58,7 @@ void main()
     float width = 1.0 / float(1 << -TARN_BIN_FIRST_LOG2);
     [[dont_unroll]] for (int k = 0; k < TARN_OUTPUTS; k++) {
         float logit = weights[W3 + TARN_OUTPUTS * TARN_HIDDEN2 + k];
-        [[dont_unroll]] for (int i = 0; i < TARN_HIDDEN2; i++)
+        [[dont_unroll]] for (int i = 0; i < units2; i++)
             logit += weights[W3 + k * TARN_HIDDEN2 + i] * a2[i];
         float minus = -logit;
         minus = minus < -80.0 ? -80.0 : minus > 80.0 ? 80.0 : minus;

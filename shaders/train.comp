@@ -71,37 +71,66 @@ uint tile_place(uint from, uint s)
     return from + s / TARN_LANES * INPUTS * TARN_LANES + s % TARN_LANES;
 }
 
-/* One layer of the forward pass for all samples; its input is tiles or [neuron][sample]. */
-void layer_forward(uint w, uint inputs, uint neurons, uint from, bool tiled, bool leaky, uint to)
+/*
+ * One layer of the forward pass for all samples; its input is tiles or [neuron][sample]. Of a hidden one,
+ * units that a sample's slice doesn't have are 0; where it leaves early the second passes its inputs on.
+ */
+void layer_forward(uint w, uint inputs, uint neurons, uint from, bool tiled, bool hidden, uint label,
+                   uint to)
 {
     [[dont_unroll]] for (uint task = gl_LocalInvocationID.x; task < neurons * batch;
                          task += ITEMS) {
         uint n = task / batch, s = task % batch, row = w + n * inputs;
         uint place = tiled ? tile_place(from, s) : from + s;
+        uint slice = hidden ? TARN_LABEL_SLICE(labels[label + s]) : 0u;
         float sum = weights[w + neurons * inputs + n];
-        if (tiled) {
+        if (n >= TARN_SLICE_UNITS(slice, neurons)) {
+            sum = 0.0;
+        } else if (tiled) {
 #define TERM(i) weights[row + (i)] * tiles[place + (i)*TARN_LANES]
             ADD_UP(sum, inputs, TERM)
 #undef TERM
-        } else {
+        } else if (TARN_SLICE_EXITS(slice) == 0u) {
 #define TERM(i) weights[row + (i)] * scratch[place + (i)*batch]
             ADD_UP(sum, inputs, TERM)
 #undef TERM
         }
-        scratch[to + task] = leaky && !(sum > 0.0) ? sum * TARN_LEAK : sum;
+        if (hidden && !(sum > 0.0))
+            sum *= TARN_LEAK;
+        if (!tiled && TARN_SLICE_EXITS(slice) != 0u)
+            sum = n < inputs ? scratch[from + task] : 0.0;
+        scratch[to + task] = sum;
     }
     all_wait();
 }
 
-void layer_back(uint w, uint inputs, uint neurons, uint d, uint a, uint before)
+/*
+ * From the output layer to the second, `first` is false, or from there to the first. Of samples that leave
+ * early the one way leads to the first layer at once, and the other is none.
+ */
+void layer_back(uint w, uint inputs, uint neurons, uint d, uint a, bool first, uint label,
+                uint before, uint past)
 {
     [[dont_unroll]] for (uint task = gl_LocalInvocationID.x; task < inputs * batch; task += ITEMS) {
-        uint i = task / batch, s = task % batch;
+        uint i = task / batch, s = task % batch, slice = TARN_LABEL_SLICE(labels[label + s]);
+        bool exits = TARN_SLICE_EXITS(slice) != 0u;
         float sum = 0.0;
+        if (i < TARN_SLICE_UNITS(slice, inputs) && !(first && exits)) {
 #define TERM(n) weights[w + (n)*inputs + i] * scratch[d + (n)*batch + s]
-        ADD_UP(sum, neurons, TERM)
+            ADD_UP(sum, neurons, TERM)
 #undef TERM
-        scratch[before + task] = scratch[a + task] > 0.0 ? sum : sum * TARN_LEAK;
+        }
+        sum = scratch[a + task] > 0.0 ? sum : sum * TARN_LEAK;
+        if (!exits) {
+            scratch[before + task] = sum;
+        } else if (first) {
+            if (i >= HIDDEN2) /* the others are there */
+                scratch[before + task] = 0.0;
+        } else {
+            scratch[before + task] = 0.0;
+            if (i < HIDDEN1)
+                scratch[past + task] = sum;
+        }
     }
     all_wait();
 }
@@ -241,9 +270,9 @@ void main()
         uint from = tile * TARN_LANES * INPUTS, label = tile * TARN_LANES;
         batch = (stop - tile) * TARN_LANES;
         tile = stop;
-        layer_forward(0u, INPUTS, HIDDEN1, from, true, true, a1);
-        layer_forward(w2, HIDDEN1, HIDDEN2, a1, false, true, a2);
-        layer_forward(w3, HIDDEN2, OUTPUTS, a2, false, false, d3);
+        layer_forward(0u, INPUTS, HIDDEN1, from, true, true, label, a1);
+        layer_forward(w2, HIDDEN1, HIDDEN2, a1, false, true, label, a2);
+        layer_forward(w3, HIDDEN2, OUTPUTS, a2, false, false, label, d3);
         float loss = 0.0;
         [[dont_unroll]] for (uint task = item; task < OUTPUTS * batch; task += ITEMS) {
             uint k = task / batch, outcome = labels[label + task % batch];
@@ -254,8 +283,8 @@ void main()
             scratch[d3 + task] = inside ? ((x > 0.0 ? small : e * small) - y) * scale : 0.0;
         }
         loss = group_sum(loss) + (more ? scratch[gradient + uint(WEIGHTS)] : 0.0);
-        layer_back(w3, HIDDEN2, OUTPUTS, d3, a2, d2);
-        layer_back(w2, HIDDEN1, HIDDEN2, d2, a1, d1);
+        layer_back(w3, HIDDEN2, OUTPUTS, d3, a2, false, label, d2, d1);
+        layer_back(w2, HIDDEN1, HIDDEN2, d2, a1, true, label, d1, d1);
         bool finite = layer_gradient(INPUTS, HIDDEN1, from, true, d1, more, gradient);
         finite = layer_gradient(HIDDEN1, HIDDEN2, a1, false, d2, more, gradient + w2) && finite;
         finite = layer_gradient(HIDDEN2, OUTPUTS, a2, false, d3, more, gradient + w3) && finite;

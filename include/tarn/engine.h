@@ -195,6 +195,9 @@ struct tarn_engine_stats {
     /** What the requests look like: lately, and over the whole time; confidence 0: nothing is known. */
     struct tarn_workload_verdict workload, workload_overall;
     uint64_t workload_changes; /**< times that `workload` got another name */
+    uint32_t width; /**< hidden units that decide; less than the model's where it is elastic */
+    int early_exit; /**< its second layer is left out */
+    uint64_t width_changes; /**< times that either changed */
 };
 TARN_API void tarn_engine_get_stats(tarn_engine *engine, struct tarn_engine_stats *stats);
 

@@ -33,12 +33,20 @@ TARN_API tarn_status tarn_model_save(const tarn_model *model, const char *path,
                                      struct tarn_error *error);
 TARN_API void tarn_model_destroy(tarn_model **model);
 
+#define TARN_MODEL_NESTED 3
+
 struct tarn_model_info {
     uint32_t inputs, hidden1, hidden2, outputs;
     uint32_t parameters;
     size_t file_size;       /**< bytes, as saved */
     uint64_t hash;          /**< of the weights */
     const char *provenance; /**< text, one line an entry; owned by the model */
+    /**
+     * An elastic model's smaller networks: that many hidden units of both layers, the first ones, are a model
+     * that works too. Rising, 0 behind the last; all 0: it isn't elastic.
+     */
+    uint32_t nested[TARN_MODEL_NESTED];
+    int early_exit; /**< each of them, and the whole, works without its second layer too */
 };
 TARN_API void tarn_model_get_info(const tarn_model *model, struct tarn_model_info *info);
 
@@ -127,7 +135,14 @@ struct tarn_model_pretrain_params {
     float rate;     /**< highest learning rate; 0: 0.003 */
     uint64_t seed;
     const tarn_model *start; /**< weights to go on from; NULL: random ones */
-    const char *provenance;  /**< kept in the model */
+    /**
+     * Units of both hidden layers, rising; with more than one the model is elastic: the last is the whole,
+     * and each of the others, at most TARN_MODEL_NESTED, its first units. NULL: start's, or 32.
+     */
+    const uint32_t *widths;
+    size_t width_count;
+    int early_exit;         /**< trains each of them without its second layer as well */
+    const char *provenance; /**< kept in the model */
     /** Now and then: steps done, mean loss since the last call. May be NULL. Returns 0 to stop early. */
     int (*progress)(void *user, uint32_t steps, float loss);
     void *user;

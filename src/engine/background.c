@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "model/ensemble.h"
+#include "width.h"
 
 #define STEP_EVERY     16 /* calls of tarn_engine_step() between two looks */
 #define SHORT_SLEEP_NS 1000000
@@ -70,7 +71,7 @@ static void start_round(struct tarn_engine *e)
     tarn_cache_unlock(e->cache);
     if (!wanted || e->round.count == 0)
         return;
-    tarn_status status = tarn_score_submit(e->score, e->round.count);
+    tarn_status status = tarn_score_submit(e->score, e->round.slice, e->round.count);
     if (status == TARN_OK) {
         e->round_in_flight = true;
         e->round_since = tarn_clock_ns();
@@ -79,7 +80,10 @@ static void start_round(struct tarn_engine *e)
     /* a stopped queue or a failed device: what was drawn is scored here */
     tarn_cache_lock(e->cache);
     tarn_bundle_score(version,
-                      &(struct tarn_bundle_batch){.tiles = e->round.tiles, .count = e->round.count},
+                      &(struct tarn_bundle_batch){.tiles = e->round.tiles,
+                                                  .count = e->round.count,
+                                                  .width = e->round.width,
+                                                  .exits = e->round.exits},
                       e->round.raw);
     tarn_round_finish(&e->learned->live, &e->round);
     tarn_cache_unlock(e->cache);
@@ -98,6 +102,7 @@ static void look(struct tarn_engine *e, uint64_t timeout_us)
     if (!e->params.no_learn)
         tarn_learning_look(e);
     tarn_versions_look(e);
+    tarn_width_look(e);
     tarn_training_look(e);
     pthread_mutex_unlock(&e->background_lock);
     tarn_checkpoints_write(e);

@@ -24,7 +24,7 @@ static tarn_status bring(tarn_engine *e, const tarn_model *model, struct tarn_bu
                          (unsigned)model->shape.hidden2, (unsigned)model->shape.outputs,
                          (unsigned)e->shape.inputs, (unsigned)e->shape.hidden1,
                          (unsigned)e->shape.hidden2, (unsigned)e->shape.outputs);
-    return tarn_versions_make(e, model->weights, model->provenance, bundle, error);
+    return tarn_versions_make(e, model->weights, model, bundle, error);
 }
 
 static tarn_status check_offer(tarn_engine *e, const struct tarn_bundle *bundle,

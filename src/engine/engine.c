@@ -10,6 +10,7 @@
 #include "base/memory.h"
 #include "learn/reservoir.h"
 #include "model/file.h"
+#include "width.h"
 
 #define RING_SAMPLES       32768
 #define LEAST_SAMPLES      1024
@@ -131,6 +132,8 @@ tarn_status tarn_engine_create(const struct tarn_engine_params *params, tarn_eng
             },
             &e->cache);
     if (status == TARN_OK)
+        status = tarn_width_init(e);
+    if (status == TARN_OK)
         status = tarn_learning_init(e, error);
     if (status == TARN_OK)
         tarn_checkpoints_load(e);
@@ -161,6 +164,7 @@ void tarn_engine_destroy(tarn_engine **engine)
         return;
     tarn_measure_stop(e);
     tarn_background_free(e);
+    tarn_width_free(e);
     tarn_versions_stop(e);
     tarn_cache_destroy(&e->cache);
     /* where there was no memory for the index on the host it stayed until now */
@@ -285,6 +289,7 @@ void tarn_engine_get_stats(tarn_engine *e, struct tarn_engine_stats *stats)
     add_stats(&stats->score, &e->past_score);
     tarn_learning_get_stats(e, stats);
     tarn_ensemble_get_stats(e, stats);
+    tarn_width_get_stats(e, stats);
     stats->on_device = e->device != NULL && e->on_device;
     stats->device_losses = e->losses;
     stats->device_returns = e->returns;
@@ -296,6 +301,8 @@ tarn_status tarn_engine_copy_model(tarn_engine *e, tarn_model **model)
     pthread_mutex_lock(&e->background_lock);
     const tarn_model *live = e->versions.live->model;
     tarn_status status = tarn_model_create(&live->shape, live->weights, live->provenance, model);
+    if (status == TARN_OK)
+        (*model)->nested = live->nested;
     pthread_mutex_unlock(&e->background_lock);
     return status;
 }

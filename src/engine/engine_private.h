@@ -39,6 +39,7 @@ enum tarn_job {
 };
 
 struct tarn_learner;
+struct tarn_width;
 
 struct tarn_engine {
     struct tarn_engine_params params;
@@ -88,7 +89,8 @@ struct tarn_engine {
     struct tarn_learning_params learning;
     struct tarn_learner *learner; /**< learning_private.h */
     struct tarn_tags tags;
-    bool restart; /**< training goes on from the live weights, once its job is done */
+    struct tarn_width *width; /**< width.h */
+    bool restart;             /**< training goes on from the live weights, once its job is done */
     uint32_t calls;
 
     /* training under the arbiter; NULL with TARN_BACKGROUND_STEPS or without learning */

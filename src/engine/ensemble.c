@@ -47,8 +47,8 @@ static tarn_status make_other(struct tarn_engine *e, struct tarn_other *other)
     other->m = other->weights + count;
     other->v = other->m + count;
     memcpy(other->weights, first->model->weights, count * sizeof *other->weights);
-    tarn_status status = tarn_versions_make_plain(e, first->model->weights,
-                                                  first->model->provenance, &other->bundle, NULL);
+    tarn_status status =
+        tarn_versions_make_plain(e, first->model->weights, first->model, &other->bundle, NULL);
     if (status == TARN_OK)
         status = tarn_model_gate_create(
             &(struct tarn_model_gate_params){.anchor = e->versions.anchor->model,
@@ -180,7 +180,7 @@ static void ask(struct tarn_engine *e, struct tarn_other *other)
     }
     struct tarn_bundle *bundle = NULL;
     if (answer == TARN_GATE_PASS &&
-        tarn_versions_make_plain(e, weights, from->provenance, &bundle, NULL) == TARN_OK) {
+        tarn_versions_make_plain(e, weights, from, &bundle, NULL) == TARN_OK) {
         tarn_bundle_release(&other->bundle);
         other->bundle = bundle;
         other->in_a_row = 0;

@@ -294,8 +294,10 @@ static bool stage_samples(struct tarn_engine *e, const struct tarn_pace *pace, u
         if (e->learner->params.distilled > 0 && tag == 0)
             distil(e, &batch);
         for (uint32_t i = 0; i < TARN_TRAIN_BATCH; i++)
-            tarn_trainer_stage(e->trainer, step * TARN_TRAIN_BATCH + i, batch.features[i],
-                               TARN_FEATURE_STEP, batch.label[i]);
+            tarn_trainer_stage(
+                e->trainer, step * TARN_TRAIN_BATCH + i, batch.features[i], TARN_FEATURE_STEP,
+                tarn_nested_label(&e->versions.live->model->nested,
+                                  (step * TARN_TRAIN_BATCH + i) / TARN_LANES, batch.label[i]));
     }
     return true;
 }

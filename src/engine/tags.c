@@ -198,11 +198,10 @@ static void swap(struct tarn_engine *e, uint32_t i, const float *weights)
     tarn_status status = TARN_OK;
     memcpy(tagged, v->live->tagged, sizeof tagged);
     if (weights != NULL)
-        status = tarn_versions_make_plain(e, weights, "", &own, NULL);
+        status = tarn_versions_make_plain(e, weights, model, &own, NULL);
     tagged[i] = own;
     if (status == TARN_OK)
-        status =
-            tarn_versions_make_whole(e, model->weights, model->provenance, tagged, &bundle, NULL);
+        status = tarn_versions_make_whole(e, model->weights, model, tagged, &bundle, NULL);
     tarn_bundle_release(&own);
     if (status == TARN_OK)
         status = tarn_slot_swap(v->slot, bundle, v->live->version, &why, NULL, NULL);

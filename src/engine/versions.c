@@ -48,13 +48,14 @@ struct tarn_change tarn_versions_change(struct tarn_engine *e, tarn_reason reaso
     return change;
 }
 
-static void params_of(const struct tarn_engine *e, const float *weights, const char *provenance,
+static void params_of(const struct tarn_engine *e, const float *weights, const tarn_model *like,
                       struct tarn_bundle_params *params)
 {
     *params = (struct tarn_bundle_params){
         .shape = e->shape,
         .weights = weights,
-        .provenance = provenance,
+        .provenance = like->provenance,
+        .nested = like->nested,
         .scorer = e->params.no_shadows ? TARN_SCORER_NETWORK : TARN_SCORER_MIX,
         .experts = e->params.no_shadows ? 0 : TARN_EXPERTS,
         .thresholds = 1,
@@ -64,32 +65,32 @@ static void params_of(const struct tarn_engine *e, const float *weights, const c
 }
 
 tarn_status tarn_versions_make_plain(const struct tarn_engine *e, const float *weights,
-                                     const char *provenance, struct tarn_bundle **bundle,
+                                     const tarn_model *like, struct tarn_bundle **bundle,
                                      struct tarn_error *error)
 {
     struct tarn_bundle_params params;
-    params_of(e, weights, provenance, &params);
+    params_of(e, weights, like, &params);
     return tarn_bundle_create(&params, bundle, error);
 }
 
 tarn_status tarn_versions_make(const struct tarn_engine *e, const float *weights,
-                               const char *provenance, struct tarn_bundle **bundle,
+                               const tarn_model *like, struct tarn_bundle **bundle,
                                struct tarn_error *error)
 {
     const struct tarn_bundle *live = e->versions.live;
     struct tarn_bundle_params params;
-    params_of(e, weights, provenance, &params);
+    params_of(e, weights, like, &params);
     if (live != NULL)
         memcpy(params.tagged, live->tagged, sizeof params.tagged);
     return tarn_bundle_create(&params, bundle, error);
 }
 
 tarn_status tarn_versions_make_whole(const struct tarn_engine *e, const float *weights,
-                                     const char *provenance, struct tarn_bundle *const *tagged,
+                                     const tarn_model *like, struct tarn_bundle *const *tagged,
                                      struct tarn_bundle **bundle, struct tarn_error *error)
 {
     struct tarn_bundle_params params;
-    params_of(e, weights, provenance, &params);
+    params_of(e, weights, like, &params);
     memcpy(params.tagged, tagged, sizeof params.tagged);
     tarn_ensemble_add(e, &params);
     return tarn_bundle_create(&params, bundle, error);
@@ -143,7 +144,7 @@ static struct tarn_bundle *load_live(struct tarn_engine *e)
     if (status == TARN_OK && memcmp(&model->shape, &e->shape, sizeof e->shape) != 0)
         status = tarn_fail(&reason, TARN_UNSUPPORTED, "a network of another shape");
     if (status == TARN_OK)
-        status = tarn_versions_make(e, model->weights, model->provenance, &bundle, &reason);
+        status = tarn_versions_make(e, model->weights, model, &bundle, &reason);
     if (status == TARN_OK && has_failed(e->versions.history, bundle->hash)) {
         status = tarn_fail(&reason, TARN_COOLDOWN, "it was rolled back");
         tarn_bundle_release(&bundle);
@@ -161,13 +162,14 @@ static tarn_status load_anchor(struct tarn_engine *e, const tarn_model *given,
     tarn_status status =
         given != NULL ? tarn_model_create(&given->shape, given->weights, given->provenance, &model)
                       : tarn_model_load_default(&model, error);
+    if (status == TARN_OK && given != NULL)
+        model->nested = given->nested;
     if (status == TARN_OK && model->shape.inputs != TARN_FEATURES)
         status = tarn_fail(error, TARN_UNSUPPORTED, "engine: the model takes %u features, not %d",
                            model->shape.inputs, TARN_FEATURES);
     if (status == TARN_OK) {
         e->shape = model->shape;
-        status =
-            tarn_versions_make(e, model->weights, model->provenance, &e->versions.anchor, error);
+        status = tarn_versions_make(e, model->weights, model, &e->versions.anchor, error);
     }
     tarn_model_destroy(&model);
     return status;
@@ -330,8 +332,8 @@ static void swap_trained(struct tarn_engine *e, const float *weights)
         why.metric[1] = (struct tarn_metric){TARN_METRIC_PARENT_LOSS, v->report.loss_live};
         why.metric[2] = (struct tarn_metric){TARN_METRIC_DISTANCE, v->report.weights_l2};
     }
-    tarn_status status = tarn_versions_make_whole(e, weights, v->live->model->provenance,
-                                                  v->live->tagged, &bundle, &error);
+    tarn_status status =
+        tarn_versions_make_whole(e, weights, v->live->model, v->live->tagged, &bundle, &error);
     if (status == TARN_OK)
         status = tarn_slot_swap(v->slot, bundle, v->live->version, &why, NULL, &error);
     if (status == TARN_OK) {
@@ -448,7 +450,7 @@ static bool return_to_anchor(struct tarn_engine *e)
     struct tarn_bundle *bundle = NULL;
     struct tarn_change why = tarn_versions_change(e, TARN_REASON_RESTART, v->report.reason);
     const tarn_model *anchor = v->anchor->model;
-    tarn_status status = tarn_versions_make(e, anchor->weights, anchor->provenance, &bundle, NULL);
+    tarn_status status = tarn_versions_make(e, anchor->weights, anchor, &bundle, NULL);
     if (status == TARN_OK)
         status = tarn_slot_swap(v->slot, bundle, v->live->version, &why, NULL, NULL);
     if (status == TARN_OK)

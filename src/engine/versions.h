@@ -114,17 +114,20 @@ struct tarn_held_out_draw {
 };
 /** A tarn_gate_draw over the engine's ring; `context` is a struct tarn_held_out_draw. Takes the cache's lock. */
 uint32_t tarn_versions_draw(void *context, struct tarn_gate_sample *samples, uint32_t room);
-/** A bundle of one network alone: a member of an ensemble, or a tag's own. */
+/**
+ * A bundle of one network alone: a member of an ensemble, or a tag's own. `like`: where the weights come from,
+ * or were trained from.
+ */
 tarn_status tarn_versions_make_plain(const struct tarn_engine *engine, const float *weights,
-                                     const char *provenance, struct tarn_bundle **bundle,
+                                     const tarn_model *like, struct tarn_bundle **bundle,
                                      struct tarn_error *error);
 /** A network from elsewhere, with the live version's networks of tags. */
 tarn_status tarn_versions_make(const struct tarn_engine *engine, const float *weights,
-                               const char *provenance, struct tarn_bundle **bundle,
+                               const tarn_model *like, struct tarn_bundle **bundle,
                                struct tarn_error *error);
 /** What training goes on from: with the ensemble's other members, and these networks of tags. */
 tarn_status tarn_versions_make_whole(const struct tarn_engine *engine, const float *weights,
-                                     const char *provenance, struct tarn_bundle *const *tagged,
+                                     const tarn_model *like, struct tarn_bundle *const *tagged,
                                      struct tarn_bundle **bundle, struct tarn_error *error);
 /** Requests from one candidate of training to the next. */
 uint64_t tarn_versions_mint_interval(const struct tarn_engine *engine, float period);

@@ -71,6 +71,9 @@ struct tarn_world {
     bool keep_short;              /**< under load: fewer fresh candidates */
     float explore;                /**< the live rounds draw so many times as many; 0 is 1 */
     const float *gdsf_floor;      /**< L of GreedyDual, from that expert's shadow */
+    /** Units of an elastic network that rounds compute, from the next one on; 0: all. */
+    uint32_t width;
+    bool exits; /**< they leave its second layer out */
 };
 
 /** What scores add to lg of the chance that the object is wanted again: what hitting it is worth. */
@@ -95,6 +98,9 @@ struct tarn_round {
     uint64_t now;                     /**< when they were drawn */
     const struct tarn_bundle *bundle; /**< what scores them, from draw() to leave(); else NULL */
     uint64_t version;                 /**< its number */
+    uint32_t width;                   /**< the world's, when they were drawn */
+    bool exits;                       /**< and this */
+    uint32_t slice;                   /**< what that comes to for its network */
     float weight[TARN_EXPERTS];       /**< 0 where it is below `unused` */
     bool tagged;                      /**< it has networks of tags, and `tag` is filled */
     bool net;                         /**< expert 0 is the network, and has a say */
@@ -138,10 +144,12 @@ struct tarn_evictor {
     struct tarn_pool_entry *pool; /**< [a round's most + TARN_POOL_MAX + TARN_LIST_MAX] */
     uint64_t *order;              /**< [as many], scratch of a round's end */
     uint32_t pool_count;
-    uint64_t pool_version; /**< that scored them */
+    uint64_t pool_version; /**< that scored them, */
+    uint32_t pool_slice;   /**< by this much of its network */
     struct tarn_pool_entry list[TARN_LIST_MAX];
     uint32_t list_count, list_next;
     uint64_t list_version;
+    uint32_t list_slice;
     uint8_t stamp;
     struct tarn_round round;
 
@@ -233,8 +241,8 @@ void tarn_round_free(struct tarn_round *round);
  * candidates) and makes a new eviction list. Objects that were accessed or left in between are dropped.
  * A sync round may happen in between.
  *
- * One round sees one version: if another has scored the pool meanwhile, finish() drops what this one
- * found, and draw() scores again what an earlier version left in the pool.
+ * One round sees one version, and one width of its network: if another has scored the pool meanwhile,
+ * finish() drops what this one found, and draw() scores again what an earlier one left in the pool.
  */
 void tarn_round_draw(struct tarn_evictor *evictor, struct tarn_round *round, uint64_t now);
 /** Scores on the host, by the version that draw() has entered. */

@@ -106,6 +106,12 @@ static bool draw_one(struct tarn_evictor *evictor, struct tarn_round *round, uin
     return true;
 }
 
+/* Scores of another version, or of another width, are no measure for this round's. */
+static bool has_moved_on(const struct tarn_evictor *evictor, const struct tarn_round *round)
+{
+    return evictor->pool_version != round->version || evictor->pool_slice != round->slice;
+}
+
 static bool is_unchanged(const struct tarn_evictor *evictor, const struct tarn_pool_entry *entry)
 {
     return tarn_evictor_owns(evictor, entry->slot) &&
@@ -130,7 +136,8 @@ static void take_list_back(struct tarn_evictor *evictor)
     for (uint32_t i = 0; i < evictor->pool_count; i++)
         if (is_unchanged(evictor, &evictor->pool[i]))
             evictor->pool[kept++] = evictor->pool[i];
-    bool comparable = evictor->list_version == evictor->pool_version;
+    bool comparable = evictor->list_version == evictor->pool_version &&
+                      evictor->list_slice == evictor->pool_slice;
     for (uint32_t i = evictor->list_next; comparable && i < evictor->list_count; i++)
         if (is_unchanged(evictor, &evictor->list[i]))
             evictor->pool[kept++] = evictor->list[i];
@@ -141,7 +148,7 @@ static void take_list_back(struct tarn_evictor *evictor)
 static void draw_stale(struct tarn_evictor *evictor, struct tarn_round *round, uint32_t now)
 {
     uint32_t kept = 0;
-    bool other_version = evictor->pool_version != round->version;
+    bool other_version = has_moved_on(evictor, round);
     for (uint32_t i = 0; i < evictor->pool_count; i++) {
         struct tarn_pool_entry *e = &evictor->pool[i];
         if (!tarn_evictor_owns(evictor, e->slot))
@@ -160,6 +167,7 @@ static void draw_stale(struct tarn_evictor *evictor, struct tarn_round *round, u
     }
     evictor->pool_count = kept;
     evictor->pool_version = round->version;
+    evictor->pool_slice = round->slice;
     round->stale = round->count;
 }
 
@@ -287,6 +295,9 @@ static void enter(const struct tarn_evictor *evictor, struct tarn_round *round)
     round->bundle = bundle;
     round->tagged = bundle->tags != 0;
     round->version = bundle->version;
+    round->width = evictor->world->width;
+    round->exits = evictor->world->exits;
+    round->slice = tarn_model_slice(bundle->model, round->width, round->exits);
     for (int k = 0; k < TARN_EXPERTS; k++)
         round->weight[k] = evictor->weight[k] > unused ? evictor->weight[k] : 0;
 }
@@ -304,7 +315,9 @@ void tarn_round_score(struct tarn_round *round)
         tarn_bundle_score(round->bundle,
                           &(struct tarn_bundle_batch){.tiles = round->tiles,
                                                       .tags = tarn_round_tags(round),
-                                                      .count = round->count},
+                                                      .count = round->count,
+                                                      .width = round->width,
+                                                      .exits = round->exits},
                           round->raw);
 }
 
@@ -475,7 +488,7 @@ void tarn_round_finish(struct tarn_evictor *evictor, struct tarn_round *round)
 {
     struct sizes sizes = sizes_of(evictor, round);
     const struct tarn_world *world = evictor->world;
-    if (round->version != evictor->pool_version) {
+    if (has_moved_on(evictor, round)) {
         round->count = round->stale = 0;
         return;
     }
@@ -514,4 +527,5 @@ void tarn_round_finish(struct tarn_evictor *evictor, struct tarn_round *round)
     uint32_t victims = sizes.victims < evictor->pool_count ? sizes.victims : evictor->pool_count;
     keep_lowest(evictor, victims, sizes.pool);
     evictor->list_version = round->version;
+    evictor->list_slice = round->slice;
 }

@@ -39,6 +39,13 @@ size_t tarn_shape_tile_floats(const struct tarn_shape *shape, size_t count);
  */
 void tarn_forward_host(const struct tarn_shape *shape, const float *weights, const float *tiles,
                        size_t count, float *scores);
+/**
+ * The same by a slice of the network (layout.h), whose weights are read where they are: only what is in
+ * use is computed, and only its weights are met. The result is that of a network which consists of the
+ * slice alone, to the last bits of the sums' order.
+ */
+void tarn_forward_slice_host(const struct tarn_shape *shape, uint32_t slice, const float *weights,
+                             const float *tiles, size_t count, float *scores);
 
 /**
  * The logits of the hazards, before the score: for losses and gates. `logits` takes whole tiles,
@@ -46,5 +53,8 @@ void tarn_forward_host(const struct tarn_shape *shape, const float *weights, con
  */
 void tarn_logits_host(const struct tarn_shape *shape, const float *weights, const float *tiles,
                       size_t count, float *logits);
+/** The same by a slice. */
+void tarn_logits_slice_host(const struct tarn_shape *shape, uint32_t slice, const float *weights,
+                            const float *tiles, size_t count, float *logits);
 
 #endif

@@ -17,10 +17,10 @@
 /* TARN_ISA_LIST is X(baseline) and so on: what the build compiled, from slow to fast. */
 #define X(isa)                                                                                     \
     void tarn_lookup_##isa(const void *, uint32_t, const void *, size_t, uint32_t *);              \
-    void tarn_forward_##isa(const struct tarn_shape *, const float *, const float *, size_t,       \
-                            float *);                                                              \
-    void tarn_logits_##isa(const struct tarn_shape *, const float *, const float *, size_t,        \
-                           float *);                                                               \
+    void tarn_forward_##isa(const struct tarn_shape *, uint32_t, const float *, const float *,     \
+                            size_t, float *);                                                      \
+    void tarn_logits_##isa(const struct tarn_shape *, uint32_t, const float *, const float *,      \
+                           size_t, float *);                                                       \
     uint32_t tarn_train_##isa(const struct tarn_shape *, const struct tarn_train_state *,          \
                               const struct tarn_train_constants *, const float *,                  \
                               const uint32_t *, float *, const struct tarn_train_part *);          \
@@ -126,13 +126,25 @@ void tarn_lookup_host(const void *buckets, uint32_t mask, const void *hashes, si
 void tarn_forward_host(const struct tarn_shape *shape, const float *weights, const float *tiles,
                        size_t count, float *scores)
 {
-    tarn_isa_current()->forward(shape, weights, tiles, count, scores);
+    tarn_isa_current()->forward(shape, 0, weights, tiles, count, scores);
+}
+
+void tarn_forward_slice_host(const struct tarn_shape *shape, uint32_t slice, const float *weights,
+                             const float *tiles, size_t count, float *scores)
+{
+    tarn_isa_current()->forward(shape, slice, weights, tiles, count, scores);
 }
 
 void tarn_logits_host(const struct tarn_shape *shape, const float *weights, const float *tiles,
                       size_t count, float *logits)
 {
-    tarn_isa_current()->logits(shape, weights, tiles, count, logits);
+    tarn_isa_current()->logits(shape, 0, weights, tiles, count, logits);
+}
+
+void tarn_logits_slice_host(const struct tarn_shape *shape, uint32_t slice, const float *weights,
+                            const float *tiles, size_t count, float *logits)
+{
+    tarn_isa_current()->logits(shape, slice, weights, tiles, count, logits);
 }
 
 uint32_t tarn_train_host(const struct tarn_shape *shape, const struct tarn_train_state *state,

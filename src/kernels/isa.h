@@ -21,10 +21,10 @@ struct tarn_isa {
     const char *name; /**< "baseline", "avx2", "avx512", "neon" */
     void (*lookup)(const void *buckets, uint32_t mask, const void *hashes, size_t count,
                    uint32_t *slots);
-    void (*forward)(const struct tarn_shape *shape, const float *weights, const float *tiles,
-                    size_t count, float *scores);
-    void (*logits)(const struct tarn_shape *shape, const float *weights, const float *tiles,
-                   size_t count, float *logits);
+    void (*forward)(const struct tarn_shape *shape, uint32_t slice, const float *weights,
+                    const float *tiles, size_t count, float *scores);
+    void (*logits)(const struct tarn_shape *shape, uint32_t slice, const float *weights,
+                   const float *tiles, size_t count, float *logits);
     uint32_t (*train)(const struct tarn_shape *shape, const struct tarn_train_state *state,
                       const struct tarn_train_constants *constants, const float *tiles,
                       const uint32_t *labels, float *losses, const struct tarn_train_part *part);

@@ -84,9 +84,9 @@ static void host_forward(const struct tarn_host_launch *launch)
     const struct tarn_forward_constants *c = launch->constants;
     struct range r = range_of(launch, FORWARD_HOST_SAMPLES, c->count);
     struct tarn_shape shape = shape_of(launch);
-    tarn_forward_host(&shape, launch->buffers[0],
-                      (const float *)launch->buffers[1] + r.first * shape.inputs, r.count,
-                      (float *)launch->buffers[2] + r.first);
+    tarn_forward_slice_host(&shape, c->slice, launch->buffers[0],
+                            (const float *)launch->buffers[1] + r.first * shape.inputs, r.count,
+                            (float *)launch->buffers[2] + r.first);
 }
 
 static uint32_t train_tiles(const struct tarn_host_launch *launch)
@@ -129,6 +129,13 @@ static uint64_t multiplies_of(const struct tarn_shape *s)
            (uint64_t)s->hidden2 * s->outputs;
 }
 
+/* What is computed of a network of this shape by a slice; early exit leaves the second layer out. */
+static struct tarn_shape slice_of(const struct tarn_shape *shape, uint32_t slice)
+{
+    return (struct tarn_shape){shape->inputs, TARN_SLICE_UNITS(slice, shape->hidden1),
+                               TARN_SLICE_UNITS(slice, shape->hidden2), shape->outputs};
+}
+
 /*
  * A key is 8 bytes of hash, two buckets of 64 and 4 of answer: the second bucket is charged to
  * every key, since a group of work-items takes as long as its slowest.
@@ -143,11 +150,16 @@ static void cost_lookup(const struct tarn_host_launch *launch, struct tarn_kerne
 static void cost_forward(const struct tarn_host_launch *launch, struct tarn_kernel_cost *cost)
 {
     const struct tarn_forward_constants *c = launch->constants;
-    struct tarn_shape shape = shape_of(launch);
-    uint64_t a_sample =
-        2 * multiplies_of(&shape) + (uint64_t)(shape.outputs + 1) * HAZARD_OPERATIONS;
-    cost->operations = c->count * a_sample;
-    cost->bytes = (uint64_t)c->count * (shape.inputs + 1) * 4 + tarn_shape_weights(&shape) * 4;
+    struct tarn_shape whole = shape_of(launch), shape = slice_of(&whole, c->slice);
+    uint64_t second = (uint64_t)shape.hidden1 * shape.hidden2, weights = tarn_shape_weights(&shape);
+    uint64_t multiplies = multiplies_of(&shape);
+    if (TARN_SLICE_EXITS(c->slice)) {
+        multiplies -= second;
+        weights -= second + shape.hidden2;
+    }
+    cost->operations =
+        c->count * (2 * multiplies + (uint64_t)(shape.outputs + 1) * HAZARD_OPERATIONS);
+    cost->bytes = (uint64_t)c->count * (shape.inputs + 1) * 4 + weights * 4;
 }
 
 /* What a step costs once is charged to its tiles alike, so that it costs the same in any ranges. */

@@ -15,7 +15,14 @@
  * a CPU, one coalesced load a feature on a GPU. Lanes past the end are filled with zeros.
  *
  * Weights: W1[h1][in] b1[h1] W2[h2][h1] b2[h2] W3[out][h2] b3[out], float32, row-major.
- * Label of a training sample: bins at risk in bits 0-7, event bin + 1 in bits 8-15 (0: none seen).
+ *
+ * Slice of a network: how much of it is in use. Bits 0-7: the first units of both hidden layers (0: all;
+ * more than there are is all); bit 8: early exit, where the output layer takes the first layer's
+ * activations as if the second had passed them on. 0 is the whole network. Weights stay where they
+ * are: a slice is read in place.
+ *
+ * Label of a training sample: bins at risk in bits 0-7, event bin + 1 in bits 8-15 (0: none seen), and
+ * in bits 16-24 the slice that it trains: units beyond are 0 on the way forward and back.
  */
 #ifndef TARN_LAYOUT_H
 #define TARN_LAYOUT_H
@@ -31,6 +38,14 @@
 #define TARN_MAX_WIDE_WIDTH    1024 /* widest layer of networks in several launches */
 #define TARN_MAX_BINS          16
 #define TARN_LEAK              0.01f
+
+#define TARN_SLICE(width, exit) ((width) | (exit) << 8)
+#define TARN_SLICE_WIDTH(slice) ((slice)&0xffu)
+#define TARN_SLICE_EXITS(slice) ((slice) >> 8 & 1u)
+#define TARN_LABEL_SLICE(label) ((label) >> 16 & 0x1ffu)
+/* Units in use of a layer of so many. */
+#define TARN_SLICE_UNITS(slice, units)                                                             \
+    (TARN_SLICE_WIDTH(slice) - 1u < (units) ? TARN_SLICE_WIDTH(slice) : (units))
 
 /* Hazard bins of the reference network: [0, 1/64), [1/64, 1/32), ... in units of T. */
 #define TARN_BIN_FIRST_LOG2 (-6)
@@ -49,6 +64,7 @@ struct tarn_lookup_constants {
 
 struct tarn_forward_constants {
     TARN_U32 count; /* samples */
+    TARN_U32 slice; /* of the network; 0: all of it */
 };
 
 /*

@@ -19,11 +19,14 @@
 static const struct tarn_shape shapes[] = {{28, 32, 32, 11}, {5, 17, 9, 3}, {33, 48, 20, 16}};
 enum { SHAPES = sizeof shapes / sizeof shapes[0] };
 static const uint32_t sample_counts[] = {1, 37, 1000};
+/* All of the network; a part in whole vectors and one that isn't; without its second layer. */
+static const uint32_t slices[] = {0, TARN_SLICE(8u, 0u), TARN_SLICE(11u, 0u), TARN_SLICE(16u, 1u)};
 static const struct {
     uint32_t keys, log2_buckets;
 } lookup_sizes[] = {{1, 0}, {63, 4}, {3001, 9}, {20000, 12}};
 enum {
     COUNTS = sizeof sample_counts / sizeof sample_counts[0],
+    SLICES = sizeof slices / sizeof slices[0],
     LOOKUPS = sizeof lookup_sizes / sizeof lookup_sizes[0],
     STEPS = 3,
     BATCH = 48,
@@ -159,6 +162,8 @@ static bool make_training(struct tarn_rng *rng, const struct tarn_shape *shape, 
         uint32_t risk = tarn_rng_below(rng, shape->outputs + 1);
         bool seen = risk > 0 && tarn_rng_below(rng, 2) == 0;
         in->labels[i] = tarn_label(risk, seen ? (int)risk - 1 : -1);
+        if (i % BATCH >= TARN_LANES) /* a step's first tile trains all of the network */
+            in->labels[i] = tarn_label_of_slice(in->labels[i], slices[tarn_rng_below(rng, SLICES)]);
     }
     for (int i = 0; i < 3; i++) {
         in->state[i] = calloc(in->weight_count, 4);
@@ -192,9 +197,9 @@ static double difference(const float *a, const float *b, size_t count)
 
 /* ---- plain code ---- */
 
-/* Logits of one sample in double, `nudge` added to weight number `nudged`. */
-static void plain_logits(const struct input *in, uint32_t sample, size_t nudged, double nudge,
-                         double *logits)
+/* Logits of one sample in double by a slice, `nudge` added to weight number `nudged`. */
+static void plain_logits(const struct input *in, uint32_t sample, uint32_t slice, size_t nudged,
+                         double nudge, double *logits)
 {
     const uint32_t sizes[] = {in->shape.inputs, in->shape.hidden1, in->shape.hidden2,
                               in->shape.outputs};
@@ -211,6 +216,10 @@ static void plain_logits(const struct input *in, uint32_t sample, size_t nudged,
             for (uint32_t i = 0; i < sizes[layer]; i++, w++)
                 sum += ((double)in->weights[w] + (w == nudged ? nudge : 0)) * a[i];
             b[n] = layer < 2 && sum < 0 ? sum * (double)TARN_LEAK : sum;
+            if (layer == 1 && TARN_SLICE_EXITS(slice))
+                b[n] = n < sizes[1] ? a[n] : 0;
+            if (layer < 2 && n >= TARN_SLICE_UNITS(slice, sizes[layer + 1]))
+                b[n] = 0;
         }
         w = bias + sizes[layer + 1];
         memcpy(layer < 2 ? a : logits, b, sizes[layer + 1] * sizeof *b);
@@ -235,9 +244,9 @@ static double plain_loss(const struct input *in, size_t nudged, double nudge)
 {
     double loss = 0, logits[TARN_MAX_BINS];
     for (uint32_t i = 0; i < BATCH; i++) {
-        plain_logits(in, i, nudged, nudge, logits);
+        plain_logits(in, i, TARN_LABEL_SLICE(in->labels[i]), nudged, nudge, logits);
         for (uint32_t k = 0; k < (in->labels[i] & 255); k++) {
-            bool event = k + 1 == in->labels[i] >> 8;
+            bool event = k + 1 == (in->labels[i] >> 8 & 255);
             loss += log1p(exp(event ? -logits[k] : logits[k])) / BATCH;
         }
     }
@@ -290,15 +299,16 @@ static bool check_isa(struct tarn_rng *rng, const struct tarn_isa *isa,
         free_input(&in);
     }
     for (size_t s = 0; s < SHAPES; s++) {
-        for (size_t i = 0; i < COUNTS; i++) {
-            if (!make_samples(rng, &shapes[s], sample_counts[i], &in))
+        for (size_t i = 0; i < COUNTS * SLICES; i++) {
+            uint32_t slice = slices[i / COUNTS];
+            if (!make_samples(rng, &shapes[s], sample_counts[i % COUNTS], &in))
                 goto no_memory;
             for (uint32_t n = 0; n < in.count; n++) {
                 double logits[TARN_MAX_BINS];
-                plain_logits(&in, n, SIZE_MAX, 0, logits);
+                plain_logits(&in, n, slice, SIZE_MAX, 0, logits);
                 in.wanted_scores[n] = plain_score(logits, shapes[s].outputs);
             }
-            isa->forward(&shapes[s], in.weights, in.tiles, in.count, in.scores);
+            isa->forward(&shapes[s], slice, in.weights, in.tiles, in.count, in.scores);
             double worst = difference(in.scores, in.wanted_scores, in.count);
             check(result, worst < TOLERANCE, "%s: forward: a score is off by %g", isa->name, worst);
             free_input(&in);
@@ -439,22 +449,22 @@ static tarn_status scores(tarn_device *device, tarn_queue *queue, tarn_kernel *k
 {
     tarn_status status = TARN_OK;
     struct input in = {0};
-    for (size_t i = 0; i < COUNTS; i++) {
-        if (!make_samples(rng, shape, sample_counts[i], &in)) {
+    for (size_t i = 0; i < COUNTS * SLICES; i++) {
+        struct tarn_forward_constants constants = {sample_counts[i % COUNTS], slices[i / COUNTS]};
+        if (!make_samples(rng, shape, constants.count, &in)) {
             status = TARN_NO_MEMORY;
             break;
         }
         const struct argument arguments[] = {{in.weight_count * 4, in.weights, NULL},
                                              {in.tile_floats * 4, in.tiles, NULL},
                                              {(size_t)in.count * 4, NULL, in.scores}};
-        tarn_forward_host(shape, in.weights, in.tiles, in.count, in.wanted_scores);
-        tarn_status ran =
-            launch(device, queue, kernel, arguments, 3,
-                   &(struct tarn_forward_constants){.count = in.count}, in.count, whole);
+        tarn_forward_slice_host(shape, constants.slice, in.weights, in.tiles, in.count,
+                                in.wanted_scores);
+        tarn_status ran = launch(device, queue, kernel, arguments, 3, &constants, in.count, whole);
         double worst =
             ran == TARN_OK ? difference(in.scores, in.wanted_scores, in.count) : INFINITY;
-        check(result, worst < TOLERANCE, "%s: forward of %u samples: %s (off by %g)",
-              tarn_device_get_info(device)->id, (unsigned)in.count,
+        check(result, worst < TOLERANCE, "%s: forward of %u samples, slice %x: %s (off by %g)",
+              tarn_device_get_info(device)->id, (unsigned)in.count, (unsigned)constants.slice,
               ran == TARN_OK ? "a score is wrong" : tarn_status_message(ran), worst);
         free_input(&in);
     }

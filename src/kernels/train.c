@@ -124,6 +124,45 @@ static void layer_back(const struct layer *l, const float *back, const float *d,
     }
 }
 
+/* Which parts of the network a tile's samples train: 0 where all of them train all of it. */
+static uint32_t slices_of(const uint32_t *labels)
+{
+    uint32_t any = 0;
+    for (size_t s = 0; s < TARN_LANES; s++)
+        any |= TARN_LABEL_SLICE(labels[s]);
+    return any;
+}
+
+/* Zeros for the units that a sample's slice doesn't have; `rows` [sample][unit]. */
+static void mask(float *rows, size_t padded, const uint32_t *labels)
+{
+    static const int32_t numbers[TARN_LANES] = {0, 1, 2,  3,  4,  5,  6,  7,
+                                                8, 9, 10, 11, 12, 13, 14, 15};
+    for (size_t s = 0; s < TARN_LANES; s++, rows += padded) {
+        int32_t width = (int32_t)TARN_SLICE_WIDTH(TARN_LABEL_SLICE(labels[s]));
+        for (size_t n = 0; width > 0 && n < padded; n += LANES) {
+            veci number = loadi(numbers + n % TARN_LANES) + alli((int32_t)(n - n % TARN_LANES));
+            store(rows + n, pick(number < alli(width), load(rows + n), all(0.0f)));
+        }
+    }
+}
+
+/* Rows of `from` move to `to` where a sample leaves early, and leave zeros if it `moves`. */
+static void exchange(float *from, const struct layer *of, float *to, const struct layer *at,
+                     const uint32_t *labels, bool moves)
+{
+    size_t units = of->neurons < at->neurons ? of->neurons : at->neurons;
+    for (size_t s = 0; s < TARN_LANES; s++) {
+        if (!TARN_SLICE_EXITS(TARN_LABEL_SLICE(labels[s])))
+            continue;
+        float *row = from + s * of->padded, *into = to + s * at->padded;
+        memset(into, 0, at->padded * sizeof *into);
+        memcpy(into, row, units * sizeof *into);
+        if (moves)
+            memset(row, 0, of->padded * sizeof *row);
+    }
+}
+
 /* Turns a tile's logits into gradients of the mean loss; returns the sum of the losses' lanes. */
 static vec loss_of(float *z, const uint32_t *labels, uint32_t outputs, float scale)
 {
@@ -234,6 +273,34 @@ static void update(const struct tarn_train_state *state,
     }
 }
 
+/* A tile forward and back: activations and derivatives in `t`; returns the sum of the losses' lanes. */
+INLINE vec pass(const struct layer layers[3], struct scratch *t, const float *tile,
+                const uint32_t *labels, float scale)
+{
+    bool sliced = slices_of(labels) != 0;
+    layer_forward(&layers[0], tile, 1, TARN_LANES, t->a1);
+    leak(t->a1, TARN_LANES * layers[0].padded);
+    if (sliced)
+        mask(t->a1, layers[0].padded, labels);
+    layer_forward(&layers[1], t->a1, layers[0].padded, 1, t->a2);
+    leak(t->a2, TARN_LANES * layers[1].padded);
+    if (sliced) {
+        mask(t->a2, layers[1].padded, labels);
+        exchange(t->a1, &layers[0], t->a2, &layers[1], labels, false);
+    }
+    layer_forward(&layers[2], t->a2, layers[1].padded, 1, t->d3);
+    vec loss = loss_of(t->d3, labels, (uint32_t)layers[2].neurons, scale);
+    layer_back(&layers[2], t->back3, t->d3, t->a2, t->d2);
+    if (sliced)
+        mask(t->d2, layers[1].padded, labels);
+    layer_back(&layers[1], t->back2, t->d2, t->a1, t->d1);
+    if (sliced) {
+        mask(t->d1, layers[0].padded, labels);
+        exchange(t->d2, &layers[1], t->d1, &layers[0], labels, true);
+    }
+    return loss;
+}
+
 uint32_t TARN_VARIANT(tarn_train)(const struct tarn_shape *shape,
                                   const struct tarn_train_state *state,
                                   const struct tarn_train_constants *constants, const float *tiles,
@@ -276,14 +343,7 @@ uint32_t TARN_VARIANT(tarn_train)(const struct tarn_shape *shape,
         if (tile % step_tiles != 0)
             carry(layers, &loss, part->scratch, true);
         do {
-            layer_forward(&layers[0], tiles, 1, TARN_LANES, t.a1);
-            leak(t.a1, TARN_LANES * layers[0].padded);
-            layer_forward(&layers[1], t.a1, layers[0].padded, 1, t.a2);
-            leak(t.a2, TARN_LANES * layers[1].padded);
-            layer_forward(&layers[2], t.a2, layers[1].padded, 1, t.d3);
-            loss += loss_of(t.d3, labels, shape->outputs, scale);
-            layer_back(&layers[2], t.back3, t.d3, t.a2, t.d2);
-            layer_back(&layers[1], t.back2, t.d2, t.a1, t.d1);
+            loss += pass(layers, &t, tiles, labels, scale);
             layer_gradient(&layers[0], tiles, 1, TARN_LANES, t.d1);
             layer_gradient(&layers[1], t.a1, layers[0].padded, 1, t.d2);
             layer_gradient(&layers[2], t.a2, layers[1].padded, 1, t.d3);

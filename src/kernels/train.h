@@ -27,6 +27,12 @@ static inline uint32_t tarn_label(uint32_t at_risk, int event)
     return at_risk | (uint32_t)(event + 1) << 8;
 }
 
+/** The label, training a slice of the network (layout.h) instead of all of it. */
+static inline uint32_t tarn_label_of_slice(uint32_t label, uint32_t slice)
+{
+    return (label & 0xffffu) | slice << 16;
+}
+
 /** A call that may begin or end inside a step. */
 struct tarn_train_part {
     /**
@@ -51,6 +57,9 @@ static inline uint32_t tarn_train_step_tiles(const struct tarn_train_constants *
  * TARN_LANES. The loss is the negative log-likelihood of the discrete survival model, summed over
  * the bins at risk and divided by `batch`; a label of 0 adds nothing (a sample that is left out).
  * `losses` takes one float a step: the loss before that step.
+ *
+ * A label may say that its sample trains a slice of the network (layout.h): hidden units beyond it are 0,
+ * and so are their derivatives. Samples of all slices may stand in one tile.
  *
  * Of these it runs the constants' range of tiles, whatever the calls before ran (`part` may be NULL,
  * for whole steps), and returns the next tile to be done. The same work in any ranges, in order and

@@ -69,7 +69,8 @@ void tarn_heldout_replay(struct tarn_heldout *set, const struct tarn_reservoir *
 
 /* The losses of `count` samples from `first` on. */
 static void losses_of(const struct tarn_heldout *set, uint32_t first, uint32_t count,
-                      const struct tarn_shape *shape, const float *weights, double *losses)
+                      const struct tarn_shape *shape, uint32_t slice, const float *weights,
+                      double *losses)
 {
     float tiles[TARN_HELDOUT_AT_ONCE * TARN_FEATURES] = {0};
     float logits[TARN_HELDOUT_AT_ONCE * TARN_MAX_BINS];
@@ -77,7 +78,7 @@ static void losses_of(const struct tarn_heldout *set, uint32_t first, uint32_t c
         for (uint32_t f = 0; f < TARN_FEATURES; f++)
             tiles[i / TARN_LANES * TARN_FEATURES * TARN_LANES + f * TARN_LANES + i % TARN_LANES] =
                 (float)set->samples[first + i].features[f] * TARN_FEATURE_STEP;
-    tarn_logits_host(shape, weights, tiles, count, logits);
+    tarn_logits_slice_host(shape, slice, weights, tiles, count, logits);
     for (uint32_t i = 0; i < count; i++)
         losses[i] = (double)tarn_net_loss(
             logits + i / TARN_LANES * shape->outputs * TARN_LANES + i % TARN_LANES, TARN_LANES,
@@ -85,8 +86,8 @@ static void losses_of(const struct tarn_heldout *set, uint32_t first, uint32_t c
 }
 
 static struct tarn_heldout_result mean_of(const struct tarn_heldout *set,
-                                          const struct tarn_shape *shape, const float *a,
-                                          const float *b)
+                                          const struct tarn_shape *shape, uint32_t slice,
+                                          const float *a, const float *b)
 {
     struct tarn_heldout_result r = {.mean = NAN, .sd = NAN, .n = set->count};
     size_t count = tarn_shape_weights(shape);
@@ -98,9 +99,9 @@ static struct tarn_heldout_result mean_of(const struct tarn_heldout *set,
         double one[TARN_HELDOUT_AT_ONCE], other[TARN_HELDOUT_AT_ONCE] = {0};
         uint32_t n = set->count - first;
         n = n < TARN_HELDOUT_AT_ONCE ? n : TARN_HELDOUT_AT_ONCE;
-        losses_of(set, first, n, shape, a, one);
+        losses_of(set, first, n, shape, slice, a, one);
         if (b != NULL)
-            losses_of(set, first, n, shape, b, other);
+            losses_of(set, first, n, shape, 0, b, other);
         for (uint32_t i = 0; i < n; i++) {
             double away = one[i] - other[i] - mean;
             if (!isfinite(away))
@@ -118,14 +119,21 @@ static struct tarn_heldout_result mean_of(const struct tarn_heldout *set,
 struct tarn_heldout_result tarn_heldout_loss(const struct tarn_heldout *set,
                                              const struct tarn_shape *shape, const float *weights)
 {
-    return mean_of(set, shape, weights, NULL);
+    return mean_of(set, shape, 0, weights, NULL);
 }
 
 struct tarn_heldout_result tarn_heldout_compare(const struct tarn_heldout *set,
                                                 const struct tarn_shape *shape, const float *a,
                                                 const float *b)
 {
-    return mean_of(set, shape, a, b);
+    return mean_of(set, shape, 0, a, b);
+}
+
+struct tarn_heldout_result tarn_heldout_slice(const struct tarn_heldout *set,
+                                              const struct tarn_shape *shape, uint32_t slice,
+                                              const float *weights)
+{
+    return mean_of(set, shape, slice, weights, weights);
 }
 
 tarn_early_word tarn_early_look(struct tarn_early *e, const struct tarn_heldout_result *loss)

@@ -55,6 +55,11 @@ struct tarn_heldout_result tarn_heldout_loss(const struct tarn_heldout *set,
 struct tarn_heldout_result tarn_heldout_compare(const struct tarn_heldout *set,
                                                 const struct tarn_shape *shape, const float *a,
                                                 const float *b);
+/** What a slice of a network loses against all of it; the paired difference too. */
+struct tarn_heldout_result tarn_heldout_slice(const struct tarn_heldout *set,
+                                              const struct tarn_shape *shape, uint32_t slice,
+                                              const float *weights);
+
 /**
  * Early stop: training goes on while the held-out loss falls. One thread at a time; starts as zeros
  * with `patience` set.

@@ -28,7 +28,8 @@ static float rate_at(float highest, double share)
 }
 
 static tarn_status run_steps(const struct tarn_model_pretrain_params *params, uint32_t steps,
-                             uint32_t batch, tarn_trainer *trainer)
+                             uint32_t batch, const struct tarn_nested *nested,
+                             tarn_trainer *trainer)
 {
     struct tarn_rng rng;
     tarn_rng_seed(&rng, params->seed);
@@ -41,7 +42,8 @@ static tarn_status run_steps(const struct tarn_model_pretrain_params *params, ui
                 &params->runs[tarn_rng_below(&rng, (uint32_t)params->run_count)];
             const struct tarn_model_sample *sample =
                 &run->samples[tarn_rng_below(&rng, (uint32_t)run->count)];
-            tarn_trainer_stage(trainer, i, sample->features, TARN_FEATURE_STEP, sample->label);
+            tarn_trainer_stage(trainer, i, sample->features, TARN_FEATURE_STEP,
+                               tarn_nested_label(nested, i / TARN_LANES, sample->label));
         }
         tarn_trainer_set_rate(
             trainer, rate_at(params->rate > 0 ? params->rate : DEFAULT_RATE, (double)done / steps));
@@ -63,6 +65,34 @@ static tarn_status run_steps(const struct tarn_model_pretrain_params *params, ui
     return TARN_OK;
 }
 
+/* The widths become the network's shape and what is nested in it. */
+static tarn_status read_widths(const struct tarn_model_pretrain_params *params,
+                               struct tarn_shape *shape, struct tarn_nested *nested,
+                               struct tarn_error *error)
+{
+    *shape = params->start != NULL ? params->start->shape : tarn_net_reference;
+    *nested = (struct tarn_nested){.exits = params->early_exit != 0};
+    if (params->width_count == 0)
+        return TARN_OK;
+    uint32_t most = params->widths[params->width_count - 1];
+    if (params->width_count > TARN_NESTED_MOST + 1)
+        return tarn_fail(error, TARN_INVALID, "pretraining: %zu widths, %d at most",
+                         params->width_count, TARN_NESTED_MOST + 1);
+    if (params->start != NULL && (shape->hidden1 != most || shape->hidden2 != most))
+        return tarn_fail(error, TARN_INVALID, "pretraining: %u units, where there are %u and %u",
+                         (unsigned)most, (unsigned)shape->hidden1, (unsigned)shape->hidden2);
+    shape->hidden1 = shape->hidden2 = most;
+    bool good = tarn_shape_is_valid(shape);
+    for (size_t i = 0; i + 1 < params->width_count; i++) {
+        good = good && params->widths[i] > 0 && params->widths[i] < most;
+        nested->width[i] = (uint8_t)(good ? params->widths[i] : 0);
+    }
+    if (!good || !tarn_nested_is_valid(nested, shape))
+        return tarn_fail(error, TARN_INVALID, "pretraining: widths have to rise, from 1 to %d",
+                         TARN_MAX_WIDTH);
+    return TARN_OK;
+}
+
 tarn_status tarn_model_pretrain(const struct tarn_model_pretrain_params *params, tarn_model **model,
                                 struct tarn_error *error)
 {
@@ -79,11 +109,14 @@ tarn_status tarn_model_pretrain(const struct tarn_model_pretrain_params *params,
     if (params->start != NULL && params->start->shape.inputs != TARN_FEATURES)
         return tarn_fail(error, TARN_INVALID, "pretraining: a model of %u features, not %d",
                          params->start->shape.inputs, TARN_FEATURES);
-    const struct tarn_shape *shape =
-        params->start != NULL ? &params->start->shape : &tarn_net_reference;
+    struct tarn_shape its_shape, *shape = &its_shape;
+    struct tarn_nested nested;
     tarn_trainer *trainer = NULL;
+    tarn_status status = read_widths(params, shape, &nested, error);
+    if (status != TARN_OK)
+        return status;
     float *weights = tarn_alloc(tarn_shape_weights(shape) * sizeof *weights);
-    tarn_status status = TARN_NO_MEMORY;
+    status = TARN_NO_MEMORY;
     if (weights == NULL)
         goto done;
     struct tarn_rng rng;
@@ -102,13 +135,15 @@ tarn_status tarn_model_pretrain(const struct tarn_model_pretrain_params *params,
         },
         &trainer, error);
     if (status == TARN_OK)
-        status = run_steps(params, steps, batch, trainer);
+        status = run_steps(params, steps, batch, &nested, trainer);
     if (status == TARN_OK &&
         !tarn_net_is_finite(tarn_trainer_weights(trainer), tarn_shape_weights(shape)))
         status = tarn_fail(error, TARN_CORRUPT, "pretraining: it diverged");
     if (status == TARN_OK)
         status = tarn_model_create(shape, tarn_trainer_weights(trainer),
                                    params->provenance != NULL ? params->provenance : "", model);
+    if (status == TARN_OK)
+        (*model)->nested = nested;
 done:
     if (status == TARN_NO_MEMORY)
         tarn_fail(error, status, "pretraining: out of memory");

@@ -92,6 +92,9 @@ static tarn_status check(const struct tarn_bundle_params *params, struct tarn_er
         return tarn_fail(error, TARN_INVALID, "model: a network of %u-%u-%u-%u can't be computed",
                          (unsigned)shape->inputs, (unsigned)shape->hidden1,
                          (unsigned)shape->hidden2, (unsigned)shape->outputs);
+    if (!tarn_nested_is_valid(&params->nested, shape))
+        return tarn_fail(error, TARN_INVALID, "model: its nested widths don't rise to %u",
+                         (unsigned)shape->hidden1);
     if (params->thresholds > TARN_BUNDLE_THRESHOLDS)
         return tarn_fail(error, TARN_INVALID, "model: %u thresholds, %d at most",
                          (unsigned)params->thresholds, TARN_BUNDLE_THRESHOLDS);
@@ -131,6 +134,10 @@ static uint64_t hash_of(const struct tarn_bundle *b)
             ensemble[2 + i] = b->member[i]->hash;
         hash = tarn_hash(ensemble, sizeof ensemble) ^ tarn_hash(b->share, sizeof b->share);
     }
+    if (tarn_nested_count(&b->model->nested) > 0 || b->model->nested.exits) {
+        uint64_t elastic[] = {hash, tarn_hash(&b->model->nested, sizeof b->model->nested)};
+        hash = tarn_hash(elastic, sizeof elastic);
+    }
     for (uint32_t i = 0; i < TARN_BUNDLE_TAGS; i++)
         if (b->tagged[i] != NULL) {
             uint64_t tagged[] = {hash, i, b->tagged[i]->hash};
@@ -155,6 +162,7 @@ tarn_status tarn_bundle_create(const struct tarn_bundle_params *params, struct t
         tarn_free(b);
         return tarn_fail(error, status, "model: %s", tarn_status_message(status));
     }
+    b->model->nested = params->nested;
     b->scorer = params->scorer;
     b->experts = params->experts;
     b->thresholds = params->thresholds;

@@ -52,6 +52,7 @@ struct tarn_bundle_params {
     uint32_t experts; /**< that have a weight; 0 for the network alone */
     /** Their say before anything was seen of them, the network's first: >= 0, sum 1. */
     float expert[TARN_BUNDLE_EXPERTS];
+    struct tarn_nested nested;   /**< what of the network is one by itself; zeros: only the whole */
     const float *scale, *offset; /**< of each input: x' = x scale + offset; NULL: 1 and 0 */
     uint32_t thresholds;         /**< in use */
     float threshold[TARN_BUNDLE_THRESHOLDS]; /**< what scores are compared with */
@@ -102,7 +103,8 @@ struct tarn_bundle_batch {
     const float *tiles;  /**< layout.h's; scaled already */
     const uint8_t *tags; /**< [count]; NULL: none has one */
     uint32_t count;
-    uint32_t width; /**< hidden units in use; 0: all */
+    uint32_t width; /**< hidden units that would do, of networks that are elastic; 0: all */
+    bool exits;     /**< their second layer is left out */
 };
 /** `scores` takes batch->count Gittins scores. On the calling thread; allocates nothing. */
 void tarn_bundle_score(const struct tarn_bundle *bundle, const struct tarn_bundle_batch *batch,

@@ -64,7 +64,8 @@ static tarn_members_how how_of(tarn_combine combine)
 void tarn_ensemble_score_member(const struct tarn_bundle *bundle, uint32_t member,
                                 const struct tarn_bundle_batch *batch, float *scores)
 {
-    tarn_model_score(tarn_ensemble_model(bundle, member), batch->tiles, batch->count, scores);
+    tarn_model_score_slice(tarn_ensemble_model(bundle, member), batch->width, batch->exits,
+                           batch->tiles, batch->count, scores);
 }
 
 void tarn_ensemble_score(const struct tarn_bundle *bundle, const struct tarn_bundle_batch *batch,
@@ -89,9 +90,11 @@ void tarn_ensemble_score(const struct tarn_bundle *bundle, const struct tarn_bun
     for (uint32_t done = 0; done < batch->count; done += AT_ONCE) {
         uint32_t n = batch->count - done < AT_ONCE ? batch->count - done : AT_ONCE;
         const float *tiles = batch->tiles + (size_t)done * shape->inputs;
-        for (uint32_t i = 0; i < count; i++)
-            tarn_logits_host(shape, tarn_ensemble_model(bundle, which[i])->weights, tiles, n,
-                             logits[i]);
+        for (uint32_t i = 0; i < count; i++) {
+            const tarn_model *model = tarn_ensemble_model(bundle, which[i]);
+            tarn_logits_slice_host(shape, tarn_model_slice(model, batch->width, batch->exits),
+                                   model->weights, tiles, n, logits[i]);
+        }
         tarn_members_host(&members, n, scores + done);
     }
 }

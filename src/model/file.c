@@ -13,7 +13,8 @@
 
 #define MAGIC         "TARNMDL\x1a"
 #define VERSION       1
-#define HEADER_SIZE   32 /* magic, version, size, shape, text length, reserved */
+#define HEADER_SIZE   32 /* magic, version, size, shape, text length, nested widths */
+#define NESTED        28 /* three widths, and whether it exits early: a byte each */
 #define HASH_SIZE     8
 #define FILE_SIZE_MAX (1u << 20)
 
@@ -38,10 +39,22 @@ void tarn_model_write(const tarn_model *model, uint8_t *to)
     tarn_put_u16(to + 20, (uint16_t)model->shape.hidden2);
     tarn_put_u16(to + 22, (uint16_t)model->shape.outputs);
     tarn_put_u32(to + 24, (uint32_t)strlen(model->provenance));
+    memcpy(to + NESTED, model->nested.width, TARN_NESTED_MOST);
+    to[NESTED + TARN_NESTED_MOST] = model->nested.exits;
     for (size_t i = 0; i < weights; i++)
         tarn_put_f32(to + HEADER_SIZE + 4 * i, model->weights[i]);
     memcpy(to + HEADER_SIZE + 4 * weights, model->provenance, strlen(model->provenance));
     tarn_put_u64(to + size - HASH_SIZE, tarn_hash(to, size - HASH_SIZE));
+}
+
+/* Before there were elastic models readers ignored these bytes: what makes no sense is none. */
+static void read_nested(const uint8_t *from, const struct tarn_shape *shape,
+                        struct tarn_nested *nested)
+{
+    struct tarn_nested read = {.exits = from[TARN_NESTED_MOST]};
+    memcpy(read.width, from, TARN_NESTED_MOST);
+    if (tarn_nested_is_valid(&read, shape))
+        *nested = read;
 }
 
 static tarn_status parse(const char *where, const uint8_t *data, size_t size, tarn_model **model,
@@ -85,6 +98,8 @@ static tarn_status parse(const char *where, const uint8_t *data, size_t size, ta
             status = tarn_fail(error, TARN_CORRUPT, "%s: its provenance isn't text", where);
         if (status == TARN_OK)
             status = tarn_model_create(&shape, weights, text, model);
+        if (status == TARN_OK)
+            read_nested(data + NESTED, &shape, &(*model)->nested);
     }
     if (status == TARN_NO_MEMORY)
         tarn_fail(error, status, "%s: out of memory", where);

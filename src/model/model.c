@@ -51,6 +51,8 @@ void tarn_model_get_info(const tarn_model *model, struct tarn_model_info *info)
         .file_size = tarn_model_file_size(model),
         .hash = tarn_hash(model->weights, parameters * sizeof(float)),
         .provenance = model->provenance,
+        .nested = {model->nested.width[0], model->nested.width[1], model->nested.width[2]},
+        .early_exit = model->nested.exits,
     };
 }
 
@@ -58,4 +60,11 @@ void tarn_model_score(const struct tarn_model *model, const float *tiles, uint32
                       float *scores)
 {
     tarn_forward_host(&model->shape, model->weights, tiles, count, scores);
+}
+
+void tarn_model_score_slice(const struct tarn_model *model, uint32_t width, bool exits,
+                            const float *tiles, uint32_t count, float *scores)
+{
+    tarn_forward_slice_host(&model->shape, tarn_model_slice(model, width, exits), model->weights,
+                            tiles, count, scores);
 }

@@ -10,6 +10,7 @@
 struct gathered {
     const struct tarn_bundle *bundle;
     uint32_t width, count;
+    bool exits;
     uint32_t from[AT_ONCE];
     float scores[AT_ONCE];
     _Alignas(64) float tiles[AT_ONCE * TARN_MAX_WIDTH];
@@ -21,7 +22,8 @@ static void score_gathered(struct gathered *g, float *scores)
         return;
     tarn_bundle_score(
         g->bundle,
-        &(struct tarn_bundle_batch){.tiles = g->tiles, .count = g->count, .width = g->width},
+        &(struct tarn_bundle_batch){
+            .tiles = g->tiles, .count = g->count, .width = g->width, .exits = g->exits},
         g->scores);
     for (uint32_t i = 0; i < g->count; i++)
         scores[g->from[i]] = g->scores[i];
@@ -45,6 +47,7 @@ void tarn_bundle_score_tagged(const struct tarn_bundle *bundle,
 {
     struct gathered g; /* its tiles are cleared as they are filled */
     g.width = batch->width;
+    g.exits = batch->exits;
     g.count = 0;
     uint32_t left = 0; /* kinds that are in the batch, one bit each */
     for (uint32_t i = 0; i < batch->count; i++)

@@ -57,7 +57,7 @@ uint32_t tarn_net_label(const struct tarn_shape *shape, float elapsed, bool want
 
 float tarn_net_loss(const float *logits, size_t stride, uint32_t outputs, uint32_t label)
 {
-    uint32_t risk = label & 0xff, event = label >> 8;
+    uint32_t risk = label & 0xff, event = label >> 8 & 0xff;
     float loss = 0, product = 1; /* of factors up to 2: one logarithm for all bins */
     for (uint32_t k = 0; k < risk && k < outputs; k++) {
         float z = logits[k * stride];

@@ -101,11 +101,11 @@ tarn_status tarn_score_set_weights(tarn_score *s, const float *weights)
     return tarn_buffer_upload(s->queue, s->buffer[WEIGHTS], 0, size);
 }
 
-tarn_status tarn_score_submit(tarn_score *s, uint32_t count)
+tarn_status tarn_score_submit(tarn_score *s, uint32_t slice, uint32_t count)
 {
     if (s->flying > 0)
         return TARN_BUSY;
-    struct tarn_forward_constants constants = {.count = count};
+    struct tarn_forward_constants constants = {.count = count, .slice = slice};
     if (s->share != NULL)
         s->arrival = tarn_share_arrive(s->share);
     tarn_status status = tarn_buffer_upload(

@@ -30,8 +30,8 @@ void tarn_score_set_share(tarn_score *score, tarn_share *share);
 float *tarn_score_tiles(tarn_score *score);
 /** New weights for the launches to come; TARN_BUSY while one is in flight. */
 tarn_status tarn_score_set_weights(tarn_score *score, const float *weights);
-/** Starts scoring the first `count` candidates. TARN_BUSY while one is in flight. */
-tarn_status tarn_score_submit(tarn_score *score, uint32_t count);
+/** Starts scoring the first `count` candidates by a slice of the network (layout.h). TARN_BUSY while one is in flight. */
+tarn_status tarn_score_submit(tarn_score *score, uint32_t slice, uint32_t count);
 /** TARN_OK and the scores when done; TARN_TIMEOUT after `timeout_us` (0 only asks). */
 tarn_status tarn_score_wait(tarn_score *score, uint64_t timeout_us, float *scores);
 

@@ -209,13 +209,13 @@ static void scores_say_that_the_device_is_lost(void)
         for (size_t i = 0; i < tarn_shape_tile_floats(shape, COUNT); i++)
             tiles[i] = tarn_rng_float(&rng);
         tarn_forward_host(shape, weights, tiles, COUNT, wanted);
-        CHECK(tarn_score_submit(score, COUNT) == TARN_OK);
+        CHECK(tarn_score_submit(score, 0, COUNT) == TARN_OK);
         CHECK(tarn_score_wait(score, 0, scores) == TARN_TIMEOUT);
         CHECK(tarn_score_wait(score, TARN_FOREVER, scores) == TARN_OK);
         CHECK(memcmp(scores, wanted, COUNT * sizeof *scores) == 0);
-        CHECK(tarn_score_submit(score, COUNT) == TARN_OK);
+        CHECK(tarn_score_submit(score, 0, COUNT) == TARN_OK);
         CHECK(tarn_score_wait(score, TARN_FOREVER, scores) == TARN_DEVICE_LOST);
-        CHECK(tarn_score_submit(score, COUNT) == TARN_DEVICE_LOST);
+        CHECK(tarn_score_submit(score, 0, COUNT) == TARN_DEVICE_LOST);
         tarn_score_destroy(&score);
         place_close(&p);
     }

@@ -24,6 +24,11 @@ static void use(const tarn_model *model)
         !tarn_net_is_finite(model->weights, info.parameters))
         abort();
     tarn_model_score(model, tiles, TARN_LANES, scores);
+    if (!tarn_nested_is_valid(&model->nested, &model->shape))
+        abort();
+    for (uint32_t width = 0; width < 256; width += 5)
+        tarn_forward_slice_host(&model->shape, tarn_model_slice(model, width, width & 1),
+                                model->weights, tiles, TARN_LANES, scores);
 }
 
 static void read_model(const uint8_t *data, size_t size)
@@ -42,7 +47,8 @@ static void read_model(const uint8_t *data, size_t size)
     uint8_t *copy = malloc(size);
     if (copy != NULL && tarn_model_file_size(model) == size) {
         tarn_model_write(model, copy);
-        memcpy(copy + 28, data + 28, 4); /* reserved: written as zeros, not looked at */
+        if (memcmp(copy + 28, "\0\0\0", 4) == 0) /* nested widths that make no sense are none */
+            memcpy(copy + 28, data + 28, 4);
         if (memcmp(copy, data, size - 8) != 0)
             abort();
     } else if (copy != NULL) {

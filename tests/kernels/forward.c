@@ -62,11 +62,12 @@ static void variants_agree_with_plain_code(void)
 {
     struct tarn_rng rng;
     tarn_rng_seed(&rng, 1);
-    for (int round = 0; round < 24; round++) {
-        struct tarn_shape s = some_shape(&rng, round);
+    for (int round = 0; round < 48; round++) {
+        struct tarn_shape s = some_shape(&rng, round < 24 ? round : round % 2 * 3);
         if (round == 3)
             s = (struct tarn_shape){28, TARN_MAX_FORWARD_WIDTH - 1, TARN_MAX_FORWARD_WIDTH, 11};
         size_t count = round == 1 ? 1 : between(&rng, 1, 150);
+        uint32_t slice = some_slice(&rng, round < 4 ? 0 : round - 4);
         size_t tiles_count = (count + TARN_LANES - 1) / TARN_LANES;
         float *weights = some_weights(&rng, &s), *tiles = some_tiles(&rng, &s, count);
         float *scores = some((count + 1) * 4);
@@ -75,13 +76,13 @@ static void variants_agree_with_plain_code(void)
         for (size_t v = 0; (isa = each_isa(v)) != NULL; v++) {
             double worst_logit = 0, worst_score = 0, lowest = 1e9, highest = -1e9;
             scores[count] = 12345.0f;
-            isa->forward(&s, weights, tiles, count, scores);
+            isa->forward(&s, slice, weights, tiles, count, scores);
             CHECK_NUMBER(scores[count], 12345.0f);
-            isa->logits(&s, weights, tiles, count, logits);
+            isa->logits(&s, slice, weights, tiles, count, logits);
             for (size_t i = 0; i < count; i++) {
                 double a1[TARN_MAX_FORWARD_WIDTH], a2[TARN_MAX_FORWARD_WIDTH], z[TARN_MAX_BINS];
                 double size = 1;
-                plain_network(&s, weights, tiles, i, a1, a2, z);
+                plain_network(&s, slice, weights, tiles, i, a1, a2, z);
                 for (uint32_t k = 0; k < s.outputs; k++)
                     size = fmax(size, fabs(z[k]));
                 for (uint32_t k = 0; k < s.outputs; k++)
@@ -116,12 +117,46 @@ static void a_nan_stays_one(void)
     tiles[5 * TARN_LANES + 3] = NAN; /* feature 5 of sample 3 */
     const struct tarn_isa *isa;
     for (size_t v = 0; (isa = each_isa(v)) != NULL; v++) {
-        isa->forward(&s, weights, tiles, 40, scores);
+        isa->forward(&s, 0, weights, tiles, 40, scores);
         for (int i = 0; i < 40; i++)
             CHECK(isnan(scores[i]) == (i == 3));
     }
     free(weights);
     free(tiles);
+}
+
+/* Weights beyond it may be anything: a slice is a network of its own. */
+static void a_slice_meets_its_own_weights_only(void)
+{
+    struct tarn_rng rng;
+    tarn_rng_seed(&rng, 9);
+    struct tarn_shape s = {28, 32, 32, 11}, small = {28, 8, 8, 11};
+    float *weights = some_weights(&rng, &small), *tiles = some_tiles(&rng, &s, 40);
+    float *large = some(tarn_shape_weights(&s) * 4), wanted[40], scores[40];
+    for (size_t i = 0; i < tarn_shape_weights(&s); i++)
+        large[i] = NAN;
+    const uint32_t from[] = {28, 8, 8}, to[] = {28, 32, 32}, out[] = {8, 8, 11},
+                   of[] = {32, 32, 11};
+    const float *w = weights;
+    float *l = large;
+    for (int layer = 0; layer < 3; layer++) {
+        for (uint32_t n = 0; n < out[layer]; n++, w += from[layer])
+            memcpy(l + n * to[layer], w, from[layer] * 4);
+        memcpy(l + of[layer] * to[layer], w, out[layer] * 4);
+        w += out[layer];
+        l += of[layer] * (to[layer] + 1);
+    }
+    const struct tarn_isa *isa;
+    for (size_t v = 0; (isa = each_isa(v)) != NULL; v++)
+        for (uint32_t exit = 0; exit < 2; exit++) {
+            isa->forward(&small, TARN_SLICE(0u, exit), weights, tiles, 40, wanted);
+            isa->forward(&s, TARN_SLICE(8u, exit), large, tiles, 40, scores);
+            for (int i = 0; i < 40; i++)
+                CHECK(fabsf(scores[i] - wanted[i]) < 1e-5f);
+        }
+    free(weights);
+    free(tiles);
+    free(large);
 }
 
 /*
@@ -143,6 +178,8 @@ static void devices_agree_with_the_host(void)
             static const uint32_t counts[] = {1, 16, 17, 100, 255, 256, 257, 1029};
             for (size_t c = 0; c < sizeof counts / sizeof counts[0]; c++) {
                 uint32_t count = counts[c];
+                struct tarn_forward_constants constants = {count,
+                                                           some_slice(&rng, c < 2 ? 0 : (int)c)};
                 float *tiles = some_tiles(&rng, &s, count), *wanted = some(count * 4);
                 float *scores = some((count + 1) * 4), untouched;
                 const struct argument arguments[] = {
@@ -150,9 +187,8 @@ static void devices_agree_with_the_host(void)
                     {tarn_shape_tile_floats(&s, count) * 4, tiles, NULL},
                     {(count + 1) * 4, NULL, scores},
                 };
-                tarn_forward_host(&s, weights, tiles, count, wanted);
-                CHECK(
-                    launch(&target, arguments, 3, &(struct tarn_forward_constants){count}, count));
+                tarn_forward_slice_host(&s, constants.slice, weights, tiles, count, wanted);
+                CHECK(launch(&target, arguments, 3, &constants, count));
                 double worst = 0;
                 for (uint32_t i = 0; i < count; i++) {
                     /* written so that a NaN is a difference */
@@ -182,20 +218,26 @@ static void bench(void)
     struct tarn_shape s = {28, 32, 32, 11};
     float *weights = some_weights(&rng, &s), *tiles = some_tiles(&rng, &s, N),
           *scores = some(N * 4);
-    double times[8][ROUNDS];
+    static const uint32_t slices[] = {0, TARN_SLICE(16, 0), TARN_SLICE(8, 0), TARN_SLICE(0, 1)};
+    double times[4][8][ROUNDS];
     const struct tarn_isa *isa;
     for (int r = 0; r < ROUNDS; r++)
-        for (size_t v = 0; (isa = each_isa(v)) != NULL; v++) {
-            uint64_t start = tarn_clock_thread_cpu_ns();
-            isa->forward(&s, weights, tiles, N, scores);
-            times[v][r] = (double)(tarn_clock_thread_cpu_ns() - start) / N;
-        }
+        for (size_t v = 0; (isa = each_isa(v)) != NULL; v++)
+            for (int i = 0; i < 4; i++) {
+                uint64_t start = tarn_clock_thread_cpu_ns();
+                isa->forward(&s, slices[i], weights, tiles, N, scores);
+                times[i][v][r] = (double)(tarn_clock_thread_cpu_ns() - start) / N;
+            }
     for (size_t v = 0; (isa = each_isa(v)) != NULL; v++)
-        printf("forward 28-32-32-11 %-8s %7.1f ns a sample\n", isa->name, median(times[v], ROUNDS));
+        printf(
+            "forward 28-32-32-11 %-8s %7.1f ns a sample, 16 units %.1f, 8 %.1f, early exit %.1f\n",
+            isa->name, median(times[0][v], ROUNDS), median(times[1][v], ROUNDS),
+            median(times[2][v], ROUNDS), median(times[3][v], ROUNDS));
     free(weights);
     free(tiles);
     free(scores);
 }
 
 KERNELS_MAIN(bench, CASE(functions_are_accurate), CASE(variants_agree_with_plain_code),
-             CASE(a_nan_stays_one), CASE(devices_agree_with_the_host))
+             CASE(a_nan_stays_one), CASE(a_slice_meets_its_own_weights_only),
+             CASE(devices_agree_with_the_host))

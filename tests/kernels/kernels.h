@@ -93,8 +93,21 @@ static inline double feature(const struct tarn_shape *s, const float *tiles, siz
     return (double)tiles[(i / TARN_LANES * s->inputs + f) * TARN_LANES + i % TARN_LANES];
 }
 
-/** A plain network in double: activations a1, a2 (after the ReLU) and logits of one sample. */
-static inline void plain_network(const struct tarn_shape *s, const float *weights,
+/** A slice for test number `number`: all first, then every kind, also wider than the network. */
+static inline uint32_t some_slice(struct tarn_rng *rng, int number)
+{
+    static const uint32_t widths[] = {0, 8, 16, 32};
+    uint32_t exit = (uint32_t)number / 2 % 2;
+    if (number % 2 == 0)
+        return TARN_SLICE(widths[number / 4 % 4], exit);
+    return TARN_SLICE(between(rng, 1, TARN_MAX_WIDTH), exit);
+}
+
+/**
+ * A plain network in double by a slice: activations a1, a2 (after the ReLU) and logits of one sample. Where
+ * it leaves early a2 is what the second layer passes on.
+ */
+static inline void plain_network(const struct tarn_shape *s, uint32_t slice, const float *weights,
                                  const float *tiles, size_t sample, double *a1, double *a2,
                                  double *logits)
 {
@@ -110,6 +123,10 @@ static inline void plain_network(const struct tarn_shape *s, const float *weight
             for (uint32_t i = 0; i < sizes[layer]; i++)
                 sum += (double)weights[n * sizes[layer] + i] * in[i];
             outs[layer][n] = layer < 2 && sum < 0 ? sum * (double)TARN_LEAK : sum;
+            if (layer == 1 && TARN_SLICE_EXITS(slice))
+                a2[n] = n < s->hidden1 ? a1[n] : 0;
+            if (layer < 2 && n >= TARN_SLICE_UNITS(slice, sizes[layer + 1]))
+                outs[layer][n] = 0;
         }
         in = outs[layer];
         weights = bias + sizes[layer + 1];

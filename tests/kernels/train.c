@@ -33,6 +33,11 @@ static struct run some_run(struct tarn_rng *rng, int number)
         uint32_t risk = between(rng, 0, r.shape.outputs);
         bool seen = risk > 0 && tarn_rng_below(rng, 2);
         r.labels[i] = tarn_label(risk, seen ? (int)risk - 1 : -1);
+        /* slices by samples, by tiles, and tiles without any */
+        if (i / TARN_LANES % 3 > 0) {
+            int which = i / TARN_LANES % 3 == 1 ? (int)i : (int)i / TARN_LANES;
+            r.labels[i] = tarn_label_of_slice(r.labels[i], some_slice(rng, which));
+        }
     }
     return r;
 }
@@ -76,12 +81,13 @@ static void plain_train(const struct run *r, double *w, double *m, double *v, do
             double d3[TARN_MAX_WIDTH], d2[TARN_MAX_WIDTH], d1[TARN_MAX_WIDTH], *ds[] = {d1, d2, d3};
             const double *as[] = {x, a1, a2};
             uint32_t sizes[4] = {s->inputs, s->hidden1, s->hidden2, s->outputs};
-            uint32_t label = r->labels[sample];
-            plain_network(s, weights, r->tiles, sample, a1, a2, z);
+            uint32_t label = r->labels[sample], slice = TARN_LABEL_SLICE(label);
+            double passed[TARN_MAX_WIDTH];
+            plain_network(s, TARN_LABEL_SLICE(label), weights, r->tiles, sample, a1, a2, z);
             for (uint32_t f = 0; f < s->inputs; f++)
                 x[f] = feature(s, r->tiles, sample, f);
             for (uint32_t k = 0; k < s->outputs; k++) {
-                double hazard = 1 / (1 + exp(-z[k])), y = k + 1 == label >> 8;
+                double hazard = 1 / (1 + exp(-z[k])), y = k + 1 == (label >> 8 & 255);
                 bool inside = k < (label & 255);
                 d3[k] = inside ? (hazard - y) / c->batch : 0;
                 if (inside)
@@ -102,6 +108,15 @@ static void plain_train(const struct run *r, double *w, double *m, double *v, do
                     for (uint32_t o = 0; o < out; o++)
                         sum += ds[layer][o] * (double)lw[o * in + i];
                     ds[layer - 1][i] = as[layer][i] > 0 ? sum : sum * (double)TARN_LEAK;
+                    if (i >= TARN_SLICE_UNITS(slice, in))
+                        ds[layer - 1][i] = 0;
+                    if (layer == 1 && TARN_SLICE_EXITS(slice))
+                        d1[i] = i < out ? passed[i] : 0;
+                }
+                if (layer == 2) {
+                    memcpy(passed, d2, sizeof passed);
+                    for (uint32_t i = 0; TARN_SLICE_EXITS(slice) && i < in; i++)
+                        d2[i] = 0;
                 }
             }
         }
