@@ -20,6 +20,7 @@
 #define UPDATE_EVERY    64   /* sampled requests */
 #define HALF_LIFE_T     4.0  /* of the misses, in T, but at least */
 #define LEAST_HALF_LIFE 4000.0
+#define FULL            0.97 /* of a shadow's limit: the next object may not fit any more */
 
 void tarn_mix_choose(bool bytes, bool goal_bytes, tarn_expert expert[TARN_EXPERTS])
 {
@@ -148,14 +149,40 @@ static double miss_cost(const struct tarn_mix *mix, int size)
     return (double)tarn_exp2(tarn_clamp((float)size * 0x1p-10f, 0, 60)) / (double)first->mean_size;
 }
 
+static void charge(struct tarn_mix *mix, uint32_t k, double cost)
+{
+    mix->misses[k] += cost;
+    if (mix->warm)
+        mix->counts.expert[k] += cost;
+}
+
+/* A miss of the live cache itself, and for a while whether it counts. */
+static void charge_live(struct tarn_mix *mix, double cost)
+{
+    if (mix->warm) {
+        mix->counts.cost += cost;
+        return;
+    }
+    mix->warm = true;
+    for (uint32_t k = 0; k < mix->experts; k++) {
+        const struct tarn_capacity *capacity = &mix->shadow[k].capacity;
+        if ((double)capacity->used < FULL * (double)capacity->limit)
+            mix->warm = false;
+    }
+}
+
 void tarn_mix_get(struct tarn_mix *mix, uint64_t hash, int size, uint64_t now)
 {
+    bool goal_bytes = mix->shadow[0].evictor.world->goal_bytes;
+    mix->counts.requests += mix->warm;
+    if (size < 0 && !goal_bytes)
+        charge_live(mix, 1);
     for (uint32_t k = 0; k < mix->experts; k++) {
         mix->misses[k] *= mix->decay;
         if (tarn_shadow_get(&mix->shadow[k], hash, now))
             continue;
-        if (size >= 0 || !mix->shadow[k].evictor.world->goal_bytes)
-            mix->misses[k] += miss_cost(mix, size);
+        if (size >= 0 || !goal_bytes)
+            charge(mix, k, miss_cost(mix, size));
         if (size >= 0)
             tarn_shadow_put(&mix->shadow[k], hash, (uint16_t)size, now);
     }
@@ -168,11 +195,13 @@ void tarn_mix_get(struct tarn_mix *mix, uint64_t hash, int size, uint64_t now)
 
 void tarn_mix_put(struct tarn_mix *mix, uint64_t hash, uint16_t size, uint64_t now)
 {
+    if (mix->shadow[0].evictor.world->goal_bytes)
+        charge_live(mix, miss_cost(mix, size));
     for (uint32_t k = 0; k < mix->experts; k++) {
         /* a miss of the live cache: only now is its size known */
         if (mix->shadow[k].evictor.world->goal_bytes &&
             tarn_index_find(mix->shadow[k].table.index, hash, NULL, NULL) == TARN_NONE)
-            mix->misses[k] += miss_cost(mix, size);
+            charge(mix, k, miss_cost(mix, size));
         tarn_shadow_put(&mix->shadow[k], hash, size, now);
     }
 }
@@ -181,6 +210,19 @@ void tarn_mix_delete(struct tarn_mix *mix, uint64_t hash, uint64_t now)
 {
     for (uint32_t k = 0; k < mix->experts; k++)
         tarn_shadow_delete(&mix->shadow[k], hash, now);
+}
+
+struct tarn_mix_counts tarn_mix_take(struct tarn_mix *mix)
+{
+    struct tarn_mix_counts counts = mix->counts;
+    mix->counts = (struct tarn_mix_counts){0};
+    return counts;
+}
+
+void tarn_mix_recall(struct tarn_mix *mix, const double misses[TARN_EXPERTS])
+{
+    for (uint32_t k = 0; k < mix->experts; k++)
+        mix->misses[k] = misses[k];
 }
 
 size_t tarn_mix_memory(const struct tarn_mix *mix)
