@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * train_classes FOLDER: makes classes.model and blend.model of src/experts from generated workloads. The
- * same arguments give the same models on the same kind of CPU.
+ * train_classes FOLDER: makes the networks of src/experts from generated workloads: first classes.model and
+ * blend.model, of the present, then, from what these say of other workloads, whole_classes.model and
+ * whole_blend.model. The same arguments give the same bytes, whatever the number of threads, on CPUs with the
+ * same instruction set and the same C library: the order of sums is an instruction set's own.
  */
 #include <math.h>
 #include <pthread.h>
@@ -18,27 +20,31 @@ enum { RUN_SAMPLES = 24, KEPT = 8 /* one run in so many is kept aside */ };
 #define LEAST_REQUESTS 8192.0
 #define MOST_REQUESTS  400000.0
 #define FADE           0.75 /* what counts as the present fades as the first tier's figures do */
+#define FIRST_WHOLE    2048.0
+#define WHOLE_STEP     1.45 /* between the lengths of a run at which the whole is looked at */
 
 struct run {
-    uint32_t count;
+    uint32_t looks, count;
     struct tarn_workload_sample samples[RUN_SAMPLES];
 };
 
 struct work {
     struct run *runs;
     uint32_t run_count;
+    /* NULL: samples of the present; else of the whole, by these */
+    const struct tarn_workload_params *models;
     uint64_t seed;
     atomic_uint next;
     atomic_bool failed;
 };
 
-static void draw_spec(struct tarn_rng *rng, struct tarn_blend_spec *spec)
+static void draw_spec(struct tarn_rng *rng, tarn_blend_range range, struct tarn_blend_spec *spec)
 {
     double u = tarn_rng_double(rng);
-    uint32_t parts = u < 0.42 ? 1 : u < 0.82 ? 2 : u < 0.95 ? 3 : u < 0.98 ? 4 : 5;
+    uint32_t parts = u < 0.3 ? 1 : u < 0.68 ? 2 : u < 0.84 ? 3 : u < 0.91 ? 4 : 5;
     /* many of them on a background of popular objects */
     int first = parts > 1 && tarn_rng_below(rng, 2) == 0 ? (int)TARN_WORKLOAD_ZIPF : -1;
-    tarn_blend_draw(rng, TARN_BLEND_INSIDE, parts, first, spec);
+    tarn_blend_draw(rng, range, parts, first, spec);
 }
 
 /* What the present consists of, from faded counts. */
@@ -47,11 +53,11 @@ struct present {
     uint64_t now[TARN_WORKLOAD_PARTS];
 };
 
-static bool shares_of(struct present *present, float *blend)
+static bool shares_of(struct present *present, double fade, float *blend)
 {
     double sum = 0;
     for (int k = 0; k < TARN_WORKLOAD_PARTS; k++) {
-        present->counts[k] = present->counts[k] * FADE + (double)present->now[k];
+        present->counts[k] = present->counts[k] * fade + (double)present->now[k];
         present->now[k] = 0;
         sum += present->counts[k];
     }
@@ -60,50 +66,100 @@ static bool shares_of(struct present *present, float *blend)
     return sum > 0;
 }
 
+/* One look, into a reservoir of RUN_SAMPLES. */
+static void keep(struct run *run, struct tarn_rng *rng, const struct tarn_workload_sample *sample)
+{
+    uint32_t slot = run->looks < RUN_SAMPLES ? run->looks : tarn_rng_below(rng, run->looks + 1);
+    run->looks++;
+    if (slot < RUN_SAMPLES)
+        run->samples[slot] = *sample;
+    run->count = run->looks < RUN_SAMPLES ? run->looks : RUN_SAMPLES;
+}
+
+/* What is looked at: the present, or, with models, the whole. */
+struct looker {
+    struct tarn_stream *stream;
+    struct tarn_workload *workload;
+    double next; /* requests at which the whole is looked at */
+    struct present present;
+};
+
+static bool open_looker(struct looker *looker, const struct tarn_workload_params *models,
+                        struct tarn_rng *rng)
+{
+    struct tarn_error error;
+    *looker = (struct looker){0};
+    if (models == NULL)
+        return tarn_stream_create(&looker->stream) == TARN_OK;
+    looker->next = FIRST_WHOLE * pow(WHOLE_STEP, tarn_rng_double(rng));
+    return tarn_workload_create(models, &looker->workload, &error) == TARN_OK;
+}
+
+static void close_looker(struct looker *looker)
+{
+    tarn_stream_destroy(&looker->stream);
+    tarn_workload_destroy(&looker->workload);
+}
+
+/* A request; true if `sample` is new. */
+static bool look_at(struct looker *looker, uint64_t hash, uint64_t requests,
+                    struct tarn_workload_sample *sample)
+{
+    if (looker->stream != NULL) {
+        if (!tarn_stream_access(looker->stream, hash, -1) ||
+            !shares_of(&looker->present, FADE, sample->blend))
+            return false;
+        tarn_stream_features(looker->stream, sample->features);
+        return true;
+    }
+    tarn_workload_access(looker->workload, hash, -1);
+    if ((double)requests < looker->next)
+        return false;
+    looker->next *= WHOLE_STEP;
+    tarn_workload_get_inputs(looker->workload, sample->features);
+    return shares_of(&looker->present, 1, sample->blend);
+}
+
 /* One workload, or one after another; samples at random of its looks, all of them weighing the same. */
-static bool make_run(uint64_t seed, struct run *run)
+static bool make_run(uint64_t seed, tarn_blend_range range,
+                     const struct tarn_workload_params *models, struct run *run)
 {
     struct tarn_rng rng;
     struct tarn_blend_spec spec;
-    struct tarn_stream *stream = NULL;
+    struct looker looker;
     tarn_blend *blend = NULL;
-    struct present present = {0};
     struct tarn_error error;
     tarn_rng_seed(&rng, seed);
     uint64_t requests =
         (uint64_t)(LEAST_REQUESTS * pow(MOST_REQUESTS / LEAST_REQUESTS, tarn_rng_double(&rng)));
     uint64_t change =
         tarn_rng_below(&rng, 4) == 0 ? (uint64_t)((double)requests * tarn_rng_double(&rng)) : 0;
-    draw_spec(&rng, &spec);
-    bool ok = tarn_stream_create(&stream) == TARN_OK &&
-              tarn_blend_create(&spec, &blend, &error) == TARN_OK;
-    uint64_t looks = 0;
+    draw_spec(&rng, range, &spec);
+    bool ok =
+        open_looker(&looker, models, &rng) && tarn_blend_create(&spec, &blend, &error) == TARN_OK;
     for (uint64_t i = 1; ok && i <= requests; i++) {
+        struct tarn_workload_sample sample = {0};
         uint32_t component;
         uint64_t hash = tarn_blend_next(blend, &component);
         if (component < TARN_WORKLOAD_PARTS)
-            present.now[component]++;
-        if (tarn_stream_access(stream, hash, -1)) {
-            /* reservoir of RUN_SAMPLES */
-            struct tarn_workload_sample sample;
-            uint32_t slot =
-                looks < RUN_SAMPLES ? (uint32_t)looks : tarn_rng_below(&rng, (uint32_t)looks + 1);
-            looks++;
-            if (shares_of(&present, sample.blend) && slot < RUN_SAMPLES) {
-                tarn_stream_features(stream, sample.features);
-                run->samples[slot] = sample;
-                run->count = looks < RUN_SAMPLES ? (uint32_t)looks : RUN_SAMPLES;
-            }
-        }
+            looker.present.now[component]++;
+        if (look_at(&looker, hash, i, &sample))
+            keep(run, &rng, &sample);
         if (i == change) {
             tarn_blend_destroy(&blend);
-            draw_spec(&rng, &spec);
+            draw_spec(&rng, range, &spec);
             ok = tarn_blend_create(&spec, &blend, &error) == TARN_OK;
         }
     }
     tarn_blend_destroy(&blend);
-    tarn_stream_destroy(&stream);
+    close_looker(&looker);
     return ok;
+}
+
+/* It is to be as sure of itself as is right also a little beyond of what it knows. */
+static tarn_blend_range range_of(uint32_t i)
+{
+    return i % (2 * KEPT) == KEPT ? TARN_BLEND_EDGE : TARN_BLEND_INSIDE;
 }
 
 static void *make_runs(void *user)
@@ -113,7 +169,7 @@ static void *make_runs(void *user)
         uint32_t i = atomic_fetch_add(&work->next, 1);
         if (i >= work->run_count || atomic_load(&work->failed))
             return NULL;
-        if (!make_run(work->seed * 1000003 + i, &work->runs[i]))
+        if (!make_run(work->seed * 1000003 + i, range_of(i), work->models, &work->runs[i]))
             atomic_store(&work->failed, true);
     }
 }
@@ -140,18 +196,17 @@ static void show(void *user, uint32_t steps, float loss)
         fprintf(stderr, "%u steps, loss %.4f\n", steps, (double)loss);
 }
 
-static int train(const char *folder, const char *name,
-                 const struct tarn_workload_train_params *params)
+static int train(const char *folder, const struct tarn_workload_train_params *params,
+                 struct tarn_model **model)
 {
+    static const char *const names[] = {"classes", "blend", "whole_classes", "whole_blend"};
     char path[4096];
     struct tarn_error error;
     struct tarn_workload_trained trained;
-    struct tarn_model *model = NULL;
-    snprintf(path, sizeof path, "%s/%s.model", folder, name);
-    tarn_status status = tarn_workload_train(params, &model, &trained, &error);
+    snprintf(path, sizeof path, "%s/%s.model", folder, names[params->network]);
+    tarn_status status = tarn_workload_train(params, model, &trained, &error);
     if (status == TARN_OK)
-        status = tarn_model_save(model, path, &error);
-    tarn_model_destroy(&model);
+        status = tarn_model_save(*model, path, &error);
     if (status != TARN_OK) {
         fprintf(stderr, "train_classes: %s\n", error.message);
         return 1;
@@ -159,6 +214,7 @@ static int train(const char *folder, const char *name,
     printf("%s: temperature %.2f, kept aside: right %.3f, ECE %.3f, blend %.3f\n", path,
            (double)trained.temperature, (double)trained.right, (double)trained.ece,
            (double)trained.blend_error);
+    fflush(stdout);
     return 0;
 }
 
@@ -178,9 +234,59 @@ static struct tarn_workload_sample *gather(const struct work *work, size_t *coun
     return all;
 }
 
+/* Two networks from one set of workloads; false: a message was printed. */
+static bool train_pair(const char *folder, struct work *work, uint32_t steps, bool whole,
+                       struct tarn_model **models)
+{
+    char provenance[256];
+    size_t count, kept;
+    struct tarn_workload_sample *samples = NULL;
+    memset(work->runs, 0, work->run_count * sizeof *work->runs);
+    atomic_store(&work->next, 0);
+    if (make_all(work))
+        samples = gather(work, &count, &kept);
+    if (samples == NULL) {
+        fprintf(stderr, "train_classes: out of memory\n");
+        return false;
+    }
+    snprintf(provenance, sizeof provenance,
+             "tarn %s train_classes, seed %llu, %u generated workloads, %zu samples, %u steps\n",
+             TARN_VERSION, (unsigned long long)work->seed, (unsigned)work->run_count, count,
+             (unsigned)steps);
+    struct tarn_workload_train_params params = {
+        .samples = samples,
+        .count = count,
+        .kept = samples + count,
+        .kept_count = kept,
+        .network = whole ? TARN_WORKLOAD_WHOLE_CLASS : TARN_WORKLOAD_NOW_CLASS,
+        .steps = steps,
+        .seed = work->seed,
+        .provenance = provenance,
+        .progress = show,
+    };
+    int code = train(folder, &params, &models[0]);
+    params.network++;
+    if (code == 0)
+        code = train(folder, &params, &models[1]);
+    free(samples);
+    return code == 0;
+}
+
+/* In the places of networks that aren't asked: so those that are built in don't matter. */
+static struct tarn_model *make_stub(uint32_t outputs)
+{
+    static const float weights[TARN_WORKLOAD_INPUTS * 2 + 64];
+    const struct tarn_shape shape = {TARN_WORKLOAD_INPUTS, 2, 2, outputs};
+    struct tarn_model *model = NULL;
+    tarn_model_create(&shape, weights, "", &model);
+    return model;
+}
+
 int main(int argc, char **argv)
 {
     uint32_t steps = argc > 3 ? (uint32_t)strtoul(argv[3], NULL, 10) : 140000;
+    struct tarn_model *models[TARN_WORKLOAD_NETWORKS] = {0};
+    struct tarn_workload_params params = {0};
     struct work work = {
         .run_count = argc > 2 ? (uint32_t)strtoul(argv[2], NULL, 10) : 56000,
         .seed = argc > 4 ? strtoull(argv[4], NULL, 10) : 1,
@@ -189,35 +295,26 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: train_classes FOLDER [RUNS [STEPS [SEED]]]\n");
         return 2;
     }
-    work.runs = calloc(work.run_count, sizeof *work.runs);
-    size_t count, kept;
-    struct tarn_workload_sample *samples = NULL;
-    if (work.runs != NULL && make_all(&work))
-        samples = gather(&work, &count, &kept);
-    if (samples == NULL) {
+    work.runs = malloc(work.run_count * sizeof *work.runs);
+    if (work.runs == NULL) {
         fprintf(stderr, "train_classes: out of memory\n");
         return 1;
     }
-    char provenance[256];
-    snprintf(provenance, sizeof provenance,
-             "tarn %s train_classes, seed %llu, %u generated workloads, %zu samples, %u steps\n",
-             TARN_VERSION, (unsigned long long)work.seed, (unsigned)work.run_count, count,
-             (unsigned)steps);
-    struct tarn_workload_train_params params = {
-        .samples = samples,
-        .count = count,
-        .kept = samples + count,
-        .kept_count = kept,
-        .steps = steps,
-        .seed = work.seed,
-        .provenance = provenance,
-        .progress = show,
-    };
-    int code = train(argv[1], "classes", &params);
-    params.blend = true;
-    if (code == 0)
-        code = train(argv[1], "blend", &params);
-    free(samples);
+    bool ok = train_pair(argv[1], &work, steps, false, models);
+    /* what the first two say of workloads that they know is no measure: others for the next two */
+    params.network[TARN_WORKLOAD_NOW_CLASS] = models[0];
+    params.network[TARN_WORKLOAD_NOW_BLEND] = models[1];
+    struct tarn_model *stubs[] = {make_stub(TARN_WORKLOADS - 1),
+                                  make_stub(TARN_WORKLOAD_PARTS - 1)};
+    params.network[TARN_WORKLOAD_WHOLE_CLASS] = stubs[0];
+    params.network[TARN_WORKLOAD_WHOLE_BLEND] = stubs[1];
+    work.models = &params;
+    work.seed++;
+    ok = ok && train_pair(argv[1], &work, steps, true, models + 2);
+    for (int k = 0; k < TARN_WORKLOAD_NETWORKS; k++)
+        tarn_model_destroy(&models[k]);
+    tarn_model_destroy(&stubs[0]);
+    tarn_model_destroy(&stubs[1]);
     free(work.runs);
-    return code;
+    return ok ? 0 : 1;
 }

@@ -101,12 +101,14 @@ static void look(struct tarn_engine *e, uint64_t timeout_us)
         start_round(e);
     if (!e->params.no_learn)
         tarn_learning_look(e);
+    tarn_books_look(e);
     tarn_versions_look(e);
     tarn_width_look(e);
     tarn_training_look(e);
     pthread_mutex_unlock(&e->background_lock);
     tarn_checkpoints_write(e);
     tarn_versions_keep(e, false);
+    tarn_books_keep(e, false);
 }
 
 void tarn_engine_step(tarn_engine *e)

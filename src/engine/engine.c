@@ -135,8 +135,10 @@ tarn_status tarn_engine_create(const struct tarn_engine_params *params, tarn_eng
         status = tarn_width_init(e);
     if (status == TARN_OK)
         status = tarn_learning_init(e, error);
-    if (status == TARN_OK)
+    if (status == TARN_OK) {
         tarn_checkpoints_load(e);
+        tarn_books_open(e);
+    }
     if (status == TARN_OK)
         status = tarn_training_init(e, error);
     if (status == TARN_OK)
@@ -165,6 +167,7 @@ void tarn_engine_destroy(tarn_engine **engine)
     tarn_measure_stop(e);
     tarn_background_free(e);
     tarn_width_free(e);
+    tarn_books_close(e);
     tarn_versions_stop(e);
     tarn_cache_destroy(&e->cache);
     /* where there was no memory for the index on the host it stayed until now */
@@ -237,7 +240,7 @@ static void add_stats(struct tarn_kernel_stats *sum, const struct tarn_kernel_st
     sum->device_ns += more->device_ns;
 }
 
-static const char *expert_name(tarn_expert expert)
+const char *tarn_engine_expert_name(tarn_expert expert)
 {
     switch (expert) {
     case TARN_EXPERT_NET:
@@ -270,8 +273,9 @@ void tarn_engine_get_stats(tarn_engine *e, struct tarn_engine_stats *stats)
                                sizeof *e->ring.reservoir->samples;
     stats->memory = tarn_learned_memory(e->learned) + stats->train_memory;
     tarn_workload_add_stats(e, stats);
+    stats->memory += tarn_books_memory(e);
     for (uint32_t k = 0; k < TARN_EXPERTS && (k == 0 || k < e->learned->mix.experts); k++) {
-        stats->expert[k] = expert_name(live->expert[k]);
+        stats->expert[k] = tarn_engine_expert_name(live->expert[k]);
         stats->weight[k] = live->weight[k];
     }
     if (e->lookup != NULL)

@@ -40,6 +40,7 @@ enum tarn_job {
 
 struct tarn_learner;
 struct tarn_width;
+struct tarn_books;
 
 struct tarn_engine {
     struct tarn_engine_params params;
@@ -92,6 +93,8 @@ struct tarn_engine {
     struct tarn_width *width; /**< width.h */
     bool restart;             /**< training goes on from the live weights, once its job is done */
     uint32_t calls;
+
+    struct tarn_books *books; /**< feedback.c; NULL: there was no memory for it */
 
     /* training under the arbiter; NULL with TARN_BACKGROUND_STEPS or without learning */
     tarn_share *share;
@@ -195,6 +198,22 @@ void tarn_learning_restart(struct tarn_engine *engine);
 struct tarn_listener tarn_workload_listener(struct tarn_engine *engine);
 /** Under the cache's lock. */
 void tarn_workload_add_stats(const struct tarn_engine *engine, struct tarn_engine_stats *stats);
+
+/** Begins to write down what decisions cost, from what was kept; after the cache. */
+void tarn_books_open(struct tarn_engine *engine);
+/** Each time that the background looks around. Under its lock. */
+void tarn_books_look(struct tarn_engine *engine);
+/** Another version is about to be called live. Under the background's lock. */
+void tarn_books_swap(struct tarn_engine *engine, bool back);
+/** Writes what is due to the state folder. By the thread that looks, without the background's lock. */
+void tarn_books_keep(struct tarn_engine *engine, bool now);
+/** Keeps and frees it; once no thread of the engine's runs, before the cache goes. */
+void tarn_books_close(struct tarn_engine *engine);
+/** Bytes. */
+size_t tarn_books_memory(const struct tarn_engine *engine);
+
+/** Static text. */
+const char *tarn_engine_expert_name(tarn_expert expert);
 
 /** Starts the thread of TARN_BACKGROUND_THREAD. */
 tarn_status tarn_background_start(struct tarn_engine *engine);

@@ -303,6 +303,7 @@ void tarn_versions_changed(struct tarn_engine *e, enum tarn_version_change chang
 {
     struct tarn_versions *v = &e->versions;
     struct tarn_bundle *before = v->live;
+    tarn_books_swap(e, change == TARN_VERSION_RETURNED);
     tarn_slot_hold(v->slot, 0, &v->live);
     v->in_a_row = 0;
     if (change != TARN_VERSION_TRAINED)

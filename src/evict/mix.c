@@ -20,6 +20,7 @@
 #define UPDATE_EVERY    64   /* sampled requests */
 #define HALF_LIFE_T     4.0  /* of the misses, in T, but at least */
 #define LEAST_HALF_LIFE 4000.0
+#define FULL            0.97 /* of a shadow's limit: the next object may not fit any more */
 
 /* What objects differ in but the goal doesn't count, GreedyDual weighs. */
 void tarn_mix_choose(const struct tarn_world *world, tarn_expert expert[TARN_EXPERTS])
@@ -160,14 +161,40 @@ static double miss_cost(const struct tarn_mix *mix, int size)
     return (double)tarn_exp2(tarn_clamp((float)size * 0x1p-10f, 0, 60)) / (double)first->mean_size;
 }
 
+static void charge(struct tarn_mix *mix, uint32_t k, double cost)
+{
+    mix->misses[k] += cost;
+    if (mix->warm)
+        mix->counts.expert[k] += cost;
+}
+
+/* A miss of the live cache itself, and for a while whether it counts. */
+static void charge_live(struct tarn_mix *mix, double cost)
+{
+    if (mix->warm) {
+        mix->counts.cost += cost;
+        return;
+    }
+    mix->warm = true;
+    for (uint32_t k = 0; k < mix->experts; k++) {
+        const struct tarn_capacity *capacity = &mix->shadow[k].capacity;
+        if ((double)capacity->used < FULL * (double)capacity->limit)
+            mix->warm = false;
+    }
+}
+
 void tarn_mix_get(struct tarn_mix *mix, uint64_t hash, int size, uint64_t now)
 {
+    bool differ = misses_differ(mix->shadow[0].evictor.world);
+    mix->counts.requests += mix->warm;
+    if (size < 0 && !differ)
+        charge_live(mix, 1);
     for (uint32_t k = 0; k < mix->experts; k++) {
         mix->misses[k] *= mix->decay;
         if (tarn_shadow_get(&mix->shadow[k], hash, now))
             continue;
-        if (size >= 0 || !misses_differ(mix->shadow[k].evictor.world))
-            mix->misses[k] += miss_cost(mix, size);
+        if (size >= 0 || !differ)
+            charge(mix, k, miss_cost(mix, size));
         if (size >= 0)
             tarn_shadow_put(&mix->shadow[k], hash, (uint16_t)size, now);
     }
@@ -180,10 +207,12 @@ void tarn_mix_get(struct tarn_mix *mix, uint64_t hash, int size, uint64_t now)
 
 void tarn_mix_put(struct tarn_mix *mix, uint64_t hash, uint16_t size, uint64_t now)
 {
+    bool differ = misses_differ(mix->shadow[0].evictor.world);
+    if (differ)
+        charge_live(mix, miss_cost(mix, size));
     for (uint32_t k = 0; k < mix->experts; k++) {
-        if (misses_differ(mix->shadow[k].evictor.world) &&
-            tarn_index_find(mix->shadow[k].table.index, hash, NULL, NULL) == TARN_NONE)
-            mix->misses[k] += miss_cost(mix, size);
+        if (differ && tarn_index_find(mix->shadow[k].table.index, hash, NULL, NULL) == TARN_NONE)
+            charge(mix, k, miss_cost(mix, size));
         tarn_shadow_put(&mix->shadow[k], hash, size, now);
     }
 }
@@ -192,6 +221,19 @@ void tarn_mix_delete(struct tarn_mix *mix, uint64_t hash, uint64_t now)
 {
     for (uint32_t k = 0; k < mix->experts; k++)
         tarn_shadow_delete(&mix->shadow[k], hash, now);
+}
+
+struct tarn_mix_counts tarn_mix_take(struct tarn_mix *mix)
+{
+    struct tarn_mix_counts counts = mix->counts;
+    mix->counts = (struct tarn_mix_counts){0};
+    return counts;
+}
+
+void tarn_mix_recall(struct tarn_mix *mix, const double misses[TARN_EXPERTS])
+{
+    for (uint32_t k = 0; k < mix->experts; k++)
+        mix->misses[k] = misses[k];
 }
 
 size_t tarn_mix_memory(const struct tarn_mix *mix)

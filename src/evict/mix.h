@@ -22,6 +22,12 @@ struct tarn_mix {
     uint32_t until_update;
     float share;       /**< of the keys, unless throttled */
     uint64_t requests; /**< sampled ones */
+    bool warm;         /**< all shadows have been full: before, nothing is counted in `counts` */
+    struct tarn_mix_counts {
+        double requests;             /**< sampled ones */
+        double cost;                 /**< of the live cache's misses, as in `misses` */
+        double expert[TARN_EXPERTS]; /**< of each shadow's */
+    } counts;                        /**< since tarn_mix_take() */
 };
 
 /** Which experts suit the goal; the network is always the first. */
@@ -56,6 +62,13 @@ bool tarn_mix_is_sampled(const struct tarn_mix *mix, uint64_t hash);
 void tarn_mix_get(struct tarn_mix *mix, uint64_t hash, int size, uint64_t now);
 void tarn_mix_put(struct tarn_mix *mix, uint64_t hash, uint16_t size, uint64_t now);
 void tarn_mix_delete(struct tarn_mix *mix, uint64_t hash, uint64_t now);
+/** What was counted since the last call. */
+struct tarn_mix_counts tarn_mix_take(struct tarn_mix *mix);
+/**
+ * From the next update on the weights follow from these decayed misses, as they were kept at another time,
+ * and from what comes.
+ */
+void tarn_mix_recall(struct tarn_mix *mix, const double misses[TARN_EXPERTS]);
 size_t tarn_mix_memory(const struct tarn_mix *mix);
 
 #endif

@@ -181,6 +181,9 @@ void tarn_trial_get(struct tarn_trial *trial, uint64_t hash, int size, uint64_t 
             if (world->told != NULL)
                 close_lookup(trial, world->told, now);
         }
+        trial->own.requests++;
+        trial->own.misses += size < 0;
+        trial->own.lru_misses += !lru_hit;
     }
     if (size >= 0) /* those that have it do nothing */
         tarn_trial_put(trial, hash, (uint16_t)size, now);
@@ -212,6 +215,13 @@ struct tarn_trial_counts tarn_trial_take(struct tarn_trial *trial)
     struct tarn_trial_counts counts = trial->counts;
     trial->counts = (struct tarn_trial_counts){0};
     return counts;
+}
+
+struct tarn_trial_own tarn_trial_take_own(struct tarn_trial *trial)
+{
+    struct tarn_trial_own own = trial->own;
+    trial->own = (struct tarn_trial_own){0};
+    return own;
 }
 
 size_t tarn_trial_memory(const struct tarn_trial *trial)

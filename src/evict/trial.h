@@ -36,10 +36,16 @@ struct tarn_trial_counts {
     uint64_t requests, misses, base_misses, lru_misses;
 };
 
+/** Since the last take of these: the cache itself beside LRU, whatever is tried. */
+struct tarn_trial_own {
+    uint64_t requests, misses, lru_misses;
+};
+
 struct tarn_trial {
     struct tarn_shadow shadow[TARN_TRIAL_MODELS];
     struct tarn_lru_shadow lru;
     struct tarn_trial_counts counts;
+    struct tarn_trial_own own;
     uint64_t threshold; /**< keys whose mixed hash is below are sampled */
     float share;
     bool warm; /**< all three have been full: before, nothing is counted */
@@ -83,6 +89,7 @@ void tarn_trial_put(struct tarn_trial *trial, uint64_t hash, uint16_t size, uint
 void tarn_trial_delete(struct tarn_trial *trial, uint64_t hash, uint64_t now);
 /** What was counted since the last call. */
 struct tarn_trial_counts tarn_trial_take(struct tarn_trial *trial);
+struct tarn_trial_own tarn_trial_take_own(struct tarn_trial *trial);
 size_t tarn_trial_memory(const struct tarn_trial *trial);
 
 #endif

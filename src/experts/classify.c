@@ -11,21 +11,22 @@
 #define NEWEST  0.5f /* weight of the newest verdict in the mean */
 #define CONFIRM 2    /* verdicts in a row that make another class the top one */
 
-/* Verdicts on one workload speak for each other: 1.25 fits blends, 2 and more clear workloads. */
-#define AGREEMENT 1.5
-
 #define LEAST_OTHER 0.15f         /* less than that beside zipf is nothing */
 #define PREVAILING  (2.0f / 3.0f) /* of what isn't zipf */
 
 extern const unsigned char tarn_classes_model[], tarn_blend_model[];
 extern const unsigned long tarn_classes_model_size, tarn_blend_model_size;
+extern const unsigned char tarn_whole_classes_model[], tarn_whole_blend_model[];
+extern const unsigned long tarn_whole_classes_model_size, tarn_whole_blend_model_size;
 
 struct tarn_workload {
     struct tarn_stream *stream;
-    struct tarn_model *classes, *parts;
+    struct tarn_model *network[TARN_WORKLOAD_NETWORKS];
     float tile[TARN_STREAM_FEATURES * TARN_LANES];            /* lane 0 is the sample */
     float chance[TARN_WORKLOADS], blend[TARN_WORKLOAD_PARTS]; /* means of the last verdicts */
+    /* over the whole time, by requests */
     double chance_sum[TARN_WORKLOADS], blend_sum[TARN_WORKLOAD_PARTS], weight;
+    double feature_sum[TARN_STREAM_FEATURES], square_sum, top_sum;
     tarn_workload_class top, next;
     uint32_t held; /* verdicts in a row for `next` */
     uint64_t seen; /* requests at the last verdict */
@@ -63,21 +64,34 @@ void tarn_workload_chances(const float *logits, size_t stride, uint32_t count, f
     chances[count - 1] = left;
 }
 
-static tarn_status take_model(const struct tarn_model *given, const unsigned char *data,
-                              unsigned long size, uint32_t outputs, struct tarn_model **model,
-                              struct tarn_error *error)
+/* The networks that are built in, and what a network has to be like. */
+static const struct network {
+    const unsigned char *data;
+    const unsigned long *size;
+    uint32_t inputs, outputs;
+} networks[TARN_WORKLOAD_NETWORKS] = {
+    {tarn_classes_model, &tarn_classes_model_size, TARN_STREAM_FEATURES, TARN_WORKLOADS - 1},
+    {tarn_blend_model, &tarn_blend_model_size, TARN_STREAM_FEATURES, TARN_WORKLOAD_PARTS - 1},
+    {tarn_whole_classes_model, &tarn_whole_classes_model_size, TARN_WORKLOAD_INPUTS,
+     TARN_WORKLOADS - 1},
+    {tarn_whole_blend_model, &tarn_whole_blend_model_size, TARN_WORKLOAD_INPUTS,
+     TARN_WORKLOAD_PARTS - 1},
+};
+
+static tarn_status take_model(const struct tarn_model *given, const struct network *network,
+                              struct tarn_model **model, struct tarn_error *error)
 {
     tarn_status status =
         given != NULL ? tarn_model_create(&given->shape, given->weights, given->provenance, model)
-                      : tarn_model_parse(data, size, model, error);
+                      : tarn_model_parse(network->data, *network->size, model, error);
     if (status != TARN_OK)
         return status;
     const struct tarn_shape *shape = &(*model)->shape;
-    if (shape->inputs != TARN_STREAM_FEATURES || shape->outputs != outputs)
+    if (shape->inputs != network->inputs || shape->outputs != network->outputs)
         return tarn_fail(error, TARN_UNSUPPORTED,
-                         "workload classes: a network of %u features and %u outputs, not %d and %u",
-                         (unsigned)shape->inputs, (unsigned)shape->outputs, TARN_STREAM_FEATURES,
-                         (unsigned)outputs);
+                         "workload classes: a network of %u features and %u outputs, not %u and %u",
+                         (unsigned)shape->inputs, (unsigned)shape->outputs,
+                         (unsigned)network->inputs, (unsigned)network->outputs);
     return TARN_OK;
 }
 
@@ -99,11 +113,9 @@ tarn_status tarn_workload_create(const struct tarn_workload_params *params,
     w->top = w->next = TARN_WORKLOAD_MIXED;
     start_even(w->chance, TARN_WORKLOADS);
     start_even(w->blend, TARN_WORKLOAD_PARTS);
-    tarn_status status = take_model(params->classes, tarn_classes_model, tarn_classes_model_size,
-                                    TARN_WORKLOADS - 1, &w->classes, error);
-    if (status == TARN_OK)
-        status = take_model(params->blend, tarn_blend_model, tarn_blend_model_size,
-                            TARN_WORKLOAD_PARTS - 1, &w->parts, error);
+    tarn_status status = TARN_OK;
+    for (int k = 0; k < TARN_WORKLOAD_NETWORKS && status == TARN_OK; k++)
+        status = take_model(params->network[k], &networks[k], &w->network[k], error);
     if (status == TARN_OK)
         status = tarn_stream_create(&w->stream);
     if (status == TARN_NO_MEMORY)
@@ -120,28 +132,32 @@ void tarn_workload_destroy(struct tarn_workload **workload)
     if (w == NULL)
         return;
     tarn_stream_destroy(&w->stream);
-    tarn_model_destroy(&w->classes);
-    tarn_model_destroy(&w->parts);
+    for (int k = 0; k < TARN_WORKLOAD_NETWORKS; k++)
+        tarn_model_destroy(&w->network[k]);
     tarn_free(w);
     *workload = NULL;
 }
 
 /* ---- verdicts ---- */
 
-/* What one network says, into the mean; false, and the mean stays, if it says nonsense. */
-static bool ask(struct tarn_workload *w, const struct tarn_model *model, uint32_t count,
-                float *mean)
+/* What a network says of a tile's first lane; false if it says nonsense. */
+static bool ask(const struct tarn_model *model, const float *tile, float *chances)
 {
     _Alignas(64) float logits[TARN_MAX_BINS * TARN_LANES];
-    float chances[TARN_WORKLOADS];
-    tarn_logits_host(&model->shape, model->weights, w->tile, 1, logits);
+    uint32_t count = model->shape.outputs + 1;
+    tarn_logits_host(&model->shape, model->weights, tile, 1, logits);
     if (!tarn_net_is_finite(logits, (size_t)(count - 2) * TARN_LANES + 1))
         return false;
     tarn_workload_chances(logits, TARN_LANES, count, chances);
+    return true;
+}
+
+static void fold_in(const struct tarn_workload *w, const float *chances, uint32_t count,
+                    float *mean)
+{
     float newest = w->evaluations == 0 ? 1 : NEWEST;
     for (uint32_t k = 0; k < count; k++)
         mean[k] += newest * (chances[k] - mean[k]);
-    return true;
 }
 
 static void name_top(struct tarn_workload *w)
@@ -157,29 +173,46 @@ static void name_top(struct tarn_workload *w)
     w->top = w->next;
 }
 
+/* Everything that is kept of the whole time. */
+static void add_up(struct tarn_workload *w)
+{
+    uint64_t total = tarn_stream_requests(w->stream);
+    double requests = (double)(total - w->seen);
+    float top = 0;
+    w->seen = total;
+    w->weight += requests;
+    for (int k = 0; k < TARN_WORKLOADS; k++) {
+        w->chance_sum[k] += requests * (double)w->chance[k];
+        top = w->chance[k] > top ? w->chance[k] : top;
+    }
+    w->top_sum += requests * (double)top;
+    for (int k = 0; k < TARN_WORKLOAD_PARTS; k++) {
+        w->blend_sum[k] += requests * (double)w->blend[k];
+        w->square_sum += requests * (double)w->blend[k] * (double)w->blend[k];
+    }
+    for (int i = 0; i < TARN_STREAM_FEATURES; i++)
+        w->feature_sum[i] += requests * (double)w->tile[i * TARN_LANES];
+}
+
 static void evaluate(struct tarn_workload *w)
 {
     int8_t features[TARN_STREAM_FEATURES];
+    float chance[TARN_WORKLOADS], blend[TARN_WORKLOAD_PARTS];
     tarn_stream_features(w->stream, features);
     for (int i = 0; i < TARN_STREAM_FEATURES; i++)
         w->tile[i * TARN_LANES] = (float)features[i] * TARN_FEATURE_STEP;
-    if (!ask(w, w->classes, TARN_WORKLOADS, w->chance) ||
-        !ask(w, w->parts, TARN_WORKLOAD_PARTS, w->blend)) {
+    if (!ask(w->network[TARN_WORKLOAD_NOW_CLASS], w->tile, chance) ||
+        !ask(w->network[TARN_WORKLOAD_NOW_BLEND], w->tile, blend)) {
         if (w->failures++ == 0)
             tarn_log(TARN_LOG_WARNING, "workload classes: a network gives no numbers: the last "
                                        "verdict stays");
         return;
     }
+    fold_in(w, chance, TARN_WORKLOADS, w->chance);
+    fold_in(w, blend, TARN_WORKLOAD_PARTS, w->blend);
     name_top(w);
     w->evaluations++;
-    uint64_t total = tarn_stream_requests(w->stream);
-    double requests = (double)(total - w->seen);
-    w->seen = total;
-    w->weight += requests;
-    for (int k = 0; k < TARN_WORKLOADS; k++)
-        w->chance_sum[k] += requests * (double)w->chance[k];
-    for (int k = 0; k < TARN_WORKLOAD_PARTS; k++)
-        w->blend_sum[k] += requests * (double)w->blend[k];
+    add_up(w);
 }
 
 void tarn_workload_access(struct tarn_workload *w, uint64_t hash, float size_lg)
@@ -198,45 +231,89 @@ void tarn_workload_write(struct tarn_workload *w)
     tarn_stream_write(w->stream);
 }
 
-/*
- * Two thirds of all chances are enough for a name; zipf needs more, for it is also what is between two
- * scans. Where no class has as much, things came in turns or at once: then the blend says it.
- */
-static tarn_workload_class name_overall(const struct tarn_workload *w, const float *blend)
+/* ---- of the whole time ---- */
+
+static int8_t quantised(double x)
 {
+    double scaled = x / (double)TARN_FEATURE_STEP;
+    return (int8_t)(scaled > 127 ? 127 : scaled > -128 ? lrint(scaled) : -128);
+}
+
+void tarn_workload_get_inputs(const struct tarn_workload *w, int8_t inputs[TARN_WORKLOAD_INPUTS])
+{
+    double variance = w->square_sum / w->weight, most = 0;
+    int8_t *to = inputs;
+    memset(inputs, 0, TARN_WORKLOAD_INPUTS);
+    if (w->evaluations == 0)
+        return;
+    for (int i = 0; i < TARN_STREAM_FEATURES; i++)
+        *to++ = quantised(w->feature_sum[i] / w->weight);
+    for (int k = 0; k < TARN_WORKLOAD_PARTS; k++) {
+        double mean = w->blend_sum[k] / w->weight;
+        *to++ = quantised(6 * mean - 3);
+        variance -= mean * mean;
+    }
     for (int k = 0; k < TARN_WORKLOADS; k++)
-        if (w->chance_sum[k] / w->weight >=
-            (k == TARN_WORKLOAD_ZIPF ? 1 - (double)LEAST_OTHER : (double)PREVAILING))
-            return (tarn_workload_class)k;
-    return tarn_workload_of_blend(blend);
+        most = w->chance_sum[k] > most ? w->chance_sum[k] : most;
+    *to++ = quantised(6 * sqrt(variance > 0 ? variance : 0) - 2);
+    *to++ = quantised(6 * w->top_sum / w->weight - 4);
+    *to++ = quantised(6 * most / w->weight - 3);
+}
+
+/* Without the networks of the whole time: the mean of the blends. */
+static void report_means(const struct tarn_workload *w, struct tarn_workload_verdict *verdict)
+{
+    for (int k = 0; k < TARN_WORKLOAD_PARTS; k++)
+        verdict->blend[k] = (float)(w->blend_sum[k] / w->weight);
+    verdict->top = tarn_workload_of_blend(verdict->blend);
+    verdict->confidence = (float)(w->chance_sum[verdict->top] / w->weight);
+}
+
+static void report_whole(const struct tarn_workload *w, struct tarn_workload_verdict *verdict)
+{
+    _Alignas(64) float tile[TARN_WORKLOAD_INPUTS * TARN_LANES] = {0};
+    int8_t inputs[TARN_WORKLOAD_INPUTS];
+    float chance[TARN_WORKLOADS];
+    tarn_workload_get_inputs(w, inputs);
+    for (int i = 0; i < TARN_WORKLOAD_INPUTS; i++)
+        tile[i * TARN_LANES] = (float)inputs[i] * TARN_FEATURE_STEP;
+    if (!ask(w->network[TARN_WORKLOAD_WHOLE_CLASS], tile, chance) ||
+        !ask(w->network[TARN_WORKLOAD_WHOLE_BLEND], tile, verdict->blend)) {
+        report_means(w, verdict);
+        return;
+    }
+    int most = 0;
+    for (int k = 1; k < TARN_WORKLOADS; k++)
+        most = chance[k] > chance[most] ? k : most;
+    verdict->top = (tarn_workload_class)most;
+    verdict->confidence = chance[most];
+}
+
+void tarn_workload_get_present(const struct tarn_workload *w, struct tarn_workload_verdict *verdict)
+{
+    *verdict = (struct tarn_workload_verdict){.top = w->top};
+    memcpy(verdict->blend, w->blend, sizeof w->blend);
+    if (w->evaluations > 0)
+        verdict->confidence = w->chance[w->top];
 }
 
 void tarn_workload_get_report(const struct tarn_workload *w, struct tarn_workload_report *report)
 {
     *report = (struct tarn_workload_report){
-        .now = {.top = w->top},
         .changes = w->changes,
         .evaluations = w->evaluations,
     };
-    memcpy(report->now.blend, w->blend, sizeof w->blend);
+    tarn_workload_get_present(w, &report->now);
     tarn_stream_get_figures(w->stream, &report->stream);
     report->overall = report->now;
-    if (w->evaluations == 0)
-        return;
-    report->now.confidence = w->chance[w->top];
-    for (int k = 0; k < TARN_WORKLOAD_PARTS; k++)
-        report->overall.blend[k] = (float)(w->blend_sum[k] / w->weight);
-    report->overall.top = name_overall(w, report->overall.blend);
-    double sum = 0;
-    for (int k = 0; k < TARN_WORKLOADS; k++)
-        sum += pow(w->chance_sum[k] / w->weight, AGREEMENT);
-    report->overall.confidence =
-        (float)(pow(w->chance_sum[report->overall.top] / w->weight, AGREEMENT) / sum);
+    if (w->evaluations > 0)
+        report_whole(w, &report->overall);
 }
 
 size_t tarn_workload_memory(const struct tarn_workload *w)
 {
-    return sizeof *w + tarn_stream_memory() +
-           (tarn_shape_weights(&w->classes->shape) + tarn_shape_weights(&w->parts->shape)) *
-               sizeof(float);
+    size_t sum = sizeof *w + tarn_stream_memory();
+    for (int k = 0; k < TARN_WORKLOAD_NETWORKS; k++)
+        sum += tarn_shape_weights(&w->network[k]->shape) * sizeof(float);
+    return sum;
 }

@@ -9,6 +9,9 @@
  * Every TARN_STREAM_PERIOD requests there is a new verdict (the first ones come sooner); it is the mean of
  * the last few, and another class has to hold for two of them in a row to be named.
  *
+ * What all requests were is another question than what the last few thousand are, with another
+ * certainty. Two more networks answer it, from the features' and the verdicts' means over the time.
+ *
  * Fixed memory, nothing allocated after creation. Not thread-safe: under the cache's lock.
  */
 #ifndef TARN_EXPERTS_CLASSIFY_H
@@ -19,13 +22,26 @@
 #include "model/model.h"
 #include "stream.h"
 
+/**
+ * What the networks of the whole time see: the features' means; the mean blend; how much blends changed,
+ * how sure they were, and how much of the time's chances one class had.
+ */
+#define TARN_WORKLOAD_INPUTS (TARN_STREAM_FEATURES + TARN_WORKLOAD_PARTS + 3)
+
+/** The networks. */
+enum {
+    TARN_WORKLOAD_NOW_CLASS,   /**< TARN_STREAM_FEATURES inputs, TARN_WORKLOADS - 1 hazards */
+    TARN_WORKLOAD_NOW_BLEND,   /**< and TARN_WORKLOAD_PARTS - 1 */
+    TARN_WORKLOAD_WHOLE_CLASS, /**< the same of the whole time, with TARN_WORKLOAD_INPUTS */
+    TARN_WORKLOAD_WHOLE_BLEND,
+    TARN_WORKLOAD_NETWORKS,
+};
+
 struct tarn_workload;
 
 struct tarn_workload_params {
-    /** Both NULL: those that are built in. Copied. */
-    const struct tarn_model
-        *classes;                   /**< TARN_STREAM_FEATURES inputs, TARN_WORKLOADS - 1 hazards */
-    const struct tarn_model *blend; /**< and TARN_WORKLOAD_PARTS - 1 */
+    /** NULL: the one that is built in. Copied. */
+    const struct tarn_model *network[TARN_WORKLOAD_NETWORKS];
 };
 
 /** TARN_UNSUPPORTED: a network of another shape. `params` may be NULL. */
@@ -43,8 +59,8 @@ void tarn_workload_write(struct tarn_workload *workload);
 struct tarn_workload_report {
     struct tarn_workload_verdict now;
     /**
-     * Of the whole time: the mean blend; the class that had the chances most of the time, or else what the
-     * blend is called; and the chance that this is right.
+     * Of the whole time, by the networks for that: where these give something that isn't a number, the
+     * mean of the blends, its name and the mean of that class's chances.
      */
     struct tarn_workload_verdict overall;
     uint64_t changes;     /**< times that another class was named */
@@ -53,6 +69,14 @@ struct tarn_workload_report {
 };
 void tarn_workload_get_report(const struct tarn_workload *workload,
                               struct tarn_workload_report *report);
+
+/** Only what is said of the present: cheap. Confidence 0: nothing was seen yet. */
+void tarn_workload_get_present(const struct tarn_workload *workload,
+                               struct tarn_workload_verdict *verdict);
+
+/** What the networks of the whole time are asked now, in steps of TARN_FEATURE_STEP. Zeros before any verdict. */
+void tarn_workload_get_inputs(const struct tarn_workload *workload,
+                              int8_t inputs[TARN_WORKLOAD_INPUTS]);
 
 /** Bytes that a classifier holds. */
 size_t tarn_workload_memory(const struct tarn_workload *workload);

@@ -16,11 +16,20 @@
 #define REPORT_EVERY 1000
 #define ECE_BINS     10
 
-_Static_assert(TARN_STREAM_FEATURES % 8 == 0, "whole words of noise");
+_Static_assert(TARN_STREAM_FEATURES % 8 == 0 && TARN_WORKLOAD_INPUTS % 8 == 0,
+               "whole words of noise");
 
-static const struct tarn_shape class_shape = {TARN_STREAM_FEATURES, 48, 24, TARN_WORKLOADS - 1};
-static const struct tarn_shape blend_shape = {TARN_STREAM_FEATURES, 48, 24,
-                                              TARN_WORKLOAD_PARTS - 1};
+static const struct tarn_shape shapes[TARN_WORKLOAD_NETWORKS] = {
+    {TARN_STREAM_FEATURES, 64, 32, TARN_WORKLOADS - 1},
+    {TARN_STREAM_FEATURES, 64, 32, TARN_WORKLOAD_PARTS - 1},
+    {TARN_WORKLOAD_INPUTS, 64, 32, TARN_WORKLOADS - 1},
+    {TARN_WORKLOAD_INPUTS, 64, 32, TARN_WORKLOAD_PARTS - 1},
+};
+
+static bool is_blend(const struct tarn_workload_train_params *params)
+{
+    return shapes[params->network].outputs == TARN_WORKLOAD_PARTS - 1;
+}
 
 static uint32_t target_of(const struct tarn_workload_sample *sample, bool blend,
                           struct tarn_rng *rng)
@@ -44,7 +53,7 @@ static uint32_t label_of(uint32_t k, uint32_t classes)
 /* Samples of one workload are alike: a little noise keeps them from being learned by heart. */
 static void blur(const int8_t *features, int8_t *to, struct tarn_rng *rng)
 {
-    for (int i = 0; i < TARN_STREAM_FEATURES; i += 8) {
+    for (int i = 0; i < TARN_WORKLOAD_INPUTS; i += 8) {
         uint64_t random = tarn_rng_next(rng);
         for (int k = i; k < i + 8; k++, random >>= 8) {
             int x = features[k] + (int)(random & 7) - (int)(random >> 3 & 7);
@@ -63,9 +72,9 @@ static tarn_status run_steps(const struct tarn_workload_train_params *params, ui
         for (uint32_t i = 0; i < now * BATCH; i++) {
             const struct tarn_workload_sample *sample =
                 &params->samples[tarn_rng_below(&rng, (uint32_t)params->count)];
-            int8_t features[TARN_STREAM_FEATURES];
+            int8_t features[TARN_WORKLOAD_INPUTS];
             blur(sample->features, features, &rng);
-            uint32_t target = target_of(sample, params->blend, &rng);
+            uint32_t target = target_of(sample, is_blend(params), &rng);
             tarn_trainer_stage(trainer, i, features, TARN_FEATURE_STEP, label_of(target, classes));
         }
         double share = (double)done / params->steps;
@@ -89,14 +98,14 @@ static tarn_status run_steps(const struct tarn_workload_train_params *params, ui
 static void compute_logits(const struct tarn_workload_train_params *params,
                            const struct tarn_shape *shape, const float *weights, float *logits)
 {
-    _Alignas(64) float tile[TARN_STREAM_FEATURES * TARN_LANES];
+    _Alignas(64) float tile[TARN_WORKLOAD_INPUTS * TARN_LANES];
     _Alignas(64) float out[TARN_MAX_BINS * TARN_LANES];
     for (size_t done = 0; done < params->kept_count; done += TARN_LANES) {
         size_t lanes =
             params->kept_count - done < TARN_LANES ? params->kept_count - done : TARN_LANES;
         memset(tile, 0, sizeof tile);
         for (size_t l = 0; l < lanes; l++)
-            for (uint32_t f = 0; f < TARN_STREAM_FEATURES; f++)
+            for (uint32_t f = 0; f < shape->inputs; f++)
                 tile[f * TARN_LANES + l] =
                     (float)params->kept[done + l].features[f] * TARN_FEATURE_STEP;
         tarn_logits_host(shape, weights, tile, lanes, out);
@@ -118,13 +127,14 @@ static double loss_at(const struct tarn_workload_train_params *params, const flo
                       uint32_t classes, float temperature)
 {
     double loss = 0;
+    bool blend = is_blend(params);
     for (size_t i = 0; i < params->kept_count; i++) {
         float chances[TARN_WORKLOADS];
         const struct tarn_workload_sample *sample = &params->kept[i];
         chances_at(logits + i * (classes - 1), classes, temperature, chances);
-        if (!params->blend)
+        if (!blend)
             loss -= log((double)chances[tarn_workload_of_blend(sample->blend)] + 1e-9);
-        for (uint32_t k = 0; params->blend && k < classes; k++)
+        for (uint32_t k = 0; blend && k < classes; k++)
             loss -= (double)sample->blend[k] * log((double)chances[k] + 1e-9);
     }
     return loss;
@@ -156,12 +166,12 @@ static void measure(const struct tarn_workload_train_params *params, const float
         const float *blend = params->kept[i].blend;
         for (uint32_t k = 0; k < classes; k++) {
             top = chances[k] > chances[top] ? k : top;
-            if (params->blend) {
+            if (is_blend(params)) {
                 truth = blend[k] > blend[truth] ? k : truth;
                 worst = fmaxf(worst, fabsf(chances[k] - blend[k]));
             }
         }
-        if (!params->blend)
+        if (!is_blend(params))
             truth = tarn_workload_of_blend(blend);
         int bin = (int)(chances[top] * ECE_BINS);
         bin = bin < ECE_BINS ? bin : ECE_BINS - 1;
@@ -191,7 +201,7 @@ tarn_status tarn_workload_train(const struct tarn_workload_train_params *params,
                                 struct tarn_model **model, struct tarn_workload_trained *trained,
                                 struct tarn_error *error)
 {
-    const struct tarn_shape *shape = params->blend ? &blend_shape : &class_shape;
+    const struct tarn_shape *shape = &shapes[params->network];
     uint32_t classes = shape->outputs + 1;
     if (params->count == 0 || params->count > UINT32_MAX || params->kept_count == 0)
         return tarn_fail(error, TARN_INVALID, "workload classes: no samples");

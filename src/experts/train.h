@@ -13,8 +13,8 @@
 
 /** What a stream looked like, and what it was made of. */
 struct tarn_workload_sample {
-    int8_t features[TARN_STREAM_FEATURES];
-    float blend[TARN_WORKLOAD_PARTS]; /**< shares, sum 1 */
+    int8_t features[TARN_WORKLOAD_INPUTS]; /**< TARN_STREAM_FEATURES of them, or all */
+    float blend[TARN_WORKLOAD_PARTS];      /**< shares, sum 1 */
 };
 
 struct tarn_workload_train_params {
@@ -22,7 +22,7 @@ struct tarn_workload_train_params {
     size_t count;
     const struct tarn_workload_sample *kept; /**< kept aside: to calibrate with */
     size_t kept_count;
-    bool blend;     /**< the network of shares, not that of classes */
+    int network;    /**< TARN_WORKLOAD_NOW_CLASS and so on */
     uint32_t steps; /**< of 256 samples */
     uint64_t seed;
     const char *provenance;

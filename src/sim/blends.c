@@ -14,10 +14,12 @@ enum { ZIPF, SCAN, LOOP, RECENCY, BURST };
 enum { WAYS = 8, AHEAD = 256, SETTINGS = 6 };
 
 /* Beyond these a class isn't itself any more: */
-#define SEQUENCE 64      /* objects of a sequence that is a scan, at least on the mean */
-#define LONGEST  20000   /* requests that a burst goes on, at most */
-#define HISTORY  32      /* median distances that a far recency looks back, at most */
-#define SLIDE    60000.0 /* requests after which others are popular, about at least */
+#define SEQUENCE 64    /* objects of a sequence that is a scan, at least on the mean */
+#define LONGEST  20000 /* requests that a burst goes on, at most */
+#define HISTORY  32    /* median distances that a far recency looks back, at most */
+#define DIVERSE                                                                                    \
+    6.0 /* new objects in such a distance, at least: with fewer, few objects are left over */
+#define SLIDE 60000.0 /* requests after which others are popular, about at least */
 
 /* A part's own requests, without end. */
 struct source {
@@ -298,7 +300,10 @@ uint64_t tarn_blend_next(tarn_blend *b, uint32_t *component)
 
 /* ---- drawing ---- */
 
-/* From `least` to `most`, even in the logarithm; or outside, by up to a factor of `beyond`. */
+/*
+ * From `least` to `most`, even in the logarithm; or at the edge, by up to half of the way to a factor of
+ * `beyond`; or outside, on the other half of it.
+ */
 static double pick(struct tarn_rng *rng, tarn_blend_range range, double least, double most,
                    double beyond)
 {
@@ -306,7 +311,8 @@ static double pick(struct tarn_rng *rng, tarn_blend_range range, double least, d
     /* every other one: a corner where all are outside is hardly of its class any more */
     if (range == TARN_BLEND_INSIDE || tarn_rng_below(rng, 2) == 0)
         return exp(low + u * (high - low));
-    return u < 0.5 ? exp(low - 2 * u * log(beyond)) : exp(high + (2 * u - 1) * log(beyond));
+    double way = (range == TARN_BLEND_EDGE ? 0 : 0.5) + (u < 0.5 ? u : u - 0.5);
+    return u < 0.5 ? exp(low - way * log(beyond)) : exp(high + way * log(beyond));
 }
 
 /* The same number of objects, but wanted in groups. */
@@ -329,8 +335,8 @@ static void draw_part(struct tarn_rng *rng, tarn_blend_range range, uint32_t com
     bool coin = tarn_rng_below(rng, 2) == 0;
     switch (component) {
     case ZIPF:
-        part->objects = (uint64_t)pick(rng, range, 64, 150000, 1.5);
-        part->alpha = pick(rng, range, 0.5, 1.4, 1.15);
+        part->objects = (uint64_t)pick(rng, range, 40, 150000, 1.5);
+        part->alpha = pick(rng, range, 0.5, 1.5, 1.15);
         if (tarn_rng_below(rng, 5) == 0) {
             part->hot = pick(rng, range, 0.005, 0.2, 1.5);
             part->hot_share = 0.3 + 0.6 * tarn_rng_double(rng);
@@ -338,7 +344,7 @@ static void draw_part(struct tarn_rng *rng, tarn_blend_range range, uint32_t com
             part->turnover = pick(rng, range, SLIDE, 20 * SLIDE, 1.5) / (double)part->objects;
         break;
     case SCAN:
-        part->length = (uint64_t)pick(rng, range, 300, 60000, 1.5);
+        part->length = (uint64_t)pick(rng, range, 200, 60000, 1.5);
         part->run = (double)part->length;
         if (coin) { /* sequences that are read again */
             part->objects = (uint64_t)pick(rng, range, 8000, 200000, 1.5);
@@ -352,12 +358,12 @@ static void draw_part(struct tarn_rng *rng, tarn_blend_range range, uint32_t com
             part->run = 1 + 15 * tarn_rng_double(rng);
         break;
     case LOOP:
-        part->length = (uint64_t)pick(rng, range, 80, 100000, 1.5);
-        part->run = coin ? 1 : pick(rng, range, 2, 1000, 1.5);
+        part->length = (uint64_t)pick(rng, range, 48, 100000, 1.5);
+        part->run = coin ? 1 : pick(rng, range, 2, 1500, 1.5);
         break;
     case RECENCY:
-        part->objects = (uint64_t)pick(rng, range, 200, 60000, 1.5);
-        part->alpha = pick(rng, range, 0.7, 1.6, 1.1);
+        part->objects = (uint64_t)pick(rng, range, 128, 90000, 1.5);
+        part->alpha = pick(rng, range, 0.7, 1.7, 1.1);
         part->fresh = pick(rng, range, 0.005, 0.35, 1.4);
         if (tarn_rng_below(rng, 3) == 0) {
             part->length = (uint64_t)pick(rng, range, 24, 8000, 1.5);
@@ -367,13 +373,15 @@ static void draw_part(struct tarn_rng *rng, tarn_blend_range range, uint32_t com
     case BURST:
         part->objects = 2;
         part->active = (uint64_t)fmax(1, pick(rng, range, 1, 64.99, 1.5));
-        part->length = (uint64_t)pick(rng, range, 6, 400, 1.5);
+        part->length = (uint64_t)pick(rng, range, 5, 500, 1.5);
         if (part->length > LONGEST / part->active)
             part->length = LONGEST / part->active;
         break;
     }
     if ((component == ZIPF || component == RECENCY) && tarn_rng_below(rng, 5) == 0)
         draw_group(rng, range, part);
+    if (part->spread > 0)
+        part->fresh = fmax(part->fresh, fmin(DIVERSE / (double)part->length, 0.35));
 }
 
 /* A cache in front that leaves enough of each part to tell what it is; 0: none does. */

@@ -128,6 +128,7 @@ static void stats(void *cache, struct tarn_replay_stats *stats)
     stats->has_engine = true;
     tarn_engine_get_stats(c->engine, &stats->engine);
     tarn_engine_get_versions(c->engine, &stats->versions);
+    tarn_engine_copy_feedback(c->engine, &stats->feedback);
     stats->swaps = (int64_t)stats->versions.swaps;
     stats->rollbacks = (int64_t)stats->versions.rollbacks;
     add_workload(&stats->engine.workload_overall, stats);

@@ -142,6 +142,7 @@ tarn_status tarn_replay_run(const struct tarn_trace_data *trace, const char *pol
 void tarn_replay_result_clear(struct tarn_replay_result *result)
 {
     tarn_run_clear(&result->run);
+    tarn_feedback_free(&result->stats.feedback);
     *result = (struct tarn_replay_result){0};
 }
 

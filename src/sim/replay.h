@@ -9,6 +9,7 @@
 #ifndef TARN_SIM_REPLAY_H
 #define TARN_SIM_REPLAY_H
 
+#include <tarn/feedback.h>
 #include <tarn/versions.h>
 
 #include "baseline.h"
@@ -38,6 +39,7 @@ struct tarn_replay_stats {
     bool has_engine;
     struct tarn_engine_stats engine; /**< if `has_engine` */
     struct tarn_version_stats versions;
+    struct tarn_feedback *feedback; /**< the result's; NULL: there was no memory for it */
 };
 
 /** What a cache that learns is told besides its limit. */
@@ -119,6 +121,9 @@ double tarn_run_requests_per_second(const struct tarn_run *run);
  */
 double tarn_run_gap_closed(const struct tarn_run *run, const struct tarn_run *from,
                            const struct tarn_run *to);
+
+/** What decisions cost, as the object `feedback` of that; owned by the caller. NULL: no memory. */
+struct cJSON *tarn_feedback_json(const struct tarn_feedback *feedback);
 
 /** A result as the object that `tarn replay --json` prints, owned by the caller. NULL: no memory.
  */

@@ -165,6 +165,8 @@ struct cJSON *tarn_replay_result_json(const struct tarn_replay_result *result)
              add(json, "members", members(&stats->engine)) &&
              add(json, "kernels", kernels(&stats->engine)) &&
              add(json, "versions", versions(&stats->versions));
+    if (ok && stats->feedback != NULL)
+        ok = add(json, "feedback", tarn_feedback_json(stats->feedback));
     if (ok && add(json, "timeline", timeline(run)))
         return json;
     cJSON_Delete(json);

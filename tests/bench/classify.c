@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * How good the classifier is: classify [--models CLASSES BLEND] [--runs N] [LABELS.tsv [TRACE...]]. Generated
- * workloads with parameters inside and outside of what it was trained with, as tables in markdown; how
- * soon it notices a change; what a request costs; and traces, with a class by hand for each in LABELS.tsv
- * (lines of: name, tab, class).
+ * How good the classifier is: classify [--models FOLDER] [--runs N] [--pairs] [LABELS.tsv [TRACE...]].
+ * Generated workloads with parameters inside and outside of what it was trained with, as tables in markdown;
+ * how soon it notices a change; what a request costs; and traces, with a class by hand for each in LABELS.tsv
+ * (lines of: name, tab, class). With --pairs the first trace is interleaved with the second, the third with
+ * the fourth, and so on, at known ratios.
  */
 #include <math.h>
 #include <stdio.h>
@@ -363,23 +364,130 @@ static void run_trace(const char *labels, const char *path, struct score *looks,
     tarn_trace_data_free(&data);
 }
 
+/* What train_classes has put into a folder. */
+static bool load_models(const char *folder)
+{
+    static const char *const names[] = {"classes", "blend", "whole_classes", "whole_blend"};
+    for (int k = 0; k < TARN_WORKLOAD_NETWORKS; k++) {
+        char path[4096];
+        struct tarn_error error;
+        struct tarn_model *model;
+        snprintf(path, sizeof path, "%s/%s.model", folder, names[k]);
+        if (tarn_model_load(path, &model, &error) != TARN_OK) {
+            fprintf(stderr, "classify: %s\n", error.message);
+            return false;
+        }
+        models.network[k] = model;
+    }
+    return true;
+}
+
+/* ---- blends of traces ---- */
+
+#define PAIR_RUN 16 /* requests of one trace in a row, on the mean */
+
+struct mixed_trace {
+    struct tarn_trace_data *data;
+    int label;
+    float alone[PARTS]; /* what is said of it by itself */
+};
+
+static void hear(struct tarn_workload *workload, const struct mixed_trace *trace, size_t i,
+                 uint64_t salt)
+{
+    uint64_t key = trace->data->key[trace->data->object[i]] ^ salt;
+    tarn_workload_access(workload, tarn_hash(&key, sizeof key),
+                         tarn_lg((float)trace->data->size[i]));
+}
+
+static void open_trace(const char *labels, const char *path, struct mixed_trace *trace)
+{
+    struct tarn_error error;
+    struct tarn_workload_report report;
+    const struct tarn_trace_load_params params = {.limit = 400000};
+    if (tarn_trace_load(path, &params, &trace->data, &error) != TARN_OK) {
+        fprintf(stderr, "classify: %s\n", error.message);
+        exit(1);
+    }
+    trace->label = label_of(labels, trace->data->name);
+    struct tarn_workload *workload = new_classifier();
+    for (size_t i = 0; i < trace->data->count; i++)
+        hear(workload, trace, i, 0);
+    tarn_workload_get_report(workload, &report);
+    memcpy(trace->alone, report.overall.blend, sizeof trace->alone);
+    tarn_workload_destroy(&workload);
+}
+
+/*
+ * The name that is right is that of the labels' shares. A trace is no pure class, so shares are held against
+ * the mean of what is said of each trace alone: whether blending adds up.
+ */
+static void run_pair(const struct mixed_trace trace[2], double share, struct score *score)
+{
+    struct tarn_workload *workload = new_classifier();
+    struct tarn_workload_report report;
+    struct tarn_rng rng;
+    float blend[PARTS] = {0}, expected[PARTS], worst = 0;
+    size_t at[2] = {0};
+    tarn_rng_seed(&rng, 31);
+    while (at[0] < trace[0].data->count && at[1] < trace[1].data->count) {
+        int which = tarn_rng_double(&rng) >= share;
+        uint32_t run = 1 + tarn_rng_below(&rng, 2 * PAIR_RUN - 1);
+        for (; run > 0 && at[which] < trace[which].data->count; run--)
+            hear(workload, &trace[which], at[which]++, which == 0 ? 0 : 0x9e3779b97f4a7c15u);
+    }
+    double first = (double)at[0] / (double)(at[0] + at[1]);
+    blend[trace[0].label] += (float)first;
+    blend[trace[1].label] += (float)(1 - first);
+    tarn_workload_get_report(workload, &report);
+    for (int k = 0; k < PARTS; k++) {
+        expected[k] = (float)first * trace[0].alone[k] + (float)(1 - first) * trace[1].alone[k];
+        worst = fmaxf(worst, fabsf(expected[k] - report.overall.blend[k]));
+    }
+    tarn_workload_class truth = tarn_workload_of_blend(blend);
+    printf("| %s, %s | %.2f | %s | %s | %.2f | %.2f |\n", trace[0].data->name, trace[1].data->name,
+           first, tarn_workload_name(truth), tarn_workload_name(report.overall.top),
+           (double)report.overall.confidence, (double)worst);
+    note(score, truth, expected, &report.overall);
+    tarn_workload_destroy(&workload);
+}
+
+static void run_pairs(const char *labels, char **paths, int count)
+{
+    static const double shares[] = {0.25, 0.5, 0.75};
+    struct score score = {0};
+    printf("\n### Blends of traces\n\n| traces | share of the first | by the labels | named | "
+           "confidence | largest error of a share |\n|---|---|---|---|---|---|\n");
+    for (int i = 0; i + 1 < count; i += 2) {
+        struct mixed_trace trace[2];
+        open_trace(labels, paths[i], &trace[0]);
+        open_trace(labels, paths[i + 1], &trace[1]);
+        bool known = trace[0].label >= 0 && trace[0].label < PARTS && trace[1].label >= 0 &&
+                     trace[1].label < PARTS;
+        for (size_t s = 0; known && s < sizeof shares / sizeof shares[0]; s++)
+            run_pair(trace, shares[s], &score);
+        tarn_trace_data_free(&trace[0].data);
+        tarn_trace_data_free(&trace[1].data);
+    }
+    print("Blends of traces, whole", &score);
+}
+
 int main(int argc, char **argv)
 {
     uint32_t runs = 100;
-    struct tarn_error error;
+    bool pairs = false;
     int at = 1;
     for (; at < argc && strncmp(argv[at], "--", 2) == 0; at++) {
-        struct tarn_model *classes = NULL, *blend = NULL;
         if (strcmp(argv[at], "--runs") == 0 && at + 1 < argc) {
             runs = (uint32_t)strtoul(argv[++at], NULL, 10);
             continue;
         }
-        if (strcmp(argv[at], "--models") != 0 || at + 2 >= argc ||
-            tarn_model_load(argv[at + 1], &classes, &error) != TARN_OK ||
-            tarn_model_load(argv[at + 2], &blend, &error) != TARN_OK)
+        if (strcmp(argv[at], "--pairs") == 0) {
+            pairs = true;
+            continue;
+        }
+        if (strcmp(argv[at], "--models") != 0 || at + 1 >= argc || !load_models(argv[++at]))
             return 2;
-        models = (struct tarn_workload_params){classes, blend};
-        at += 2;
     }
     if (runs > 0)
         run_cost();
@@ -393,7 +501,9 @@ int main(int argc, char **argv)
         run_blends("Three classes, outside", TARN_BLEND_OUTSIDE, 3, runs, false);
         run_changes(runs);
     }
-    if (at < argc) {
+    if (at < argc && pairs)
+        run_pairs(argv[at], argv + at + 1, argc - at - 1);
+    else if (at < argc) {
         struct score looks = {0}, whole = {0};
         printf(
             "\n### Traces\n\n| trace | by hand | named | confidence | zipf | scan | loop | recency "
@@ -404,7 +514,7 @@ int main(int argc, char **argv)
         print("Traces, whole", &whole);
         print("Traces, at the moment", &looks);
     }
-    tarn_model_destroy((struct tarn_model **)&models.classes);
-    tarn_model_destroy((struct tarn_model **)&models.blend);
+    for (int k = 0; k < TARN_WORKLOAD_NETWORKS; k++)
+        tarn_model_destroy((struct tarn_model **)&models.network[k]);
     return 0;
 }

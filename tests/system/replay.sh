@@ -108,6 +108,12 @@ json 'the kind of workload' "(lambda r: r['workload'] == 'loop' and 0.5 < r['con
     r['blend']['loop'] > 0.8 and abs(sum(r['blend'].values()) - 1) < 1e-4)(
     d['traces'][0]['results'][0])"
 
+# what decisions cost: by class and by version, and as a series
+json 'what decisions cost' "(lambda f: f['classes']['loop']['requests'] > 20000 and
+    abs(f['classes']['loop']['regret']) < 0.2 and f['classes']['loop']['best'] != '' and
+    sum(r['requests'] for r in f['series']) == 40000 and f['series'][-1]['end'] == 40000 and
+    sum(v['requests'] for v in f['versions']) == 40000)(d['traces'][0]['results'][0]['feedback'])"
+
 # versions go live, and a second run goes on from what the first has left
 run trace gen mixed -o mixed.tarn --requests 60000 --objects 20000 --quiet
 run replay mixed.tarn --size 2000obj --policy learned --state-dir kept --json --device host
@@ -115,7 +121,10 @@ check 'versions are counted' sh -c 'echo "$1" | grep -q "\"swaps\":[[:space:]]*[
 check 'and candidates' sh -c 'echo "$1" | grep -q "\"minted\":[[:space:]]*[1-9]"' sh "$out"
 check 'what was learnt is kept' [ -s kept/history -a -s kept/live.model ]
 run model history kept
+check 'and what decisions cost' [ -s kept/feedback ]
 check 'its history can be read' sh -c 'echo "$1" | grep -q "trained here"' sh "$out"
+run model history kept --json
+check 'with what decisions cost' sh -c 'echo "$1" | grep -q "\"regret_by_class\""' sh "$out"
 run model history kept/history --json
 check 'by programs too' sh -c 'echo "$1" | grep -q "\"why\":[[:space:]]*\"start\""' sh "$out"
 run model history kept/live.model

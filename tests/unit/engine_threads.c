@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <time.h>
 
+#include <tarn/feedback.h>
 #include <tarn/versions.h>
 
 #include "base/rng.h"
@@ -150,6 +151,10 @@ static void *change(void *argument)
         tarn_engine_get_versions(c->engine, &stats);
         CHECK(stats.live > 0 && stats.memory > 0);
         CHECK(tarn_engine_get_history(c->engine, events, 16) > 0);
+        struct tarn_feedback *feedback;
+        CHECK_NUMBER(tarn_engine_copy_feedback(c->engine, &feedback), TARN_OK);
+        CHECK(feedback != NULL && feedback->record_count <= TARN_FEEDBACK_RECORDS);
+        tarn_feedback_free(&feedback);
         tarn_model_destroy(&model);
         nanosleep(&(struct timespec){.tv_nsec = 100000}, NULL);
     }
