@@ -152,6 +152,23 @@ struct tarn_model_pretrain_params {
 TARN_API tarn_status tarn_model_pretrain(const struct tarn_model_pretrain_params *params,
                                          tarn_model **model, struct tarn_error *error);
 
+/**
+ * A smaller model: the first `width` units of both hidden layers. Of an elastic model, and exactly one of its
+ * nested widths, that is a model as it stands. `by_importance` takes the units that matter most instead, by
+ * what goes out of them and, with `samples` (NULL: none), how active they are; then any width will do, and
+ * some training after it. TARN_INVALID for a width that is neither.
+ */
+TARN_API tarn_status tarn_model_narrow(const tarn_model *model, uint32_t width, int by_importance,
+                                       const struct tarn_model_run *samples, size_t sample_runs,
+                                       tarn_model **narrow, struct tarn_error *error);
+/**
+ * A larger model that gives the same scores, but for rounding (Net2Net; Chen, Goodfellow and Shlens 2016),
+ * and has room to learn more. An elastic one keeps its slices, and gets what it was as one more; the narrowest
+ * goes if there are too many. TARN_INVALID for a width that isn't larger, or can't be computed.
+ */
+TARN_API tarn_status tarn_model_widen(const tarn_model *model, uint32_t width, uint64_t seed,
+                                      tarn_model **wide, struct tarn_error *error);
+
 #ifdef __cplusplus
 }
 #endif

@@ -304,9 +304,7 @@ tarn_status tarn_engine_copy_model(tarn_engine *e, tarn_model **model)
 {
     pthread_mutex_lock(&e->background_lock);
     const tarn_model *live = e->versions.live->model;
-    tarn_status status = tarn_model_create(&live->shape, live->weights, live->provenance, model);
-    if (status == TARN_OK)
-        (*model)->nested = live->nested;
+    tarn_status status = tarn_model_copy(live, model);
     pthread_mutex_unlock(&e->background_lock);
     return status;
 }

@@ -160,10 +160,8 @@ static tarn_status load_anchor(struct tarn_engine *e, const tarn_model *given,
 {
     tarn_model *model = NULL;
     tarn_status status =
-        given != NULL ? tarn_model_create(&given->shape, given->weights, given->provenance, &model)
+        given != NULL ? tarn_model_copy(given, &model)
                       : tarn_model_load_default(&model, error);
-    if (status == TARN_OK && given != NULL)
-        model->nested = given->nested;
     if (status == TARN_OK && model->shape.inputs != TARN_FEATURES)
         status = tarn_fail(error, TARN_UNSUPPORTED, "engine: the model takes %u features, not %d",
                            model->shape.inputs, TARN_FEATURES);

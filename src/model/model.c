@@ -29,6 +29,14 @@ tarn_status tarn_model_create(const struct tarn_shape *shape, const float *weigh
     return TARN_OK;
 }
 
+tarn_status tarn_model_copy(const tarn_model *model, tarn_model **copy)
+{
+    tarn_status status = tarn_model_create(&model->shape, model->weights, model->provenance, copy);
+    if (status == TARN_OK)
+        (*copy)->nested = model->nested;
+    return status;
+}
+
 void tarn_model_destroy(tarn_model **model)
 {
     if (*model == NULL)

@@ -19,6 +19,9 @@ struct tarn_model {
 tarn_status tarn_model_create(const struct tarn_shape *shape, const float *weights,
                               const char *provenance, tarn_model **model);
 
+/** Another one like it, with all that it says of itself. */
+tarn_status tarn_model_copy(const tarn_model *model, tarn_model **copy);
+
 /** Gittins scores of `count` samples in layout.h's tiles, on the calling thread. */
 void tarn_model_score(const struct tarn_model *model, const float *tiles, uint32_t count,
                       float *scores);

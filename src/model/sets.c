@@ -120,7 +120,7 @@ tarn_status tarn_model_sets_add(tarn_model_sets *sets, const char *name, const t
     tarn_status status = check(sets, name, &model->shape, settings, error);
     if (status != TARN_OK)
         return status;
-    status = tarn_model_create(&model->shape, model->weights, model->provenance, &copy);
+    status = tarn_model_copy(model, &copy);
     if (status != TARN_OK)
         return tarn_fail(error, status, "sets: %s", tarn_status_message(status));
     tarn_net_mask(&copy->shape, copy->weights, settings->masked);

@@ -68,9 +68,13 @@ static void map_units(uint32_t old, uint32_t count, struct tarn_rng *rng, uint32
 }
 
 /* The units' shares of what goes out of the old one that they are copies of; these add up to 1. */
-static void split(const uint32_t *map, uint32_t old, uint32_t count, struct tarn_rng *rng,
-                  float *share)
+static void split(const uint32_t *map, uint32_t old, uint32_t count, bool keep,
+                  struct tarn_rng *rng, float *share)
 {
+    for (uint32_t i = 0; keep && i < count; i++)
+        share[i] = i < old ? 1 : 0;
+    if (keep)
+        return;
     double sums[TARN_MAX_WIDTH] = {0};
     for (uint32_t i = 0; i < count; i++) {
         share[i] = 0.5f + tarn_rng_float(rng);
@@ -103,14 +107,15 @@ static void widen_layer(const float *from, uint32_t old_inputs, uint32_t old_neu
 }
 
 void tarn_net_widen(const struct tarn_shape *from, const float *weights,
-                    const struct tarn_shape *to, struct tarn_rng *rng, float *wider)
+                    const struct tarn_shape *to, bool keep_slices, struct tarn_rng *rng,
+                    float *wider)
 {
     uint32_t first[TARN_MAX_WIDTH] = {0}, second[TARN_MAX_WIDTH] = {0};
     float share1[TARN_MAX_WIDTH], share2[TARN_MAX_WIDTH];
     map_units(from->hidden1, to->hidden1, rng, first);
     map_units(from->hidden2, to->hidden2, rng, second);
-    split(first, from->hidden1, to->hidden1, rng, share1);
-    split(second, from->hidden2, to->hidden2, rng, share2);
+    split(first, from->hidden1, to->hidden1, keep_slices, rng, share1);
+    split(second, from->hidden2, to->hidden2, keep_slices, rng, share2);
     widen_layer(weights, from->inputs, from->hidden1, wider, to->inputs, to->hidden1, first, NULL,
                 NULL);
     weights += (size_t)from->hidden1 * (from->inputs + 1);

@@ -47,9 +47,13 @@ uint32_t tarn_nested_label(const struct tarn_nested *nested, uint32_t tile, uint
  * Shlens 2016): new units are copies of random old ones, whose outgoing weights are split between them in
  * uneven parts, so that training can tell them apart. Inputs and outputs are `from`'s; `to` has at least its
  * units in both hidden layers; `wider` takes tarn_shape_weights(to) floats. The old units stay in front.
+ *
+ * With `keep_slices` the old ones keep all of what goes out of them and the copies begin with nothing: then
+ * the old network, and its slices, are slices of the new one to the bit.
  */
 void tarn_net_widen(const struct tarn_shape *from, const float *weights,
-                    const struct tarn_shape *to, struct tarn_rng *rng, float *wider);
+                    const struct tarn_shape *to, bool keep_slices, struct tarn_rng *rng,
+                    float *wider);
 
 /**
  * How much each hidden unit matters: the mean of |activation| over `count` samples (in tiles) times the sum

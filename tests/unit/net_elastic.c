@@ -84,7 +84,8 @@ static void a_wider_network_computes_the_same(void)
         to.hidden2 += round == 1 ? 0 : tarn_rng_below(&rng, 65 - s.hidden2);
         tarn_net_init(&s, &rng, narrow);
         make_tiles(&rng, &s);
-        tarn_net_widen(&s, narrow, &to, &rng, wide);
+        bool keep = round % 3 == 2;
+        tarn_net_widen(&s, narrow, &to, keep, &rng, wide);
         CHECK(tarn_net_is_finite(wide, tarn_shape_weights(&to)));
         tarn_logits_host(&s, narrow, tiles, COUNT, before);
         tarn_logits_host(&to, wide, tiles, COUNT, after);
@@ -92,6 +93,13 @@ static void a_wider_network_computes_the_same(void)
         for (size_t i = 0; i < (size_t)COUNT * s.outputs; i++)
             size = fmax(size, fabs((double)before[i]));
         CHECK(difference((size_t)COUNT * s.outputs) < 1e-6 * size);
+        uint32_t width = s.hidden1 < s.hidden2 ? s.hidden1 : s.hidden2;
+        width = width > 8 ? 8 : width; /* what may be nested */
+        for (uint32_t exit = 0; keep && exit < 2; exit++) {
+            tarn_logits_slice_host(&s, TARN_SLICE(width, exit), narrow, tiles, COUNT, before);
+            tarn_logits_slice_host(&to, TARN_SLICE(width, exit), wide, tiles, COUNT, after);
+            CHECK(difference((size_t)COUNT * s.outputs) == 0);
+        }
         CHECK(round != 1 || memcmp(narrow, wide, tarn_shape_weights(&s) * 4) == 0);
     }
 }
@@ -107,7 +115,7 @@ static void copies_go_their_own_ways(void)
     tarn_rng_seed(&rng, 6);
     tarn_net_init(&s, &rng, narrow);
     make_tiles(&rng, &s);
-    tarn_net_widen(&s, narrow, &to, &rng, wide);
+    tarn_net_widen(&s, narrow, &to, false, &rng, wide);
     for (int i = 0; i < COUNT; i++)
         labels[i] = tarn_label(1 + (uint32_t)i % 11, i % 11);
     const struct tarn_train_constants c = {.steps = 1,
