@@ -167,10 +167,12 @@ struct tarn_engine_stats {
     uint64_t train_steps;
     uint64_t rounds, scores;   /**< eviction rounds, and candidates scored in them */
     uint64_t rounds_on_device; /**< of those */
-    uint64_t samples;          /**< training samples taken */
-    float loss;                /**< of the last steps; NaN before the first */
-    uint64_t model_bytes;      /**< the model as a file */
-    uint64_t memory;           /**< bytes held beside the cache's own */
+    uint64_t
+        rounds_ahead; /**< of all rounds: before their victims were needed, not on a request's way */
+    uint64_t samples;     /**< training samples taken */
+    float loss;           /**< of the last steps; NaN before the first */
+    uint64_t model_bytes; /**< the model as a file */
+    uint64_t memory;      /**< bytes held beside the cache's own */
     struct tarn_kernel_stats lookup, score, train;
     struct tarn_share_stats share; /**< of the device's time; zeros with TARN_BACKGROUND_STEPS */
     uint64_t train_memory; /**< bytes that training samples hold now: less while memory is short */

@@ -99,6 +99,7 @@ static void look(struct tarn_engine *e, uint64_t timeout_us)
         finish_round(e, timeout_us);
     if (e->score != NULL && !e->round_in_flight && e->score_failure == TARN_OK)
         start_round(e);
+    tarn_ahead_look(e);
     if (!e->params.no_learn)
         tarn_learning_look(e);
     tarn_books_look(e);
@@ -172,6 +173,7 @@ void tarn_background_free(struct tarn_engine *e)
         tarn_training_settle(e);
         tarn_learning_finish(e);
     }
+    tarn_ahead_free(e);
     tarn_checkpoints_finish(e);
     tarn_training_free(e);
     tarn_learning_free(e);

@@ -16,6 +16,8 @@
 #define LEAST_SAMPLES      1024
 #define DEVICE_SHARE       64 /* a device scores victims for one in so many residents */
 #define DEVICE_SHARE_BYTES 256
+#define AHEAD_SHARE        32 /* the same of those that the background scores on the host */
+#define AHEAD_SHARE_BYTES  128
 
 static bool take_sample(void *context, uint64_t hash, uint8_t tag,
                         const int8_t features[TARN_FEATURES], uint64_t now, float period)
@@ -59,9 +61,13 @@ static tarn_status make_policy(void *context, struct tarn_table *table,
     };
     if (samples)
         params.observer = (struct tarn_observer){e, take_sample, resolve_sample};
-    if (e->on_device) {
+    if (e->on_device || e->params.background == TARN_BACKGROUND_THREAD) {
         params.device_limit = capacity->bytes ? TARN_LIST_MAX / 4 : TARN_LIST_MAX;
         params.device_share = capacity->bytes ? DEVICE_SHARE_BYTES : DEVICE_SHARE;
+    }
+    if (!e->on_device && params.device_limit > 0) {
+        params.device_limit = TARN_AHEAD_VICTIMS;
+        params.device_share = capacity->bytes ? AHEAD_SHARE_BYTES : AHEAD_SHARE;
     }
     return tarn_learned_create(&params, table, capacity, policy, &e->learned);
 }
@@ -135,6 +141,8 @@ tarn_status tarn_engine_create(const struct tarn_engine_params *params, tarn_eng
         status = tarn_width_init(e);
     if (status == TARN_OK)
         status = tarn_learning_init(e, error);
+    if (status == TARN_OK)
+        status = tarn_ahead_init(e);
     if (status == TARN_OK) {
         tarn_checkpoints_load(e);
         tarn_books_open(e);
@@ -283,6 +291,7 @@ void tarn_engine_get_stats(tarn_engine *e, struct tarn_engine_stats *stats)
     add_stats(&stats->lookup, &e->past_lookup);
     tarn_cache_unlock(e->cache);
     stats->rounds_on_device = e->rounds_on_device;
+    stats->rounds_ahead = e->rounds_ahead + e->rounds_on_device;
     stats->train_steps = e->trained.elements / TARN_TRAIN_BATCH;
     stats->loss = e->loss;
     stats->train = e->trained;

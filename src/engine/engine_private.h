@@ -31,6 +31,9 @@
  */
 #define TARN_STEP_WAIT_US 1000000
 
+#define TARN_AHEAD_VICTIMS                                                                         \
+    64 /* of a round that the background scores on the host: it holds the lock */
+
 /** Who has the trainer. */
 enum tarn_job {
     TARN_JOB_NONE, /**< the background, which may begin one */
@@ -81,10 +84,11 @@ struct tarn_engine {
     struct tarn_rng rng;
     struct tarn_round round; /**< the one that a device scores */
     bool round_in_flight;
-    uint64_t scored_version; /**< whose weights the device scores with; 0: none */
-    uint64_t rounds_on_device;
-    uint64_t seen;                    /**< requests up to which training was paced */
-    struct tarn_kernel_stats trained; /**< gradient steps so far */
+    uint64_t scored_version;                 /**< whose weights the device scores with; 0: none */
+    uint64_t rounds_on_device, rounds_ahead; /**< the latter on the host */
+    struct tarn_round ahead;                 /**< the one that the background scores there */
+    uint64_t seen;                           /**< requests up to which training was paced */
+    struct tarn_kernel_stats trained;        /**< gradient steps so far */
     float loss;
     double steps_due;
     struct tarn_learning_params learning;
@@ -148,6 +152,12 @@ tarn_status tarn_engine_enter_device(struct tarn_engine *engine, struct tarn_err
 void tarn_engine_watch_device(struct tarn_engine *engine);
 /** Moves everything to the host and closes the device; nothing that hangs is waited for. */
 void tarn_engine_leave_device(struct tarn_engine *engine);
+
+/** Rounds that the background's thread prepares on the host (ahead.c); after the cache. */
+tarn_status tarn_ahead_init(struct tarn_engine *engine);
+void tarn_ahead_free(struct tarn_engine *engine);
+/** Fills the list where no device does. Under the background's lock. */
+void tarn_ahead_look(struct tarn_engine *engine);
 
 /** After the trainer, before the device is entered. */
 tarn_status tarn_training_init(struct tarn_engine *engine, struct tarn_error *error);

@@ -307,6 +307,9 @@ uint32_t tarn_evictor_victim(struct tarn_evictor *evictor, uint64_t now)
     for (int attempt = 0; attempt < 4; attempt++) {
         while (evictor->list_next < evictor->list_count) {
             const struct tarn_pool_entry *e = &evictor->list[evictor->list_next++];
+            if (evictor->list_next == evictor->list_count / 2 && evictor->live &&
+                evictor->world->low != NULL)
+                evictor->world->low(evictor->world->low_context);
             if (tarn_evictor_owns(evictor, e->slot) &&
                 tarn_table_meta(evictor->table, e->slot)->last == e->last)
                 return e->slot;

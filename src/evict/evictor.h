@@ -62,6 +62,9 @@ struct tarn_world {
     struct tarn_observer observer;
     const struct tarn_meta
         *told; /**< the live one's object that shadows are about to store; NULL: not known */
+    /** The live one's list is half used up, with every such half; cheap; NULL: nobody wants to know. */
+    void (*low)(void *context);
+    void *low_context;
     struct tarn_opinion *opinion; /**< asked about the live one's rounds; NULL: nobody is */
     bool bytes;                   /**< objects differ in size */
     bool goal_bytes;              /**< byte hit ratio is the goal: size doesn't count */
@@ -111,6 +114,7 @@ struct tarn_round {
     float *mixed;                     /**< [room], behind raw: what the experts say together */
     float *tiles;                     /**< features for the network, layout.h's tiles */
     bool borrowed;                    /**< the tiles are a device buffer's */
+    bool ahead; /**< it is drawn while there are victims left, as for a device: it is larger */
 };
 
 struct tarn_evictor {

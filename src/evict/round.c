@@ -17,7 +17,8 @@ _Static_assert(TARN_FEATURE_LANES == TARN_LANES, "features are written as tiles"
 tarn_status tarn_round_init(struct tarn_round *round, uint32_t room, float *tiles)
 {
     room = (room + TARN_LANES - 1) / TARN_LANES * TARN_LANES;
-    *round = (struct tarn_round){.room = room, .tiles = tiles, .borrowed = tiles != NULL};
+    *round = (struct tarn_round){
+        .room = room, .tiles = tiles, .borrowed = tiles != NULL, .ahead = tiles != NULL};
     round->slot = tarn_alloc(room * sizeof *round->slot);
     round->last = tarn_alloc(room * sizeof *round->last);
     round->tag = tarn_alloc(room);
@@ -63,12 +64,12 @@ static struct sizes sizes_of(const struct tarn_evictor *evictor, const struct ta
     uint32_t n = tarn_evictor_range(evictor).count;
     bool bytes = evictor->capacity->bytes;
     struct sizes s = {
-        .victims = tarn_round_victims(evictor, round->borrowed),
+        .victims = tarn_round_victims(evictor, round->ahead),
         .pool = n / POOL_SHARE,
     };
     uint32_t least = 8;
     /* what is left of the list competes again: fresh ones are drawn for those that have left it */
-    uint32_t stock = round->borrowed ? tarn_evictor_stock(evictor) : 0;
+    uint32_t stock = round->ahead ? tarn_evictor_stock(evictor) : 0;
     uint32_t needed = s.victims > stock ? s.victims - stock : 1;
     if (evictor->world->keep_short) {
         /* where sizes differ few candidates cost most */
@@ -82,7 +83,7 @@ static struct sizes sizes_of(const struct tarn_evictor *evictor, const struct ta
     }
     if (evictor->live && evictor->world->explore > 1.0f)
         s.fresh = (uint32_t)((float)s.fresh * evictor->world->explore);
-    uint32_t most = evictor->round.room - TARN_POOL_MAX;
+    uint32_t most = round->room - TARN_POOL_MAX;
     s.fresh = s.fresh < least ? least : s.fresh;
     s.fresh = s.fresh > most ? most : s.fresh;
     s.fresh = s.fresh > n ? n : s.fresh;
@@ -507,7 +508,7 @@ void tarn_round_finish(struct tarn_evictor *evictor, struct tarn_round *round)
             tarn_ranks_add(&evictor->ranks[k],
                            round->raw + (uint32_t)k * round->room + round->stale, fresh);
     mix_scores(evictor, round);
-    if (round->borrowed)
+    if (round->ahead)
         take_list_back(evictor);
     for (uint32_t i = 0; i < round->count; i++) {
         uint32_t slot = round->slot[i];

@@ -81,11 +81,11 @@ static void run(const struct tarn_trace_data *trace, double percent)
     }
     struct tarn_engine_stats stats;
     tarn_engine_get_stats(sides[1].engine, &stats);
-    printf("| %s, %g %% | %.3f | %.3f | %.2f | %.2f %% | %.2f %% | %.1f %% |\n", trace->name, percent,
-           us_of(&sides[0]), us_of(&sides[1]), us_of(&sides[1]) / us_of(&sides[0]),
+    printf("| %s, %g %% | %.3f | %.3f | %.2f | %.2f %% | %.2f %% | %.1f %% |\n", trace->name,
+           percent, us_of(&sides[0]), us_of(&sides[1]), us_of(&sides[1]) / us_of(&sides[0]),
            (double)sides[0].misses / (double)sides[0].gets * 100,
            (double)sides[1].misses / (double)sides[1].gets * 100,
-           stats.rounds > 0 ? (double)stats.rounds_on_device / (double)stats.rounds * 100 : 0);
+           stats.rounds > 0 ? (double)stats.rounds_ahead / (double)stats.rounds * 100 : 0);
     fflush(stdout);
     tarn_engine_destroy(&sides[1].engine);
     tarn_cache_destroy(&sides[0].cache);
@@ -100,11 +100,10 @@ static void generate(const char *kind, const double *sizes, int count)
     tarn_trace_writer *writer;
     tarn_gen *gen;
     snprintf(path, sizeof path, "/tmp/request-path-%s.tarn", kind);
-    if (tarn_gen_create(&(struct tarn_gen_params){.kind = kind,
-                                                  .requests = 1000000,
-                                                  .objects = 100000,
-                                                  .seed = 1},
-                        &gen, &error) != TARN_OK ||
+    if (tarn_gen_create(
+            &(struct tarn_gen_params){
+                .kind = kind, .requests = 1000000, .objects = 100000, .seed = 1},
+            &gen, &error) != TARN_OK ||
         tarn_trace_writer_create(path, &(struct tarn_trace_writer_params){0}, &writer, &error) !=
             TARN_OK)
         fail(error.message);
@@ -143,7 +142,8 @@ int main(int argc, char **argv)
     }
     if (turn == 0)
         fail("--turn: at least 1");
-    printf("| trace, cache | LRU us | learned us | times | LRU misses | learned misses | rounds ahead |\n"
+    printf("| trace, cache | LRU us | learned us | times | LRU misses | learned misses | rounds "
+           "ahead |\n"
            "|---|---|---|---|---|---|---|\n");
     if (at == argc)
         for (int k = 0; k < 3; k++)

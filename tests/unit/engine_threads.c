@@ -77,7 +77,10 @@ static void the_thread_learns_beside_requests(void)
     learning.stored = learning.patience = 2;
     REQUIRE(tarn_engine_create(&params, &engine, NULL) == TARN_OK);
     uint64_t served = 0, hits = 0;
-    for (int round = 0; round < 30 && (round < 2 || stats_of(engine).train_steps == 0); round++) {
+    for (int round = 0; round < 30; round++) {
+        struct tarn_engine_stats now = stats_of(engine);
+        if (round >= 2 && now.train_steps > 0 && now.rounds_ahead > 0)
+            break;
         struct client clients[3];
         pthread_t threads[3];
         for (int i = 0; i < 3; i++) {
@@ -99,6 +102,8 @@ static void the_thread_learns_beside_requests(void)
         }
     }
     CHECK(stats_of(engine).train_steps > 0);
+    /* the thread has found victims before they were needed */
+    CHECK(stats_of(engine).rounds_ahead > 0 && stats_of(engine).rounds_on_device == 0);
     struct tarn_cache_stats stats;
     tarn_cache_get_stats(tarn_engine_cache(engine), &stats);
     CHECK(stats.gets == served && stats.hits == hits && stats.objects == OBJECTS);

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Rounds that the background's thread prepares on the host: requests find their victims in a list, as where
+ * a device scores. Drawing and choosing are under the cache's lock, the scores aren't.
+ */
+#include "engine_private.h"
+
+#include "base/log.h"
+
+#define LEAST_VICTIMS 8 /* of a round that is worth another thread's while */
+#define MOST_AT_ONCE  4 /* rounds of one look */
+
+static void wake(void *context)
+{
+    struct tarn_engine *e = context;
+    /* without its lock: one that is missed is seen a millisecond later */
+    pthread_cond_signal(&e->wake);
+}
+
+tarn_status tarn_ahead_init(struct tarn_engine *e)
+{
+    if (e->params.background != TARN_BACKGROUND_THREAD)
+        return TARN_OK;
+    tarn_status status = tarn_round_init(&e->ahead, TARN_POOL_MAX + TARN_AHEAD_VICTIMS * 32, NULL);
+    if (status != TARN_OK)
+        return status;
+    e->ahead.ahead = true;
+    tarn_cache_lock(e->cache);
+    e->learned->world.low = wake;
+    e->learned->world.low_context = e;
+    tarn_cache_unlock(e->cache);
+    return TARN_OK;
+}
+
+void tarn_ahead_free(struct tarn_engine *e)
+{
+    tarn_round_free(&e->ahead);
+}
+
+static bool fill_list(struct tarn_engine *e)
+{
+    struct tarn_round *round = &e->ahead;
+    struct tarn_evictor *live = &e->learned->live;
+    tarn_cache_lock(e->cache);
+    uint32_t victims = tarn_round_victims(live, true);
+    bool wanted =
+        victims >= LEAST_VICTIMS && live->evictions > 0 && tarn_evictor_stock(live) <= victims / 2;
+    if (wanted) {
+        tarn_round_draw(live, round, tarn_cache_now(e->cache));
+        tarn_round_leave(live, round);
+    }
+    tarn_cache_unlock(e->cache);
+    if (!wanted || round->count == 0)
+        return false;
+    /* what it has entered is live until this look is over: swaps are under the background's lock too */
+    round->bundle = e->versions.live;
+    tarn_round_score(round);
+    round->bundle = NULL;
+    tarn_cache_lock(e->cache);
+    tarn_round_finish(live, round);
+    tarn_cache_unlock(e->cache);
+    e->rounds_ahead++;
+    return true;
+}
+
+void tarn_ahead_look(struct tarn_engine *e)
+{
+    if (e->ahead.room == 0 || e->score != NULL)
+        return;
+    for (int n = 0; n < MOST_AT_ONCE && fill_list(e); n++)
+        continue;
+}
