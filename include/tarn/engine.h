@@ -65,6 +65,8 @@ typedef enum tarn_ensemble_kind {
     TARN_ENSEMBLE_SELECT, /**< for each candidate the one that is surest of it */
     TARN_ENSEMBLE_STACK, /**< the mean of their logits, by shares that are fitted to held-out samples */
     TARN_ENSEMBLE_BAYES, /**< the mixture of what they expect, by recent likelihood */
+    /** Each is an expert of its own beside the heuristics, by the misses of its miniature cache. */
+    TARN_ENSEMBLE_HEDGE,
 } tarn_ensemble_kind;
 /** "single", "mean", ...; NULL past the last. */
 TARN_API const char *tarn_ensemble_name(tarn_ensemble_kind kind);
@@ -160,7 +162,7 @@ TARN_API void tarn_engine_set_training(tarn_engine *engine, bool on);
 /** Samples still waiting for their outcome go to params.sample as they stand, censored now. */
 TARN_API void tarn_engine_drain_samples(tarn_engine *engine);
 
-#define TARN_ENGINE_EXPERTS 4
+#define TARN_ENGINE_EXPERTS 7
 #define TARN_ENGINE_MEMBERS 4
 
 struct tarn_engine_stats {

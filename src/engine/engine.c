@@ -51,6 +51,7 @@ static tarn_status make_policy(void *context, struct tarn_table *table,
         .goal_bytes = e->params.goal == TARN_GOAL_BYTES,
         .goal_cost = e->params.goal == TARN_GOAL_LATENCY,
         .shadows = !e->params.no_shadows,
+        .members = tarn_ensemble_experts(e),
         .most_cost = e->params.shadow_share,
         .ring = e->ring_samples,
         .seed = e->params.seed,
@@ -246,6 +247,8 @@ static const char *expert_name(tarn_expert expert)
         return "lirs";
     case TARN_EXPERT_GDSF:
         return "gdsf";
+    case TARN_EXPERT_MEMBER:
+        break;
     }
     return "unknown";
 }
@@ -266,8 +269,10 @@ void tarn_engine_get_stats(tarn_engine *e, struct tarn_engine_stats *stats)
                                sizeof *e->ring.reservoir->samples;
     stats->memory = tarn_learned_memory(e->learned) + stats->train_memory;
     tarn_workload_add_stats(e, stats);
-    for (uint32_t k = 0; k < TARN_EXPERTS && (k == 0 || k < e->learned->mix.experts); k++) {
-        stats->expert[k] = expert_name(live->expert[k]);
+    tarn_ensemble_get_stats(e, stats);
+    for (uint32_t k = 0; k < live->experts && (k == 0 || k < e->learned->mix.experts); k++) {
+        stats->expert[k] = k < TARN_EXPERTS ? expert_name(live->expert[k])
+                                            : tarn_ensemble_member_name(e, k - TARN_EXPERTS + 1);
         stats->weight[k] = live->weight[k];
     }
     if (e->lookup != NULL)
@@ -284,7 +289,6 @@ void tarn_engine_get_stats(tarn_engine *e, struct tarn_engine_stats *stats)
         tarn_score_get_stats(e->score, &stats->score);
     add_stats(&stats->score, &e->past_score);
     tarn_learning_get_stats(e, stats);
-    tarn_ensemble_get_stats(e, stats);
     stats->on_device = e->device != NULL && e->on_device;
     stats->device_losses = e->losses;
     stats->device_returns = e->returns;

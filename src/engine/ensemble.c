@@ -17,7 +17,7 @@
 static const char *const names[] = {
     [TARN_ENSEMBLE_SINGLE] = "single", [TARN_ENSEMBLE_MEAN] = "mean",
     [TARN_ENSEMBLE_SELECT] = "select", [TARN_ENSEMBLE_STACK] = "stack",
-    [TARN_ENSEMBLE_BAYES] = "bayes",
+    [TARN_ENSEMBLE_BAYES] = "bayes",   [TARN_ENSEMBLE_HEDGE] = "hedge",
 };
 
 const char *tarn_ensemble_name(tarn_ensemble_kind kind)
@@ -95,6 +95,12 @@ void tarn_ensemble_free(struct tarn_engine *e)
     for (int i = 0; i < 3; i++)
         tarn_free(s->kept[i]);
     *s = (struct tarn_ensemble){0};
+}
+
+uint32_t tarn_ensemble_experts(const struct tarn_engine *e)
+{
+    bool hedge = e->ensemble.kind == TARN_ENSEMBLE_HEDGE && !e->params.no_shadows;
+    return hedge ? e->ensemble.shares.members - 1 : 0;
 }
 
 /* ---- who has the trainer ---- */
@@ -214,6 +220,17 @@ void tarn_ensemble_look(struct tarn_engine *e, const float *weights)
     tarn_shares_feed(&s->shares, &e->shape, of, samples, count);
 }
 
+/* What the network has to say before anything was seen is the members' in equal parts. */
+static void split_say(struct tarn_bundle_params *params)
+{
+    if (params->scorer != TARN_SCORER_MIX)
+        return;
+    float each = params->expert[0] / (float)params->members;
+    params->expert[0] = each;
+    for (uint32_t k = 1; k < params->members; k++)
+        params->expert[params->experts++] = each;
+}
+
 static void set_shares(const struct tarn_ensemble *s, struct tarn_bundle_params *params)
 {
     switch (s->now) {
@@ -236,6 +253,11 @@ static void set_shares(const struct tarn_ensemble *s, struct tarn_bundle_params 
     case TARN_ENSEMBLE_BAYES:
         params->combine = TARN_COMBINE_SURVIVAL;
         tarn_shares_bayes(&s->shares, params->share);
+        break;
+    case TARN_ENSEMBLE_HEDGE:
+        params->combine = TARN_COMBINE_ONE;
+        tarn_shares_equal(&s->shares, params->share);
+        split_say(params);
         break;
     }
 }
@@ -275,19 +297,43 @@ void tarn_ensemble_restart(struct tarn_engine *e)
 
 /* ---- looking ---- */
 
+const char *tarn_ensemble_member_name(const struct tarn_engine *e, uint32_t member)
+{
+    static const char *const others[] = {"second", "third", "fourth"};
+    if (member == 0)
+        return "network";
+    return e->ensemble.frozen ? (member == 1 ? "frozen" : others[member - 2]) : others[member - 1];
+}
+
+/* Of the networks among the experts. */
+static float hedged(const struct tarn_engine *e, uint32_t members, uint32_t member)
+{
+    const float *weight = e->learned->live.weight;
+    float sum = weight[0];
+    for (uint32_t k = 1; k < members; k++)
+        sum += weight[TARN_EXPERTS + k - 1];
+    float own = member == 0 ? weight[0] : weight[TARN_EXPERTS + member - 1];
+    return sum > 0 ? own / sum : 0;
+}
+
+static float share_of(const struct tarn_engine *e, uint32_t member)
+{
+    const struct tarn_bundle *live = e->versions.live;
+    if (live->combine == TARN_COMBINE_CONFIDENT)
+        return NAN;
+    if (live->combine != TARN_COMBINE_ONE)
+        return live->share[member];
+    return tarn_ensemble_experts(e) > 0 ? hedged(e, live->members, member) : (float)(member == 0);
+}
+
+/* Under the cache's lock too. */
 void tarn_ensemble_get_stats(const struct tarn_engine *e, struct tarn_engine_stats *stats)
 {
-    static const char *const others[] = {"second", "third"};
-    const struct tarn_ensemble *s = &e->ensemble;
     const struct tarn_bundle *live = e->versions.live;
-    stats->ensemble = tarn_ensemble_name(s->kind);
+    stats->ensemble = tarn_ensemble_name(e->ensemble.kind);
     stats->members = live->members;
     for (uint32_t k = 0; k < live->members && k < TARN_ENGINE_MEMBERS; k++) {
-        stats->member[k] = k == 0                ? "network"
-                           : k == 1 && s->frozen ? "frozen"
-                                                 : others[k - 1 - s->frozen];
-        stats->member_share[k] = live->combine == TARN_COMBINE_CONFIDENT ? NAN
-                                 : live->combine == TARN_COMBINE_ONE     ? (float)(k == 0)
-                                                                         : live->share[k];
+        stats->member[k] = tarn_ensemble_member_name(e, k);
+        stats->member_share[k] = share_of(e, k);
     }
 }

@@ -44,6 +44,11 @@ struct tarn_ensemble {
 tarn_status tarn_ensemble_init(struct tarn_engine *engine, struct tarn_error *error);
 void tarn_ensemble_free(struct tarn_engine *engine);
 
+/** How many of the other networks are experts of their own. */
+uint32_t tarn_ensemble_experts(const struct tarn_engine *engine);
+/** "network", "frozen", "second", ... */
+const char *tarn_ensemble_member_name(const struct tarn_engine *engine, uint32_t member);
+
 /** Gradient steps for each that one network alone would do. */
 double tarn_ensemble_pace(const struct tarn_engine *engine);
 /** Before a launch is staged: another may get the trainer. */

@@ -36,6 +36,7 @@ static void start(struct tarn_learned *learned)
         .world = &learned->world,
         .capacity = learned->live.capacity,
         .objects = objects,
+        .members = learned->live.experts - TARN_EXPERTS,
         .most_cost = learned->most_cost,
         .seed = learned->seed,
     };
@@ -186,6 +187,7 @@ tarn_status tarn_learned_split(struct tarn_learned *learned, const struct tarn_b
         .capacity = live->capacity,
         .world = &learned->world,
         .no_history = true,
+        .experts = live->experts,
         .share = 1.0f,
         .bundle = candidate,
         .list_limit = live->list_limit,
@@ -260,6 +262,7 @@ tarn_status tarn_learned_create(const struct tarn_learned_params *params, struct
         .capacity = capacity,
         .world = &learned->world,
         .live = true,
+        .experts = TARN_EXPERTS + (params->shadows ? params->members : 0),
         .share = 1.0f,
         .weight = {1.0f},
         .list_limit = capacity->bytes ? TARN_LIST_BYTES : TARN_LIST_OBJECTS,
@@ -289,9 +292,10 @@ size_t tarn_learned_memory(const struct tarn_learned *learned)
 {
     size_t canary = 0;
     if (learned->canary != NULL)
-        canary = sizeof *learned->canary +
-                 learned->canary->round.room * (3 + TARN_EXPERTS + TARN_FEATURES) * sizeof(float);
+        canary = sizeof *learned->canary + learned->canary->round.room *
+                                               (3 + learned->canary->experts + TARN_FEATURES) *
+                                               sizeof(float);
     return sizeof *learned + canary + tarn_ghosts_memory(learned->live.ghosts) +
            tarn_mix_memory(&learned->mix) + (learned->world.sketch.mask + 1) / 2 +
-           learned->live.round.room * (3 + TARN_EXPERTS + TARN_FEATURES) * sizeof(float);
+           learned->live.round.room * (3 + learned->live.experts + TARN_FEATURES) * sizeof(float);
 }

@@ -51,6 +51,8 @@ struct tarn_learned_params {
     bool goal_bytes;
     bool goal_cost; /**< not both */
     bool shadows;
+    uint32_t
+        members; /**< an ensemble's other networks that are experts of their own; needs shadows */
     float most_cost; /**< that the shadows may take; see struct tarn_mix_params; 0: a default */
     uint32_t device_limit; /**< victims of one round that a device scores at most; 0: none does */
     uint32_t device_share; /**< and one in so many residents */

@@ -84,7 +84,8 @@ static uint64_t swaps_of(const struct world *w)
 }
 
 static const tarn_ensemble_kind combined[] = {TARN_ENSEMBLE_MEAN, TARN_ENSEMBLE_SELECT,
-                                              TARN_ENSEMBLE_STACK, TARN_ENSEMBLE_BAYES};
+                                              TARN_ENSEMBLE_STACK, TARN_ENSEMBLE_BAYES,
+                                              TARN_ENSEMBLE_HEDGE};
 enum { COMBINED = sizeof combined / sizeof combined[0] };
 
 static void check_shares(const struct world *w, tarn_ensemble_kind kind)
@@ -97,6 +98,10 @@ static void check_shares(const struct world *w, tarn_ensemble_kind kind)
         CHECK(kind == TARN_ENSEMBLE_SELECT ? isnan(s.member_share[k]) : s.member_share[k] > 0);
         sum += s.member_share[k];
     }
+    if (kind == TARN_ENSEMBLE_HEDGE) /* it is among the experts, with what it has to say there */
+        CHECK(strcmp(s.expert[4], "frozen") == 0 && s.weight[4] > 0);
+    else
+        CHECK(s.expert[4] == NULL);
     CHECK(kind == TARN_ENSEMBLE_SELECT || fabsf(sum - 1) < 1e-4f);
 }
 
