@@ -67,6 +67,8 @@ typedef enum tarn_ensemble_kind {
     TARN_ENSEMBLE_BAYES, /**< the mixture of what they expect, by recent likelihood */
     /** Each is an expert of its own beside the heuristics, by the misses of its miniature cache. */
     TARN_ENSEMBLE_HEDGE,
+    /** Single, or one of the first four: whichever misses less in miniature caches of its own. */
+    TARN_ENSEMBLE_SHADOW,
 } tarn_ensemble_kind;
 /** "single", "mean", ...; NULL past the last. */
 TARN_API const char *tarn_ensemble_name(tarn_ensemble_kind kind);
@@ -191,9 +193,11 @@ struct tarn_engine_stats {
     const char *expert[TARN_ENGINE_EXPERTS]; /**< names of the scorers, NULL where there is none */
     float weight[TARN_ENGINE_EXPERTS];       /**< their say in evictions, sum 1 */
     const char *ensemble;                    /**< tarn_ensemble_name() of what was asked for */
-    uint32_t members;                        /**< networks of the live version */
-    const char *member[TARN_ENGINE_MEMBERS]; /**< "network", the one that learns, "frozen", ... */
-    float member_share[TARN_ENGINE_MEMBERS]; /**< their say, sum 1; NaN: by the candidate */
+    const char *ensemble_now; /**< what the live version does: of SHADOW, what was chosen */
+    uint64_t ensemble_tests, ensemble_changes; /**< of SHADOW: tests that are over, and won */
+    uint32_t members;                          /**< networks of the live version */
+    const char *member[TARN_ENGINE_MEMBERS];   /**< "network", the one that learns, "frozen", ... */
+    float member_share[TARN_ENGINE_MEMBERS];   /**< their say, sum 1; NaN: by the candidate */
     /** What the requests look like: lately, and over the whole time; confidence 0: nothing is known. */
     struct tarn_workload_verdict workload, workload_overall;
     uint64_t workload_changes; /**< times that `workload` got another name */

@@ -77,9 +77,17 @@ static void take_weights(struct tarn_learned *learned)
         learned->live.weight[k] = learned->mix.weight[k];
 }
 
-static bool is_tried(const struct tarn_learned *learned, uint64_t hash)
+static bool is_tried(const struct tarn_trial *trial, uint64_t hash)
 {
-    return learned->trial != NULL && tarn_trial_is_sampled(learned->trial, hash);
+    return trial != NULL && tarn_trial_is_sampled(trial, hash);
+}
+
+static void tell_get(const struct tarn_learned *learned, uint64_t hash, int size, uint64_t now)
+{
+    if (is_tried(learned->trial, hash))
+        tarn_trial_get(learned->trial, hash, size, now);
+    if (is_tried(learned->contest, hash))
+        tarn_trial_get(learned->contest, hash, size, now);
 }
 
 static float size_lg(const struct tarn_learned *learned, uint32_t slot)
@@ -99,8 +107,7 @@ static void hit(void *policy, uint32_t slot, uint64_t now)
         tarn_mix_get(&learned->mix, hash, tarn_table_meta(learned->live.table, slot)->size, now);
         take_weights(learned);
     }
-    if (is_tried(learned, hash))
-        tarn_trial_get(learned->trial, hash, tarn_table_meta(learned->live.table, slot)->size, now);
+    tell_get(learned, hash, tarn_table_meta(learned->live.table, slot)->size, now);
 }
 
 static void miss(void *policy, uint64_t hash, uint64_t now)
@@ -115,8 +122,7 @@ static void miss(void *policy, uint64_t hash, uint64_t now)
         tarn_mix_get(&learned->mix, hash, -1, now);
         take_weights(learned);
     }
-    if (is_tried(learned, hash))
-        tarn_trial_get(learned->trial, hash, -1, now);
+    tell_get(learned, hash, -1, now);
 }
 
 static void insert(void *policy, uint32_t slot, uint64_t charge, uint64_t now)
@@ -130,8 +136,11 @@ static void insert(void *policy, uint32_t slot, uint64_t charge, uint64_t now)
         learned->listener.store(learned->listener.context, hash, size_lg(learned, slot));
     if (tarn_mix_is_sampled(&learned->mix, hash))
         tarn_mix_put(&learned->mix, hash, tarn_table_meta(learned->live.table, slot)->size, now);
-    if (is_tried(learned, hash))
-        tarn_trial_put(learned->trial, hash, tarn_table_meta(learned->live.table, slot)->size, now);
+    uint16_t size = tarn_table_meta(learned->live.table, slot)->size;
+    if (is_tried(learned->trial, hash))
+        tarn_trial_put(learned->trial, hash, size, now);
+    if (is_tried(learned->contest, hash))
+        tarn_trial_put(learned->contest, hash, size, now);
 }
 
 static void update(void *policy, uint32_t slot, uint64_t charge, uint64_t now)
@@ -148,8 +157,10 @@ static void leave(void *policy, uint32_t slot, tarn_remove_reason reason, uint64
     uint64_t hash = tarn_table_hash(learned->live.table, slot);
     if (reason != TARN_REMOVE_EVICTED && tarn_mix_is_sampled(&learned->mix, hash))
         tarn_mix_delete(&learned->mix, hash, now);
-    if (reason != TARN_REMOVE_EVICTED && is_tried(learned, hash))
+    if (reason != TARN_REMOVE_EVICTED && is_tried(learned->trial, hash))
         tarn_trial_delete(learned->trial, hash, now);
+    if (reason != TARN_REMOVE_EVICTED && is_tried(learned->contest, hash))
+        tarn_trial_delete(learned->contest, hash, now);
     tarn_evictor_remove(&learned->live, slot, reason, now);
 }
 

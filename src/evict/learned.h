@@ -34,6 +34,7 @@ struct tarn_learned {
     struct tarn_evictor live;
     struct tarn_evictor *canary; /**< finds the canary arm's victims; NULL: there is no such arm */
     struct tarn_mix mix;
+    struct tarn_trial *contest; /**< the same, of ways to combine networks */
     struct tarn_trial *trial; /**< told of what happens; the owner's, who sets it under the lock */
     struct tarn_listener listener; /**< told of what is asked for */
     bool shadows;                  /**< run them */
