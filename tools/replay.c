@@ -390,7 +390,7 @@ static const struct tarn_cli_option options[] = {
      "what learning aims at: requests (default), bytes, or latency, by the misses' costs (gdsf "
      "too)"},
     {"ensemble", 0, "KIND",
-     "how networks decide together: single (default), mean, select, stack or bayes"},
+     "how networks decide together: single (default), mean, select, stack, bayes, hedge or shadow"},
     {"model", 0, "FILE", "the model that learning starts from"},
     {"mint-every", 0, "N",
      "requests between two versions of the model (a quarter of the objects, 1000 to 4096)"},

@@ -65,6 +65,10 @@ typedef enum tarn_ensemble_kind {
     TARN_ENSEMBLE_SELECT, /**< for each candidate the one that is surest of it */
     TARN_ENSEMBLE_STACK, /**< the mean of their logits, by shares that are fitted to held-out samples */
     TARN_ENSEMBLE_BAYES, /**< the mixture of what they expect, by recent likelihood */
+    /** Each is an expert of its own beside the heuristics, by the misses of its miniature cache. */
+    TARN_ENSEMBLE_HEDGE,
+    /** Single, or one of the first four: whichever misses less in miniature caches of its own. */
+    TARN_ENSEMBLE_SHADOW,
 } tarn_ensemble_kind;
 /** "single", "mean", ...; NULL past the last. */
 TARN_API const char *tarn_ensemble_name(tarn_ensemble_kind kind);
@@ -160,7 +164,7 @@ TARN_API void tarn_engine_set_training(tarn_engine *engine, bool on);
 /** Samples still waiting for their outcome go to params.sample as they stand, censored now. */
 TARN_API void tarn_engine_drain_samples(tarn_engine *engine);
 
-#define TARN_ENGINE_EXPERTS 4
+#define TARN_ENGINE_EXPERTS 7
 #define TARN_ENGINE_MEMBERS 4
 
 struct tarn_engine_stats {
@@ -191,9 +195,11 @@ struct tarn_engine_stats {
     const char *expert[TARN_ENGINE_EXPERTS]; /**< names of the scorers, NULL where there is none */
     float weight[TARN_ENGINE_EXPERTS];       /**< their say in evictions, sum 1 */
     const char *ensemble;                    /**< tarn_ensemble_name() of what was asked for */
-    uint32_t members;                        /**< networks of the live version */
-    const char *member[TARN_ENGINE_MEMBERS]; /**< "network", the one that learns, "frozen", ... */
-    float member_share[TARN_ENGINE_MEMBERS]; /**< their say, sum 1; NaN: by the candidate */
+    const char *ensemble_now; /**< what the live version does: of SHADOW, what was chosen */
+    uint64_t ensemble_tests, ensemble_changes; /**< of SHADOW: tests that are over, and won */
+    uint32_t members;                          /**< networks of the live version */
+    const char *member[TARN_ENGINE_MEMBERS];   /**< "network", the one that learns, "frozen", ... */
+    float member_share[TARN_ENGINE_MEMBERS];   /**< their say, sum 1; NaN: by the candidate */
     /** What the requests look like: lately, and over the whole time; confidence 0: nothing is known. */
     struct tarn_workload_verdict workload, workload_overall;
     uint64_t workload_changes; /**< times that `workload` got another name */

@@ -21,7 +21,8 @@ tarn_status tarn_ahead_init(struct tarn_engine *e)
 {
     if (e->params.background != TARN_BACKGROUND_THREAD)
         return TARN_OK;
-    tarn_status status = tarn_round_init(&e->ahead, TARN_POOL_MAX + TARN_AHEAD_VICTIMS * 32, NULL);
+    tarn_status status = tarn_round_init(&e->ahead, TARN_POOL_MAX + TARN_AHEAD_VICTIMS * 32,
+                                         e->learned->live.experts, NULL);
     if (status != TARN_OK)
         return status;
     e->ahead.ahead = true;
@@ -54,7 +55,7 @@ static bool fill_list(struct tarn_engine *e)
         return false;
     /* what it has entered is live until this look is over: swaps are under the background's lock too */
     round->bundle = e->versions.live;
-    tarn_round_score(round);
+    tarn_round_score(live, round);
     round->bundle = NULL;
     tarn_cache_lock(e->cache);
     tarn_round_finish(live, round);

@@ -71,6 +71,7 @@ static void start_round(struct tarn_engine *e)
     tarn_cache_unlock(e->cache);
     if (!wanted || e->round.count == 0)
         return;
+    tarn_round_score_members(live, &e->round, version);
     tarn_status status = tarn_score_submit(e->score, e->round.slice, e->round.count);
     if (status == TARN_OK) {
         e->round_in_flight = true;

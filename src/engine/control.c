@@ -215,6 +215,10 @@ void tarn_engine_get_versions(tarn_engine *e, struct tarn_version_stats *stats)
         stats->shadow_share += v->trial.share * (TARN_TRIAL_MODELS + 1);
         stats->memory += tarn_trial_memory(&v->trial);
     }
+    if (e->ensemble.contest.has_trial) {
+        stats->shadow_share += e->ensemble.contest.trial.share * (TARN_TRIAL_MODELS + 1);
+        stats->memory += tarn_trial_memory(&e->ensemble.contest.trial);
+    }
     tarn_cache_unlock(e->cache);
     pthread_mutex_unlock(&e->background_lock);
 }

@@ -80,7 +80,8 @@ static tarn_status enter_score(struct tarn_engine *e, struct tarn_error *error)
         return leave_to_host(e, "scores", status, error);
     e->scored_version = 0;
     tarn_score_set_share(e->score, e->share);
-    status = tarn_round_init(&e->round, TARN_ROUND_MAX, tarn_score_tiles(e->score));
+    status = tarn_round_init(&e->round, TARN_ROUND_MAX, e->learned->live.experts,
+                             tarn_score_tiles(e->score));
     if (status != TARN_OK)
         tarn_score_destroy(&e->score);
     return status;

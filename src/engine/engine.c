@@ -54,6 +54,7 @@ static tarn_status make_policy(void *context, struct tarn_table *table,
         .goal_bytes = e->params.goal == TARN_GOAL_BYTES,
         .goal_cost = e->params.goal == TARN_GOAL_LATENCY,
         .shadows = !e->params.no_shadows,
+        .members = tarn_ensemble_experts(e),
         .most_cost = e->params.shadow_share,
         .ring = e->ring_samples,
         .seed = e->params.seed,
@@ -248,9 +249,14 @@ static void add_stats(struct tarn_kernel_stats *sum, const struct tarn_kernel_st
     sum->device_ns += more->device_ns;
 }
 
-const char *tarn_engine_expert_name(tarn_expert expert)
+const char *tarn_engine_expert_name(const struct tarn_engine *e, uint32_t k)
 {
-    switch (expert) {
+    const struct tarn_evictor *live = &e->learned->live;
+    if (k >= live->experts)
+        return NULL;
+    if (k >= TARN_EXPERTS)
+        return tarn_ensemble_member_name(e, k - TARN_EXPERTS + 1);
+    switch (live->expert[k]) {
     case TARN_EXPERT_NET:
         return "network";
     case TARN_EXPERT_LFU:
@@ -261,6 +267,8 @@ const char *tarn_engine_expert_name(tarn_expert expert)
         return "lirs";
     case TARN_EXPERT_GDSF:
         return "gdsf";
+    case TARN_EXPERT_MEMBER:
+        break;
     }
     return "unknown";
 }
@@ -282,8 +290,9 @@ void tarn_engine_get_stats(tarn_engine *e, struct tarn_engine_stats *stats)
     stats->memory = tarn_learned_memory(e->learned) + stats->train_memory;
     tarn_workload_add_stats(e, stats);
     stats->memory += tarn_books_memory(e);
-    for (uint32_t k = 0; k < TARN_EXPERTS && (k == 0 || k < e->learned->mix.experts); k++) {
-        stats->expert[k] = tarn_engine_expert_name(live->expert[k]);
+    tarn_ensemble_get_stats(e, stats);
+    for (uint32_t k = 0; k < live->experts && (k == 0 || k < e->learned->mix.experts); k++) {
+        stats->expert[k] = tarn_engine_expert_name(e, k);
         stats->weight[k] = live->weight[k];
     }
     if (e->lookup != NULL)
@@ -301,7 +310,6 @@ void tarn_engine_get_stats(tarn_engine *e, struct tarn_engine_stats *stats)
         tarn_score_get_stats(e->score, &stats->score);
     add_stats(&stats->score, &e->past_score);
     tarn_learning_get_stats(e, stats);
-    tarn_ensemble_get_stats(e, stats);
     tarn_width_get_stats(e, stats);
     stats->on_device = e->device != NULL && e->on_device;
     stats->device_losses = e->losses;

@@ -223,7 +223,7 @@ void tarn_books_close(struct tarn_engine *engine);
 size_t tarn_books_memory(const struct tarn_engine *engine);
 
 /** Static text. */
-const char *tarn_engine_expert_name(tarn_expert expert);
+const char *tarn_engine_expert_name(const struct tarn_engine *engine, uint32_t k);
 
 /** Starts the thread of TARN_BACKGROUND_THREAD. */
 tarn_status tarn_background_start(struct tarn_engine *engine);

@@ -17,7 +17,8 @@
 static const char *const names[] = {
     [TARN_ENSEMBLE_SINGLE] = "single", [TARN_ENSEMBLE_MEAN] = "mean",
     [TARN_ENSEMBLE_SELECT] = "select", [TARN_ENSEMBLE_STACK] = "stack",
-    [TARN_ENSEMBLE_BAYES] = "bayes",
+    [TARN_ENSEMBLE_BAYES] = "bayes",   [TARN_ENSEMBLE_HEDGE] = "hedge",
+    [TARN_ENSEMBLE_SHADOW] = "shadow",
 };
 
 const char *tarn_ensemble_name(tarn_ensemble_kind kind)
@@ -67,6 +68,8 @@ tarn_status tarn_ensemble_init(struct tarn_engine *e, struct tarn_error *error)
     if (e->params.no_learn || e->learning.in_place)
         return TARN_OK;
     s->kind = s->now = e->params.ensemble;
+    if (s->kind == TARN_ENSEMBLE_SHADOW)
+        s->now = TARN_ENSEMBLE_SINGLE;
     s->frozen = e->learning.frozen;
     if (!is_on(e))
         return TARN_OK;
@@ -95,6 +98,12 @@ void tarn_ensemble_free(struct tarn_engine *e)
     for (int i = 0; i < 3; i++)
         tarn_free(s->kept[i]);
     *s = (struct tarn_ensemble){0};
+}
+
+uint32_t tarn_ensemble_experts(const struct tarn_engine *e)
+{
+    bool hedge = e->ensemble.kind == TARN_ENSEMBLE_HEDGE && !e->params.no_shadows;
+    return hedge ? e->ensemble.shares.members - 1 : 0;
 }
 
 /* ---- who has the trainer ---- */
@@ -214,30 +223,81 @@ void tarn_ensemble_look(struct tarn_engine *e, const float *weights)
     tarn_shares_feed(&s->shares, &e->shape, of, samples, count);
 }
 
-static void set_shares(const struct tarn_ensemble *s, struct tarn_bundle_params *params)
+/* What the network has to say before anything was seen is the members' in equal parts. */
+static void split_say(struct tarn_bundle_params *params)
 {
-    switch (s->now) {
+    if (params->scorer != TARN_SCORER_MIX)
+        return;
+    float each = params->expert[0] / (float)params->members;
+    params->expert[0] = each;
+    for (uint32_t k = 1; k < params->members; k++)
+        params->expert[params->experts++] = each;
+}
+
+static const tarn_combine combines[] = {
+    [TARN_ENSEMBLE_SINGLE] = TARN_COMBINE_ONE,       [TARN_ENSEMBLE_MEAN] = TARN_COMBINE_SCORES,
+    [TARN_ENSEMBLE_SELECT] = TARN_COMBINE_CONFIDENT, [TARN_ENSEMBLE_STACK] = TARN_COMBINE_LOGITS,
+    [TARN_ENSEMBLE_BAYES] = TARN_COMBINE_SURVIVAL,   [TARN_ENSEMBLE_HEDGE] = TARN_COMBINE_ONE,
+    [TARN_ENSEMBLE_SHADOW] = TARN_COMBINE_ONE,
+};
+
+bool tarn_ensemble_combines(const struct tarn_bundle *bundle, tarn_ensemble_kind kind)
+{
+    return bundle->combine == combines[kind];
+}
+
+static void set_shares(const struct tarn_ensemble *s, tarn_ensemble_kind kind,
+                       struct tarn_bundle_params *params)
+{
+    params->combine = combines[kind];
+    switch (kind) {
     case TARN_ENSEMBLE_SINGLE:
-        params->combine = TARN_COMBINE_ONE;
-        tarn_shares_equal(&s->shares, params->share);
-        break;
     case TARN_ENSEMBLE_MEAN:
-        params->combine = TARN_COMBINE_SCORES;
-        tarn_shares_equal(&s->shares, params->share);
-        break;
     case TARN_ENSEMBLE_SELECT:
-        params->combine = TARN_COMBINE_CONFIDENT;
+    case TARN_ENSEMBLE_SHADOW:
         tarn_shares_equal(&s->shares, params->share);
         break;
     case TARN_ENSEMBLE_STACK:
-        params->combine = TARN_COMBINE_LOGITS;
         tarn_shares_stacked(&s->shares, params->share);
         break;
     case TARN_ENSEMBLE_BAYES:
-        params->combine = TARN_COMBINE_SURVIVAL;
         tarn_shares_bayes(&s->shares, params->share);
         break;
+    case TARN_ENSEMBLE_HEDGE:
+        tarn_shares_equal(&s->shares, params->share);
+        split_say(params);
+        break;
     }
+}
+
+tarn_status tarn_ensemble_variant(const struct tarn_engine *e, tarn_ensemble_kind kind,
+                                  struct tarn_bundle **bundle)
+{
+    const struct tarn_bundle *live = e->versions.live;
+    struct tarn_bundle_params params;
+    *bundle = NULL;
+    if (live->members < 2 || live->members != e->ensemble.shares.members)
+        return TARN_NOT_FOUND;
+    tarn_versions_params(e, live->model->weights, live->model, &params);
+    memcpy(params.tagged, live->tagged, sizeof params.tagged);
+    params.members = live->members;
+    for (uint32_t k = 0; k + 1 < live->members; k++)
+        params.member[k] = live->member[k];
+    set_shares(&e->ensemble, kind, &params);
+    return tarn_bundle_create(&params, bundle, NULL);
+}
+
+const char *tarn_ensemble_change(const struct tarn_engine *e)
+{
+    static const char *const texts[] = {
+        "networks decide: one alone",          "networks decide: mean of scores",
+        "networks decide: the surest",         "networks decide: stacking",
+        "networks decide: Bayesian averaging",
+    };
+    const struct tarn_ensemble *s = &e->ensemble;
+    if (s->kind != TARN_ENSEMBLE_SHADOW || tarn_ensemble_combines(e->versions.live, s->now))
+        return NULL;
+    return texts[s->now];
 }
 
 void tarn_ensemble_add(const struct tarn_engine *e, struct tarn_bundle_params *params)
@@ -253,7 +313,7 @@ void tarn_ensemble_add(const struct tarn_engine *e, struct tarn_bundle_params *p
         params->member[params->members++ - 1] = anchor;
     for (uint32_t k = 0; k < s->others; k++)
         params->member[params->members++ - 1] = s->other[k].bundle;
-    set_shares(s, params);
+    set_shares(s, s->now, params);
 }
 
 /* The others go on from what of them is live; from a model that came alone the engine's own does. */
@@ -262,6 +322,7 @@ void tarn_ensemble_restart(struct tarn_engine *e)
     struct tarn_ensemble *s = &e->ensemble;
     const struct tarn_bundle *live = e->versions.live;
     uint32_t first = 1 + s->frozen;
+    tarn_ensemble_contest_restart(e);
     if (live->members != first + s->others)
         return;
     for (uint32_t k = 0; k < s->others; k++) {
@@ -275,19 +336,56 @@ void tarn_ensemble_restart(struct tarn_engine *e)
 
 /* ---- looking ---- */
 
+const char *tarn_ensemble_member_name(const struct tarn_engine *e, uint32_t member)
+{
+    static const char *const others[] = {"second", "third", "fourth"};
+    if (member == 0)
+        return "network";
+    return e->ensemble.frozen ? (member == 1 ? "frozen" : others[member - 2]) : others[member - 1];
+}
+
+/* Of the networks among the experts. */
+static float hedged(const struct tarn_engine *e, uint32_t members, uint32_t member)
+{
+    const float *weight = e->learned->live.weight;
+    float sum = weight[0];
+    for (uint32_t k = 1; k < members; k++)
+        sum += weight[TARN_EXPERTS + k - 1];
+    float own = member == 0 ? weight[0] : weight[TARN_EXPERTS + member - 1];
+    return sum > 0 ? own / sum : 0;
+}
+
+static float share_of(const struct tarn_engine *e, uint32_t member)
+{
+    const struct tarn_bundle *live = e->versions.live;
+    if (live->combine == TARN_COMBINE_CONFIDENT)
+        return NAN;
+    if (live->combine != TARN_COMBINE_ONE)
+        return live->share[member];
+    return tarn_ensemble_experts(e) > 0 ? hedged(e, live->members, member) : (float)(member == 0);
+}
+
+static tarn_ensemble_kind kind_of(const struct tarn_bundle *bundle)
+{
+    for (int k = TARN_ENSEMBLE_MEAN; k <= TARN_ENSEMBLE_BAYES; k++)
+        if (bundle->members > 1 && tarn_ensemble_combines(bundle, (tarn_ensemble_kind)k))
+            return (tarn_ensemble_kind)k;
+    return TARN_ENSEMBLE_SINGLE;
+}
+
+/* Under the cache's lock too. */
 void tarn_ensemble_get_stats(const struct tarn_engine *e, struct tarn_engine_stats *stats)
 {
-    static const char *const others[] = {"second", "third"};
-    const struct tarn_ensemble *s = &e->ensemble;
     const struct tarn_bundle *live = e->versions.live;
-    stats->ensemble = tarn_ensemble_name(s->kind);
+    const struct tarn_contest *contest = &e->ensemble.contest.contest;
+    stats->ensemble = tarn_ensemble_name(e->ensemble.kind);
+    stats->ensemble_now = tarn_ensemble_name(
+        e->ensemble.kind == TARN_ENSEMBLE_HEDGE ? e->ensemble.kind : kind_of(live));
+    stats->ensemble_tests = contest->challenges;
+    stats->ensemble_changes = contest->won;
     stats->members = live->members;
     for (uint32_t k = 0; k < live->members && k < TARN_ENGINE_MEMBERS; k++) {
-        stats->member[k] = k == 0                ? "network"
-                           : k == 1 && s->frozen ? "frozen"
-                                                 : others[k - 1 - s->frozen];
-        stats->member_share[k] = live->combine == TARN_COMBINE_CONFIDENT ? NAN
-                                 : live->combine == TARN_COMBINE_ONE     ? (float)(k == 0)
-                                                                         : live->share[k];
+        stats->member[k] = tarn_ensemble_member_name(e, k);
+        stats->member_share[k] = share_of(e, k);
     }
 }

@@ -16,6 +16,8 @@
 #include "deploy/gate.h"
 #include "experts/ensemble.h"
 
+#include "contest.h"
+
 #define TARN_LEARNERS_MOST 3
 
 /** A network that learns beside the engine's own. */
@@ -38,11 +40,17 @@ struct tarn_ensemble {
     uint32_t turn; /**< who has the trainer: 0 is the engine's own */
     uint64_t launches;
     struct tarn_shares shares;
+    struct tarn_ensemble_contest contest; /**< of SHADOW */
 };
 
 /** After the versions are there, before the cache; with SINGLE it does nothing, as all of these do. */
 tarn_status tarn_ensemble_init(struct tarn_engine *engine, struct tarn_error *error);
 void tarn_ensemble_free(struct tarn_engine *engine);
+
+/** How many of the other networks are experts of their own. */
+uint32_t tarn_ensemble_experts(const struct tarn_engine *engine);
+/** "network", "frozen", "second", ... */
+const char *tarn_ensemble_member_name(const struct tarn_engine *engine, uint32_t member);
 
 /** Gradient steps for each that one network alone would do. */
 double tarn_ensemble_pace(const struct tarn_engine *engine);
@@ -55,6 +63,13 @@ bool tarn_ensemble_end_turn(struct tarn_engine *engine);
 void tarn_ensemble_look(struct tarn_engine *engine, const float *weights);
 /** The other members and the shares of this moment; where they would add nothing, nothing. */
 void tarn_ensemble_add(const struct tarn_engine *engine, struct tarn_bundle_params *params);
+/** What is live, combined in another way. TARN_NOT_FOUND: it is one network. */
+tarn_status tarn_ensemble_variant(const struct tarn_engine *engine, tarn_ensemble_kind kind,
+                                  struct tarn_bundle **bundle);
+/** True if this is how it combines its members. */
+bool tarn_ensemble_combines(const struct tarn_bundle *bundle, tarn_ensemble_kind kind);
+/** What the history says of a version that combines otherwise than the one before; NULL: it doesn't. */
+const char *tarn_ensemble_change(const struct tarn_engine *engine);
 /** Another version than training made is live. */
 void tarn_ensemble_restart(struct tarn_engine *engine);
 

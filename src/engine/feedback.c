@@ -66,9 +66,7 @@ void tarn_books_open(struct tarn_engine *e)
     const char *names[TARN_FEEDBACK_EXPERTS];
     struct tarn_books *b = tarn_alloc_zeroed(1, sizeof *b);
     for (int k = 0; k < TARN_FEEDBACK_EXPERTS; k++)
-        names[k] = k == 0 || !e->params.no_shadows
-                       ? tarn_engine_expert_name(e->learned->live.expert[k])
-                       : NULL;
+        names[k] = k == 0 || !e->params.no_shadows ? tarn_engine_expert_name(e, (uint32_t)k) : NULL;
     if (b == NULL || tarn_feedback_create(names, &b->feedback) != TARN_OK) {
         tarn_log(TARN_LOG_WARNING, "engine: out of memory: what decisions cost isn't counted");
         tarn_free(b);
@@ -119,7 +117,7 @@ static void take(struct tarn_engine *e, const struct tarn_workload_verdict *verd
         .confidence = verdict->confidence,
         .figures = {.sampled = mix.requests, .cost = mix.cost},
     };
-    for (uint32_t k = 0; k < TARN_EXPERTS; k++) {
+    for (uint32_t k = 0; k < e->learned->live.experts; k++) {
         record->figures.expert_cost[k] = mix.expert[k];
         record->weight[k] = e->learned->live.weight[k];
     }

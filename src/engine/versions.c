@@ -48,8 +48,8 @@ struct tarn_change tarn_versions_change(struct tarn_engine *e, tarn_reason reaso
     return change;
 }
 
-static void params_of(const struct tarn_engine *e, const float *weights, const tarn_model *like,
-                      struct tarn_bundle_params *params)
+void tarn_versions_params(const struct tarn_engine *e, const float *weights, const tarn_model *like,
+                          struct tarn_bundle_params *params)
 {
     *params = (struct tarn_bundle_params){
         .shape = e->shape,
@@ -69,7 +69,7 @@ tarn_status tarn_versions_make_plain(const struct tarn_engine *e, const float *w
                                      struct tarn_error *error)
 {
     struct tarn_bundle_params params;
-    params_of(e, weights, like, &params);
+    tarn_versions_params(e, weights, like, &params);
     return tarn_bundle_create(&params, bundle, error);
 }
 
@@ -79,7 +79,7 @@ tarn_status tarn_versions_make(const struct tarn_engine *e, const float *weights
 {
     const struct tarn_bundle *live = e->versions.live;
     struct tarn_bundle_params params;
-    params_of(e, weights, like, &params);
+    tarn_versions_params(e, weights, like, &params);
     if (live != NULL)
         memcpy(params.tagged, live->tagged, sizeof params.tagged);
     return tarn_bundle_create(&params, bundle, error);
@@ -90,7 +90,7 @@ tarn_status tarn_versions_make_whole(const struct tarn_engine *e, const float *w
                                      struct tarn_bundle **bundle, struct tarn_error *error)
 {
     struct tarn_bundle_params params;
-    params_of(e, weights, like, &params);
+    tarn_versions_params(e, weights, like, &params);
     memcpy(params.tagged, tagged, sizeof params.tagged);
     tarn_ensemble_add(e, &params);
     return tarn_bundle_create(&params, bundle, error);
@@ -160,8 +160,7 @@ static tarn_status load_anchor(struct tarn_engine *e, const tarn_model *given,
 {
     tarn_model *model = NULL;
     tarn_status status =
-        given != NULL ? tarn_model_copy(given, &model)
-                      : tarn_model_load_default(&model, error);
+        given != NULL ? tarn_model_copy(given, &model) : tarn_model_load_default(&model, error);
     if (status == TARN_OK && model->shape.inputs != TARN_FEATURES)
         status = tarn_fail(error, TARN_UNSUPPORTED, "engine: the model takes %u features, not %d",
                            model->shape.inputs, TARN_FEATURES);
@@ -273,6 +272,7 @@ void tarn_versions_stop(struct tarn_engine *e)
     if (e->cache != NULL && e->learned != NULL) {
         tarn_versions_rollout_stop(e, "the engine stops");
         tarn_versions_watch_stop(e);
+        tarn_ensemble_contest_stop(e);
     }
     tarn_versions_keep(e, true);
 }
@@ -324,7 +324,7 @@ static void swap_trained(struct tarn_engine *e, const float *weights)
     struct tarn_versions *v = &e->versions;
     struct tarn_bundle *bundle = NULL;
     struct tarn_error error = {0};
-    struct tarn_change why = tarn_versions_change(e, TARN_REASON_TRAINED, NULL);
+    struct tarn_change why = tarn_versions_change(e, TARN_REASON_TRAINED, tarn_ensemble_change(e));
     if (!e->learning.in_place) {
         why.metrics = 3;
         why.metric[0] = (struct tarn_metric){TARN_METRIC_LOSS, v->report.loss};
@@ -521,6 +521,7 @@ void tarn_versions_look(struct tarn_engine *e)
     if (!e->learning.in_place)
         tarn_versions_watch_look(e);
     tarn_versions_rollout_look(e);
+    tarn_ensemble_contest_look(e);
     /* between two jobs the trainer's weights stand still */
     if (atomic_load(&e->job) == TARN_JOB_NONE && !tarn_trainer_in_flight(e->trainer)) {
         if (e->versions.unminted)

@@ -114,6 +114,9 @@ struct tarn_held_out_draw {
 };
 /** A tarn_gate_draw over the engine's ring; `context` is a struct tarn_held_out_draw. Takes the cache's lock. */
 uint32_t tarn_versions_draw(void *context, struct tarn_gate_sample *samples, uint32_t room);
+/** What makes a bundle of weights alone, for this engine. */
+void tarn_versions_params(const struct tarn_engine *engine, const float *weights,
+                          const tarn_model *like, struct tarn_bundle_params *params);
 /**
  * A bundle of one network alone: a member of an ensemble, or a tag's own. `like`: where the weights come from,
  * or were trained from.
@@ -134,6 +137,8 @@ uint64_t tarn_versions_mint_interval(const struct tarn_engine *engine, float per
 
 /** Starts the miniature caches once it is known how many objects the cache holds, and feeds the watch. */
 void tarn_versions_watch_look(struct tarn_engine *engine);
+/** How many objects the cache will hold: false where it can't know yet. Under the cache's lock. */
+bool tarn_versions_count_objects(const struct tarn_engine *engine, double *objects);
 /** Something else is live than `before`, to which the watch goes back if need be. */
 void tarn_versions_watch_begin(struct tarn_engine *engine, struct tarn_bundle *before);
 /** What is live is no longer held against anything. */

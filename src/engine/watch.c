@@ -10,7 +10,7 @@
 #define START_OBJECTS 256 /* a cache of bytes knows its mean object after so many, */
 #define START_FILL    4   /* or when it is filled to one part in so many */
 
-static bool knows_its_objects(const struct tarn_engine *e, double *objects)
+bool tarn_versions_count_objects(const struct tarn_engine *e, double *objects)
 {
     const struct tarn_evictor *live = &e->learned->live;
     const struct tarn_capacity *capacity = live->capacity;
@@ -31,7 +31,7 @@ static void start(struct tarn_engine *e)
         return;
     }
     tarn_cache_lock(e->cache);
-    if (knows_its_objects(e, &objects)) {
+    if (tarn_versions_count_objects(e, &objects)) {
         tarn_status status = tarn_trial_init(&v->trial, &(struct tarn_trial_params){
                                                             .world = &e->learned->world,
                                                             .capacity = e->learned->live.capacity,

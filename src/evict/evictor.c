@@ -37,6 +37,7 @@ tarn_status tarn_evictor_init(struct tarn_evictor *evictor,
         .capacity = params->capacity,
         .world = params->world,
         .live = params->live,
+        .experts = params->experts > 0 ? params->experts : TARN_EXPERTS,
         .share = params->share,
         .arm = TARN_ARMS,
         .bundle = params->bundle,
@@ -62,7 +63,7 @@ tarn_status tarn_evictor_init(struct tarn_evictor *evictor,
     if (status == TARN_OK && !params->no_history)
         status = tarn_ghosts_create(expected_ghosts(params), &evictor->ghosts);
     if (status == TARN_OK)
-        status = tarn_round_init(&evictor->round, room, NULL);
+        status = tarn_round_init(&evictor->round, room, evictor->experts, NULL);
     if (status != TARN_OK)
         tarn_evictor_free(evictor);
     return status;
@@ -315,7 +316,7 @@ uint32_t tarn_evictor_victim(struct tarn_evictor *evictor, uint64_t now)
                 return e->slot;
         }
         tarn_round_draw(evictor, &evictor->round, now);
-        tarn_round_score(&evictor->round);
+        tarn_round_score(evictor, &evictor->round);
         tarn_round_leave(evictor, &evictor->round);
         tarn_round_finish(evictor, &evictor->round);
     }

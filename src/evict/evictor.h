@@ -21,7 +21,9 @@
 #include "wheel.h"
 #include "worth.h"
 
-#define TARN_EXPERTS 4
+#define TARN_EXPERTS 4 /* the network and heuristics */
+#define TARN_EXPERTS_MOST                                                                          \
+    (TARN_EXPERTS + TARN_BUNDLE_MEMBERS - 1) /* and an ensemble's other networks */
 /* Candidates that are kept from one round to the next; where sizes differ the right one is rarer. */
 #define TARN_POOL_OBJECTS 64
 #define TARN_POOL_BYTES   256
@@ -41,6 +43,7 @@ typedef enum tarn_expert {
     TARN_EXPERT_STICKY, /**< the same with a bonus for long residence: resists scans */
     TARN_EXPERT_LIRS,   /**< inter-reference recency; a sketch where no gap is known */
     TARN_EXPERT_GDSF,   /**< GreedyDual-Size-Frequency (Cherkasova 1998) */
+    TARN_EXPERT_MEMBER, /**< the network of the version's member 1 alone; + 1 of member 2, ... */
 } tarn_expert;
 
 /** Who wants to know what happens: the sample ring of src/learn, through the engine. */
@@ -104,16 +107,17 @@ struct tarn_round {
     uint32_t width;                   /**< the world's, when they were drawn */
     bool exits;                       /**< and this */
     uint32_t slice;                   /**< what that comes to for its network */
-    float weight[TARN_EXPERTS];       /**< 0 where it is below `unused` */
-    bool tagged;                      /**< it has networks of tags, and `tag` is filled */
-    bool net;                         /**< expert 0 is the network, and has a say */
-    uint32_t *slot;                   /**< [room] */
-    uint32_t *last;                   /**< [room] */
-    uint8_t *tag;                     /**< [room] */
-    float *raw;                       /**< [TARN_EXPERTS][room] */
-    float *mixed;                     /**< [room], behind raw: what the experts say together */
-    float *tiles;                     /**< features for the network, layout.h's tiles */
-    bool borrowed;                    /**< the tiles are a device buffer's */
+    uint32_t experts;
+    float weight[TARN_EXPERTS_MOST]; /**< 0 where it is below `unused` */
+    bool net;                        /**< a network has a say: the tiles are written */
+    bool tagged;                     /**< it has networks of tags, and `tag` is filled */
+    uint32_t *slot;                  /**< [room] */
+    uint32_t *last;                  /**< [room] */
+    uint8_t *tag;                    /**< [room] */
+    float *raw;                      /**< [experts][room] */
+    float *mixed;                    /**< [room], behind raw: what the experts say together */
+    float *tiles;                    /**< features for the network, layout.h's tiles */
+    bool borrowed;                   /**< the tiles are a device buffer's */
     bool ahead; /**< it is drawn while there are victims left, as for a device: it is larger */
 };
 
@@ -136,9 +140,10 @@ struct tarn_evictor {
     uint32_t evictions;
     float sample_credit;
 
-    tarn_expert expert[TARN_EXPERTS];
-    float weight[TARN_EXPERTS];
-    struct tarn_ranks ranks[TARN_EXPERTS];
+    uint32_t experts;
+    tarn_expert expert[TARN_EXPERTS_MOST];
+    float weight[TARN_EXPERTS_MOST];
+    struct tarn_ranks ranks[TARN_EXPERTS_MOST];
     float gdsf_floor; /**< L: the largest priority evicted */
 
     uint32_t list_limit;   /**< most victims of one round, */
@@ -168,10 +173,11 @@ struct tarn_evictor_params {
     bool no_history; /**< only finds victims: the hooks are another one's, over the same table */
     float share;
     const struct tarn_bundle
-        *bundle; /**< NULL: the live version; must outlive the evictor otherwise */
-    tarn_expert expert[TARN_EXPERTS];
-    float weight[TARN_EXPERTS]; /**< to begin with; 0: unused */
-    uint32_t list_limit;        /**< at most TARN_LIST_MAX */
+        *bundle;      /**< NULL: the live version; must outlive the evictor otherwise */
+    uint32_t experts; /**< 0: TARN_EXPERTS */
+    tarn_expert expert[TARN_EXPERTS_MOST];
+    float weight[TARN_EXPERTS_MOST]; /**< to begin with; 0: unused */
+    uint32_t list_limit;             /**< at most TARN_LIST_MAX */
     uint32_t list_share;
     uint32_t device_limit; /**< the same for rounds that a device scores; 0: there are none */
     uint32_t device_share;
@@ -233,10 +239,11 @@ static inline uint32_t tarn_evictor_stock(const struct tarn_evictor *evictor)
 uint32_t tarn_round_victims(const struct tarn_evictor *evictor, bool on_device);
 
 /**
- * Sizes a round for at most `room` candidates. `tiles` is memory for their features that the caller
+ * Sizes a round for at most `room` candidates and so many experts. `tiles` is memory for their features that the caller
  * keeps (a device's buffer), or NULL.
  */
-tarn_status tarn_round_init(struct tarn_round *round, uint32_t room, float *tiles);
+tarn_status tarn_round_init(struct tarn_round *round, uint32_t room, uint32_t experts,
+                            float *tiles);
 void tarn_round_free(struct tarn_round *round);
 /**
  * Splits a round in parts, so that a device can score in between: draw() takes stale pool entries and
@@ -250,7 +257,10 @@ void tarn_round_free(struct tarn_round *round);
  */
 void tarn_round_draw(struct tarn_evictor *evictor, struct tarn_round *round, uint64_t now);
 /** Scores on the host, by the version that draw() has entered. */
-void tarn_round_score(struct tarn_round *round);
+void tarn_round_score(const struct tarn_evictor *evictor, struct tarn_round *round);
+/** The part of that which a device leaves to the host: networks that are experts beside the version's own. */
+void tarn_round_score_members(const struct tarn_evictor *evictor, struct tarn_round *round,
+                              const struct tarn_bundle *bundle);
 /** For a batch: NULL where the version has no networks of tags. */
 static inline const uint8_t *tarn_round_tags(const struct tarn_round *round)
 {
@@ -258,7 +268,7 @@ static inline const uint8_t *tarn_round_tags(const struct tarn_round *round)
 }
 void tarn_round_leave(struct tarn_evictor *evictor, struct tarn_round *round);
 void tarn_round_finish(struct tarn_evictor *evictor, struct tarn_round *round);
-/** True if the network has a say in this round: raw[0] is its place. */
+/** True if a network has a say in this round. */
 static inline bool tarn_round_wants_net(const struct tarn_round *round)
 {
     return round->net && round->count > 0;

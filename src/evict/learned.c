@@ -36,6 +36,7 @@ static void start(struct tarn_learned *learned)
         .world = &learned->world,
         .capacity = learned->live.capacity,
         .objects = objects,
+        .members = learned->live.experts - TARN_EXPERTS,
         .most_cost = learned->most_cost,
         .seed = learned->seed,
     };
@@ -76,9 +77,17 @@ static void take_weights(struct tarn_learned *learned)
         learned->live.weight[k] = learned->mix.weight[k];
 }
 
-static bool is_tried(const struct tarn_learned *learned, uint64_t hash)
+static bool is_tried(const struct tarn_trial *trial, uint64_t hash)
 {
-    return learned->trial != NULL && tarn_trial_is_sampled(learned->trial, hash);
+    return trial != NULL && tarn_trial_is_sampled(trial, hash);
+}
+
+static void tell_get(const struct tarn_learned *learned, uint64_t hash, int size, uint64_t now)
+{
+    if (is_tried(learned->trial, hash))
+        tarn_trial_get(learned->trial, hash, size, now);
+    if (is_tried(learned->contest, hash))
+        tarn_trial_get(learned->contest, hash, size, now);
 }
 
 static float size_lg(const struct tarn_learned *learned, uint32_t slot)
@@ -98,8 +107,7 @@ static void hit(void *policy, uint32_t slot, uint64_t now)
         tarn_mix_get(&learned->mix, hash, tarn_table_meta(learned->live.table, slot)->size, now);
         take_weights(learned);
     }
-    if (is_tried(learned, hash))
-        tarn_trial_get(learned->trial, hash, tarn_table_meta(learned->live.table, slot)->size, now);
+    tell_get(learned, hash, tarn_table_meta(learned->live.table, slot)->size, now);
 }
 
 static void miss(void *policy, uint64_t hash, uint64_t now)
@@ -114,8 +122,7 @@ static void miss(void *policy, uint64_t hash, uint64_t now)
         tarn_mix_get(&learned->mix, hash, -1, now);
         take_weights(learned);
     }
-    if (is_tried(learned, hash))
-        tarn_trial_get(learned->trial, hash, -1, now);
+    tell_get(learned, hash, -1, now);
 }
 
 static void insert(void *policy, uint32_t slot, uint64_t charge, uint64_t now)
@@ -129,8 +136,11 @@ static void insert(void *policy, uint32_t slot, uint64_t charge, uint64_t now)
         learned->listener.store(learned->listener.context, hash, size_lg(learned, slot));
     if (tarn_mix_is_sampled(&learned->mix, hash))
         tarn_mix_put(&learned->mix, hash, tarn_table_meta(learned->live.table, slot)->size, now);
-    if (is_tried(learned, hash))
-        tarn_trial_put(learned->trial, hash, tarn_table_meta(learned->live.table, slot)->size, now);
+    uint16_t size = tarn_table_meta(learned->live.table, slot)->size;
+    if (is_tried(learned->trial, hash))
+        tarn_trial_put(learned->trial, hash, size, now);
+    if (is_tried(learned->contest, hash))
+        tarn_trial_put(learned->contest, hash, size, now);
 }
 
 static void update(void *policy, uint32_t slot, uint64_t charge, uint64_t now)
@@ -147,8 +157,10 @@ static void leave(void *policy, uint32_t slot, tarn_remove_reason reason, uint64
     uint64_t hash = tarn_table_hash(learned->live.table, slot);
     if (reason != TARN_REMOVE_EVICTED && tarn_mix_is_sampled(&learned->mix, hash))
         tarn_mix_delete(&learned->mix, hash, now);
-    if (reason != TARN_REMOVE_EVICTED && is_tried(learned, hash))
+    if (reason != TARN_REMOVE_EVICTED && is_tried(learned->trial, hash))
         tarn_trial_delete(learned->trial, hash, now);
+    if (reason != TARN_REMOVE_EVICTED && is_tried(learned->contest, hash))
+        tarn_trial_delete(learned->contest, hash, now);
     tarn_evictor_remove(&learned->live, slot, reason, now);
 }
 
@@ -186,6 +198,7 @@ tarn_status tarn_learned_split(struct tarn_learned *learned, const struct tarn_b
         .capacity = live->capacity,
         .world = &learned->world,
         .no_history = true,
+        .experts = live->experts,
         .share = 1.0f,
         .bundle = candidate,
         .list_limit = live->list_limit,
@@ -260,6 +273,7 @@ tarn_status tarn_learned_create(const struct tarn_learned_params *params, struct
         .capacity = capacity,
         .world = &learned->world,
         .live = true,
+        .experts = TARN_EXPERTS + (params->shadows ? params->members : 0),
         .share = 1.0f,
         .weight = {1.0f},
         .list_limit = capacity->bytes ? TARN_LIST_BYTES : TARN_LIST_OBJECTS,
@@ -289,9 +303,10 @@ size_t tarn_learned_memory(const struct tarn_learned *learned)
 {
     size_t canary = 0;
     if (learned->canary != NULL)
-        canary = sizeof *learned->canary +
-                 learned->canary->round.room * (3 + TARN_EXPERTS + TARN_FEATURES) * sizeof(float);
+        canary = sizeof *learned->canary + learned->canary->round.room *
+                                               (3 + learned->canary->experts + TARN_FEATURES) *
+                                               sizeof(float);
     return sizeof *learned + canary + tarn_ghosts_memory(learned->live.ghosts) +
            tarn_mix_memory(&learned->mix) + (learned->world.sketch.mask + 1) / 2 +
-           learned->live.round.room * (3 + TARN_EXPERTS + TARN_FEATURES) * sizeof(float);
+           learned->live.round.room * (3 + learned->live.experts + TARN_FEATURES) * sizeof(float);
 }

@@ -34,6 +34,7 @@ struct tarn_learned {
     struct tarn_evictor live;
     struct tarn_evictor *canary; /**< finds the canary arm's victims; NULL: there is no such arm */
     struct tarn_mix mix;
+    struct tarn_trial *contest; /**< the same, of ways to combine networks */
     struct tarn_trial *trial; /**< told of what happens; the owner's, who sets it under the lock */
     struct tarn_listener listener; /**< told of what is asked for */
     bool shadows;                  /**< run them */
@@ -51,6 +52,8 @@ struct tarn_learned_params {
     bool goal_bytes;
     bool goal_cost; /**< not both */
     bool shadows;
+    uint32_t
+        members; /**< an ensemble's other networks that are experts of their own; needs shadows */
     float most_cost; /**< that the shadows may take; see struct tarn_mix_params; 0: a default */
     uint32_t device_limit; /**< victims of one round that a device scores at most; 0: none does */
     uint32_t device_share; /**< and one in so many residents */

@@ -23,21 +23,24 @@
 #define FULL            0.97 /* of a shadow's limit: the next object may not fit any more */
 
 /* What objects differ in but the goal doesn't count, GreedyDual weighs. */
-void tarn_mix_choose(const struct tarn_world *world, tarn_expert expert[TARN_EXPERTS])
+void tarn_mix_choose(const struct tarn_world *world, tarn_expert expert[TARN_EXPERTS_MOST])
 {
     expert[0] = TARN_EXPERT_NET;
     expert[1] = TARN_EXPERT_LFU;
     expert[2] = TARN_EXPERT_STICKY;
     bool weighed = world->goal_cost || (world->bytes && !world->goal_bytes);
     expert[3] = weighed ? TARN_EXPERT_GDSF : TARN_EXPERT_LIRS;
+    for (uint32_t k = TARN_EXPERTS; k < TARN_EXPERTS_MOST; k++)
+        expert[k] = (tarn_expert)(TARN_EXPERT_MEMBER + k - TARN_EXPERTS);
 }
 
 /* The share of the keys: by the number of objects alone, so that a replay gives the same each time. */
-static double share_of(double objects, double most_cost)
+static double share_of(double objects, double most_cost, uint32_t members)
 {
     double share = SHADOW_OBJECTS / objects;
     double large = objects < COLD_OBJECTS ? objects / COLD_OBJECTS : 1;
     double whole = WHOLE_COST + large * (WHOLE_COST_COLD - WHOLE_COST);
+    whole *= 1 + (double)members / TARN_EXPERTS;
     double most = (most_cost > 0 ? most_cost : MOST_COST) * (large < 1 ? 2 : 1);
     most = most < 0.9 ? most / (1 - most) / whole : 1;
     share = share > 1 ? 1 : share < LEAST_SHARE ? LEAST_SHARE : share;
@@ -53,7 +56,7 @@ tarn_status tarn_mix_start(struct tarn_mix *mix, const struct tarn_mix_params *p
 {
     struct tarn_world *world = params->world;
     double objects = params->objects < 1 ? 1 : params->objects;
-    float part = (float)share_of(objects, (double)params->most_cost);
+    float part = (float)share_of(objects, (double)params->most_cost, params->members);
     double share = (double)part; /* tarn_mix_throttle() goes by the same number */
     double limit = (double)params->capacity->limit * share;
     double least = LEAST_OBJECTS * (double)params->capacity->limit / objects;
@@ -68,7 +71,7 @@ tarn_status tarn_mix_start(struct tarn_mix *mix, const struct tarn_mix_params *p
         .weight = {1.0f},
     };
     tarn_mix_choose(world, mix->expert);
-    for (uint32_t k = 0; k < TARN_EXPERTS; k++) {
+    for (uint32_t k = 0; k < TARN_EXPERTS + params->members; k++) {
         struct tarn_shadow_params shadow = {
             .world = world,
             .expert = mix->expert[k],
@@ -124,7 +127,7 @@ static double prior_of(const struct tarn_bundle *bundle, uint32_t k)
 static void update_weights(struct tarn_mix *mix)
 {
     struct tarn_slot_reader *reader = mix->shadow[0].evictor.world->reader;
-    double least = mix->misses[0], sum = 0, weight[TARN_EXPERTS];
+    double least = mix->misses[0], sum = 0, weight[TARN_EXPERTS_MOST];
     const struct tarn_bundle *live = tarn_slot_enter(reader);
     for (uint32_t k = 1; k < mix->experts; k++)
         least = mix->misses[k] < least ? mix->misses[k] : least;

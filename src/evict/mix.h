@@ -12,10 +12,10 @@
 
 struct tarn_mix {
     uint32_t experts; /**< 0: not started yet */
-    tarn_expert expert[TARN_EXPERTS];
-    struct tarn_shadow shadow[TARN_EXPERTS];
-    double misses[TARN_EXPERTS]; /**< decayed, in objects, mean-sized bytes or mean costs */
-    float weight[TARN_EXPERTS];
+    tarn_expert expert[TARN_EXPERTS_MOST];
+    struct tarn_shadow shadow[TARN_EXPERTS_MOST];
+    double misses[TARN_EXPERTS_MOST]; /**< decayed, in objects, mean-sized bytes or mean costs */
+    float weight[TARN_EXPERTS_MOST];
     uint64_t threshold; /**< keys whose mixed hash is below are sampled */
     uint64_t limit;     /**< of each shadow, when it sees all of its share */
     double decay;       /**< of the misses, for each sampled request */
@@ -24,19 +24,20 @@ struct tarn_mix {
     uint64_t requests; /**< sampled ones */
     bool warm;         /**< all shadows have been full: before, nothing is counted in `counts` */
     struct tarn_mix_counts {
-        double requests;             /**< sampled ones */
-        double cost;                 /**< of the live cache's misses, as in `misses` */
-        double expert[TARN_EXPERTS]; /**< of each shadow's */
-    } counts;                        /**< since tarn_mix_take() */
+        double requests;                  /**< sampled ones */
+        double cost;                      /**< of the live cache's misses, as in `misses` */
+        double expert[TARN_EXPERTS_MOST]; /**< of each shadow's */
+    } counts;                             /**< since tarn_mix_take() */
 };
 
-/** Which experts suit the goal; the network is always the first. */
-void tarn_mix_choose(const struct tarn_world *world, tarn_expert expert[TARN_EXPERTS]);
+/** Which experts suit the goal; the network is always the first, an ensemble's other networks are the last. */
+void tarn_mix_choose(const struct tarn_world *world, tarn_expert expert[TARN_EXPERTS_MOST]);
 
 struct tarn_mix_params {
     struct tarn_world *world;
     const struct tarn_capacity *capacity;
-    double objects; /**< that the cache will hold, as far as is known */
+    uint32_t members; /**< an ensemble's other networks that are experts of their own */
+    double objects;   /**< that the cache will hold, as far as is known */
     /**
      * Share of the live cache's and the shadows' time together that the shadows take at most, from 65,536
      * objects on; a smaller cache gives them twice as much. 0: 0.15. An estimate by the number of objects.

@@ -5,6 +5,7 @@
 
 #include "base/memory.h"
 #include "kernels/layout.h"
+#include "model/ensemble.h"
 
 #define POOL_SHARE    16    /* the pool holds at most one in so many residents */
 #define RESCORE_T     0.01f /* a pooled score lasts so many T, */
@@ -14,15 +15,20 @@
 
 _Static_assert(TARN_FEATURE_LANES == TARN_LANES, "features are written as tiles");
 
-tarn_status tarn_round_init(struct tarn_round *round, uint32_t room, float *tiles)
+tarn_status tarn_round_init(struct tarn_round *round, uint32_t room, uint32_t experts, float *tiles)
 {
     room = (room + TARN_LANES - 1) / TARN_LANES * TARN_LANES;
     *round = (struct tarn_round){
-        .room = room, .tiles = tiles, .borrowed = tiles != NULL, .ahead = tiles != NULL};
+        .room = room,
+        .experts = experts,
+        .tiles = tiles,
+        .borrowed = tiles != NULL,
+        .ahead = tiles != NULL,
+    };
     round->slot = tarn_alloc(room * sizeof *round->slot);
     round->last = tarn_alloc(room * sizeof *round->last);
     round->tag = tarn_alloc(room);
-    round->raw = tarn_alloc((TARN_EXPERTS + 1) * room * sizeof *round->raw);
+    round->raw = tarn_alloc((experts + 1) * room * sizeof *round->raw);
     if (tiles == NULL)
         round->tiles = tarn_alloc_aligned(64, TARN_FEATURES * room * sizeof *round->tiles);
     if (round->slot == NULL || round->last == NULL || round->tag == NULL || round->raw == NULL ||
@@ -30,7 +36,7 @@ tarn_status tarn_round_init(struct tarn_round *round, uint32_t room, float *tile
         tarn_round_free(round);
         return TARN_NO_MEMORY;
     }
-    round->mixed = round->raw + TARN_EXPERTS * room;
+    round->mixed = round->raw + experts * room;
     return TARN_OK;
 }
 
@@ -257,6 +263,7 @@ static float score_heuristic(const struct tarn_evictor *evictor, tarn_expert exp
     case TARN_EXPERT_GDSF:
         return meta->priority - *world->gdsf_floor;
     case TARN_EXPERT_NET:
+    case TARN_EXPERT_MEMBER:
     default:
         score = 0;
     }
@@ -299,7 +306,7 @@ static void enter(const struct tarn_evictor *evictor, struct tarn_round *round)
     round->width = evictor->world->width;
     round->exits = evictor->world->exits;
     round->slice = tarn_model_slice(bundle->model, round->width, round->exits);
-    for (int k = 0; k < TARN_EXPERTS; k++)
+    for (uint32_t k = 0; k < round->experts; k++)
         round->weight[k] = evictor->weight[k] > unused ? evictor->weight[k] : 0;
 }
 
@@ -310,16 +317,51 @@ void tarn_round_leave(struct tarn_evictor *evictor, struct tarn_round *round)
     round->bundle = NULL;
 }
 
-void tarn_round_score(struct tarn_round *round)
+static bool is_network(tarn_expert expert)
 {
-    if (tarn_round_wants_net(round))
-        tarn_bundle_score(round->bundle,
-                          &(struct tarn_bundle_batch){.tiles = round->tiles,
-                                                      .tags = tarn_round_tags(round),
-                                                      .count = round->count,
-                                                      .width = round->width,
-                                                      .exits = round->exits},
-                          round->raw);
+    return expert == TARN_EXPERT_NET || expert >= TARN_EXPERT_MEMBER;
+}
+
+/* A network's place among the experts' scores, if it has a say; else NULL. */
+static float *place_of_net(const struct tarn_evictor *evictor, const struct tarn_round *round,
+                           uint32_t k)
+{
+    return is_network(evictor->expert[k]) && round->weight[k] > 0 ? round->raw + k * round->room
+                                                                  : NULL;
+}
+
+/* A version that has no such member says what its own network does. */
+static void score_expert(const struct tarn_evictor *evictor, struct tarn_round *round,
+                         const struct tarn_bundle *bundle, uint32_t k)
+{
+    const struct tarn_bundle_batch batch = {
+        .tiles = round->tiles,
+        .tags = tarn_round_tags(round),
+        .count = round->count,
+        .width = round->width,
+        .exits = round->exits,
+    };
+    float *raw = place_of_net(evictor, round, k);
+    uint32_t member = (uint32_t)evictor->expert[k] - TARN_EXPERT_MEMBER + 1;
+    if (raw == NULL || round->count == 0)
+        return;
+    if (evictor->expert[k] != TARN_EXPERT_NET && member < bundle->members)
+        tarn_ensemble_score_member(bundle, member, &batch, raw);
+    else
+        tarn_bundle_score(bundle, &batch, raw);
+}
+
+void tarn_round_score(const struct tarn_evictor *evictor, struct tarn_round *round)
+{
+    for (uint32_t k = 0; k < evictor->experts; k++)
+        score_expert(evictor, round, round->bundle, k);
+}
+
+void tarn_round_score_members(const struct tarn_evictor *evictor, struct tarn_round *round,
+                              const struct tarn_bundle *bundle)
+{
+    for (uint32_t k = TARN_EXPERTS; k < evictor->experts; k++)
+        score_expert(evictor, round, bundle, k);
 }
 
 void tarn_round_draw(struct tarn_evictor *evictor, struct tarn_round *round, uint64_t now)
@@ -333,17 +375,19 @@ void tarn_round_draw(struct tarn_evictor *evictor, struct tarn_round *round, uin
     mark_list(evictor);
     draw_stale(evictor, round, (uint32_t)now);
     draw_fresh(evictor, round, (uint32_t)now, &sizes);
-    round->net = evictor->expert[0] == TARN_EXPERT_NET && round->weight[0] > 0;
+    round->net = false;
+    for (uint32_t k = 0; k < evictor->experts; k++)
+        round->net = round->net || place_of_net(evictor, round, k) != NULL;
     struct tarn_feature_frame frame =
         tarn_feature_frame(&evictor->world->cohorts, &evictor->rates, now, evictor->period,
                            evictor->mean_size, evictor->world->bytes);
     if (tarn_round_wants_net(round))
         write_tiles(evictor, round, &frame);
-    for (int k = 0; k < TARN_EXPERTS; k++) {
-        if (evictor->expert[k] == TARN_EXPERT_NET || round->weight[k] <= 0)
+    for (uint32_t k = 0; k < evictor->experts; k++) {
+        if (is_network(evictor->expert[k]) || round->weight[k] <= 0)
             continue;
         for (uint32_t i = 0; i < round->count; i++)
-            round->raw[(uint32_t)k * round->room + i] = score_heuristic(
+            round->raw[k * round->room + i] = score_heuristic(
                 evictor, evictor->expert[k], tarn_table_meta(evictor->table, round->slot[i]),
                 (uint32_t)now, frame.lg_period);
     }
@@ -368,9 +412,9 @@ static void mix_scores(const struct tarn_evictor *evictor, const struct tarn_rou
 {
     float *sum = round->mixed;
     memset(sum, 0, round->count * sizeof *sum);
-    for (int k = 0; k < TARN_EXPERTS; k++) {
+    for (uint32_t k = 0; k < evictor->experts; k++) {
         float weight = round->weight[k];
-        const float *raw = round->raw + (uint32_t)k * round->room;
+        const float *raw = round->raw + k * round->room;
         const struct tarn_ranks *ranks = &evictor->ranks[k];
         if (weight <= 0)
             continue;
@@ -485,6 +529,18 @@ static void keep_lowest(struct tarn_evictor *evictor, uint32_t victims, uint32_t
     evictor->pool_count = left;
 }
 
+/* A network's: what is no score is none, and where sizes count they do. */
+static void settle_scores(const struct tarn_evictor *evictor, const struct tarn_round *round,
+                          float *raw)
+{
+    const struct tarn_world *world = evictor->world;
+    for (uint32_t i = 0; i < round->count; i++) {
+        if (!(raw[i] > -WORST_SCORE && raw[i] < WORST_SCORE))
+            raw[i] = 0; /* a broken network must not break the order of the others */
+        raw[i] += tarn_world_worth(world, tarn_table_meta(evictor->table, round->slot[i]));
+    }
+}
+
 void tarn_round_finish(struct tarn_evictor *evictor, struct tarn_round *round)
 {
     struct sizes sizes = sizes_of(evictor, round);
@@ -493,20 +549,17 @@ void tarn_round_finish(struct tarn_evictor *evictor, struct tarn_round *round)
         round->count = round->stale = 0;
         return;
     }
-    if (evictor->live && world->opinion != NULL && tarn_round_wants_net(round))
+    if (evictor->live && world->opinion != NULL && round->count > 0 &&
+        place_of_net(evictor, round, 0) != NULL)
         tarn_opinion_ask(world->opinion, round->tiles, tarn_round_tags(round), round->raw,
                          round->count);
-    for (uint32_t i = 0; tarn_round_wants_net(round) && i < round->count; i++) {
-        float *raw = &round->raw[i];
-        if (!(*raw > -WORST_SCORE && *raw < WORST_SCORE))
-            *raw = 0; /* a broken network must not break the order of the others */
-        *raw += tarn_world_worth(world, tarn_table_meta(evictor->table, round->slot[i]));
-    }
+    for (uint32_t k = 0; k < evictor->experts; k++)
+        if (place_of_net(evictor, round, k) != NULL)
+            settle_scores(evictor, round, round->raw + k * round->room);
     uint32_t fresh = round->count - round->stale;
-    for (int k = 0; k < TARN_EXPERTS; k++)
+    for (uint32_t k = 0; k < evictor->experts; k++)
         if (round->weight[k] > 0 && fresh > 0)
-            tarn_ranks_add(&evictor->ranks[k],
-                           round->raw + (uint32_t)k * round->room + round->stale, fresh);
+            tarn_ranks_add(&evictor->ranks[k], round->raw + k * round->room + round->stale, fresh);
     mix_scores(evictor, round);
     if (round->ahead)
         take_list_back(evictor);

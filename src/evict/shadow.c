@@ -15,6 +15,7 @@ tarn_status tarn_shadow_init(struct tarn_shadow *shadow, const struct tarn_shado
         .world = params->world,
         .share = params->share,
         .bundle = params->bundle,
+        .experts = 1,
         .expert = {params->expert},
         .weight = {1.0f},
         .list_limit = params->bytes ? TARN_LIST_BYTES : TARN_LIST_OBJECTS,
@@ -113,5 +114,6 @@ size_t tarn_shadow_memory(const struct tarn_shadow *shadow)
 {
     return sizeof *shadow + tarn_table_memory(&shadow->table) +
            tarn_ghosts_memory(shadow->evictor.ghosts) +
-           shadow->evictor.round.room * (3 + TARN_EXPERTS + TARN_FEATURES) * sizeof(float);
+           shadow->evictor.round.room * (3 + shadow->evictor.experts + TARN_FEATURES) *
+               sizeof(float);
 }

@@ -162,6 +162,9 @@ struct cJSON *tarn_replay_result_json(const struct tarn_replay_result *result)
              add(json, "loss", number((double)stats->engine.loss)) &&
              add(json, "experts", experts(&stats->engine)) &&
              add(json, "ensemble", string(stats->engine.ensemble)) &&
+             add(json, "ensemble_now", string(stats->engine.ensemble_now)) &&
+             add(json, "ensemble_tests", integer(stats->engine.ensemble_tests)) &&
+             add(json, "ensemble_changes", integer(stats->engine.ensemble_changes)) &&
              add(json, "members", members(&stats->engine)) &&
              add(json, "kernels", kernels(&stats->engine)) &&
              add(json, "versions", versions(&stats->versions));

@@ -126,7 +126,8 @@ static void learned_beats_lru(void)
     CHECK(stats.samples > 10000 && stats.loss > 0 && stats.loss < 10);
     CHECK(stats.memory > 0 && stats.model_bytes > TARN_NET_PARAMETERS * 4);
     float sum = 0;
-    for (int k = 0; k < TARN_ENGINE_EXPERTS; k++) {
+    CHECK(stats.expert[3] != NULL && stats.expert[4] == NULL);
+    for (int k = 0; k < 4; k++) {
         CHECK(stats.expert[k] != NULL && stats.weight[k] >= 0);
         sum += stats.weight[k];
     }

@@ -84,7 +84,8 @@ static uint64_t swaps_of(const struct world *w)
 }
 
 static const tarn_ensemble_kind combined[] = {TARN_ENSEMBLE_MEAN, TARN_ENSEMBLE_SELECT,
-                                              TARN_ENSEMBLE_STACK, TARN_ENSEMBLE_BAYES};
+                                              TARN_ENSEMBLE_STACK, TARN_ENSEMBLE_BAYES,
+                                              TARN_ENSEMBLE_HEDGE};
 enum { COMBINED = sizeof combined / sizeof combined[0] };
 
 static void check_shares(const struct world *w, tarn_ensemble_kind kind)
@@ -97,6 +98,10 @@ static void check_shares(const struct world *w, tarn_ensemble_kind kind)
         CHECK(kind == TARN_ENSEMBLE_SELECT ? isnan(s.member_share[k]) : s.member_share[k] > 0);
         sum += s.member_share[k];
     }
+    if (kind == TARN_ENSEMBLE_HEDGE) /* it is among the experts, with what it has to say there */
+        CHECK(strcmp(s.expert[4], "frozen") == 0 && s.weight[4] > 0);
+    else
+        CHECK(s.expert[4] == NULL);
     CHECK(kind == TARN_ENSEMBLE_SELECT || fabsf(sum - 1) < 1e-4f);
 }
 
@@ -243,6 +248,80 @@ static void what_is_brought_goes_live_alone(void)
     tarn_engine_destroy(&w.engine);
 }
 
+/* The order of all scores turned round. */
+static void turn(tarn_model *model)
+{
+    for (size_t i = TARN_NET_PARAMETERS - 32 * 11 - 11; i < TARN_NET_PARAMETERS; i++)
+        model->weights[i] *= -1;
+}
+
+/*
+ * Miniature caches choose: where the network alone does badly, another way wins and is the next version's; and
+ * what a rollback brings back is the champion again.
+ */
+static void the_shadow_test_chooses(void)
+{
+    struct world w;
+    struct tarn_version_event event[2];
+    struct tarn_error error;
+    REQUIRE(begin_with(&w, &(struct tarn_engine_params){
+                               .objects = 4 * OBJECTS,
+                               .device = "host",
+                               .background = TARN_BACKGROUND_STEPS,
+                               .seed = 1,
+                               .ensemble = TARN_ENSEMBLE_SHADOW,
+                               .mint_every = 20000,
+                               .shadow_share = 0.6f,
+                           }));
+    struct tarn_versions *v = &w.engine->versions;
+    v->unwatched = "not here"; /* what is broken below would be rolled back before it is compared */
+    serve(&w, 50000);
+    struct tarn_engine_stats s = stats_of(&w);
+    CHECK(s.members == 2 && strcmp(s.ensemble_now, "single") == 0 && s.ensemble_changes == 0);
+    CHECK(s.member_share[0] == 1 && tarn_ensemble_computed(v->live) == 1);
+    CHECK(versions_of(&w).shadow_share > 0.3f);
+    uint64_t before = v->live->version;
+    w.engine->params.mint_every = 10000000;
+    /* the challenger has a copy of its own */
+    turn(v->live->model);
+    uint32_t requests = 0;
+    for (; stats_of(&w).ensemble_changes == 0 && requests < 200000; requests += 500)
+        serve(&w, 500);
+    turn(v->live->model);
+    tarn_ensemble_kind chosen = w.engine->ensemble.now;
+    printf("# after %u requests: %s\n", requests, tarn_ensemble_name(chosen));
+    CHECK(requests < 200000 && chosen != TARN_ENSEMBLE_SINGLE && v->live->version == before);
+    CHECK(strcmp(stats_of(&w).ensemble_now, "single") == 0); /* until the next version */
+    w.engine->params.mint_every = 1000;
+    while (v->live->version == before)
+        serve(&w, 100);
+    w.engine->params.mint_every = 10000000; /* the version before is to be kept */
+    s = stats_of(&w);
+    CHECK(strcmp(s.ensemble_now, tarn_ensemble_name(chosen)) == 0);
+    CHECK(strcmp(s.ensemble, "shadow") == 0 && s.ensemble_changes == 1);
+    CHECK_NUMBER(tarn_ensemble_computed(v->live), 2);
+    CHECK_NUMBER(tarn_engine_get_history(w.engine, event, 1), 1);
+    printf("# %s\n", event[0].text);
+    CHECK(strncmp(event[0].text, "networks decide: ", 17) == 0);
+    serve(&w, 20000); /* the next challenge */
+    const struct tarn_contest *contest = &w.engine->ensemble.contest.contest;
+    CHECK(contest->champion != 0 && contest->total.requests > 1000);
+    CHECK(tarn_engine_roll_back(w.engine, before, false, NULL, &error) == TARN_OK);
+    CHECK(contest->champion == 0 && w.engine->ensemble.now == TARN_ENSEMBLE_SINGLE);
+    serve(&w, 20000);
+    CHECK(strcmp(stats_of(&w).ensemble_now, "single") == 0 && contest->total.requests > 1000);
+    tarn_engine_destroy(&w.engine);
+    /* too small to compare: one alone */
+    REQUIRE(begin_with(&w, &(struct tarn_engine_params){.objects = 200,
+                                                        .device = "host",
+                                                        .background = TARN_BACKGROUND_STEPS,
+                                                        .ensemble = TARN_ENSEMBLE_SHADOW}));
+    serve(&w, 20000);
+    CHECK(w.engine->ensemble.contest.unsupported);
+    CHECK(strcmp(stats_of(&w).ensemble_now, "single") == 0);
+    tarn_engine_destroy(&w.engine);
+}
+
 static void what_does_not_learn_has_no_company(void)
 {
     struct world w;
@@ -362,5 +441,6 @@ static void threads_see_whole_versions(void)
 
 CHECK_MAIN(CASE(each_kind_serves), CASE(several_learn_in_turn), CASE(a_broken_member_costs_nothing),
            CASE(a_rollback_restores_members_and_shares), CASE(what_is_brought_goes_live_alone),
-           CASE(what_does_not_learn_has_no_company), CASE(the_warm_path_allocates_versions_alone),
-           CASE(a_device_leaves_several_to_the_host), CASE(threads_see_whole_versions))
+           CASE(the_shadow_test_chooses), CASE(what_does_not_learn_has_no_company),
+           CASE(the_warm_path_allocates_versions_alone), CASE(a_device_leaves_several_to_the_host),
+           CASE(threads_see_whole_versions))

@@ -123,6 +123,80 @@ static void a_bad_network_loses_its_say(void)
     end(&w);
 }
 
+/* The built-in model twice, each with a fourth of the say, and a heuristic with a sixth. */
+static struct tarn_bundle *two_networks(void)
+{
+    tarn_model *model = NULL;
+    struct tarn_bundle *member = NULL, *both = NULL;
+    if (tarn_model_load_default(&model, NULL) != TARN_OK || (member = bundle_of(model)) == NULL)
+        return NULL;
+    const struct tarn_bundle_params params = {
+        .shape = model->shape,
+        .weights = model->weights,
+        .scorer = TARN_SCORER_MIX,
+        .experts = TARN_EXPERTS + 1,
+        .expert = {0.25f, 0.5f / 3, 0.5f / 3, 0.5f / 3, 0.25f},
+        .thresholds = 1,
+        .threshold = {TARN_SAY_DEFAULT},
+        .members = 2,
+        .member = {member},
+        .share = {0.5f, 0.5f},
+    };
+    tarn_bundle_create(&params, &both, NULL);
+    tarn_bundle_release(&member);
+    tarn_model_destroy(&model);
+    return both;
+}
+
+static bool begin_two(struct world *w)
+{
+    memset(w, 0, sizeof *w);
+    if (!version_open_with(&w->version, two_networks()))
+        return false;
+    w->params = (struct tarn_learned_params){
+        .reader = w->version.reader, .shadows = true, .members = 1, .ring = 32768, .seed = 2};
+    return tarn_cache_create_with(
+               &(struct tarn_cache_params){.objects = 500},
+               &(struct tarn_cache_hooks){.factory = factory, .factory_context = w},
+               &w->cache) == TARN_OK;
+}
+
+/* An ensemble's networks are experts each: a miniature cache by its scores alone, ranks, and a say. */
+static void networks_compete_too(void)
+{
+    struct world w;
+    REQUIRE(begin_two(&w));
+    const struct tarn_mix *mix = &w.learned->mix;
+    const struct tarn_evictor *live = &w.learned->live;
+    CHECK(mix->experts == TARN_EXPERTS + 1 && live->experts == TARN_EXPERTS + 1);
+    CHECK(live->expert[TARN_EXPERTS] == TARN_EXPERT_MEMBER);
+    double good = serve(&w, 40000);
+    /* with equal networks their caches differ by chance alone */
+    CHECK(fabs(mix->misses[TARN_EXPERTS] - mix->misses[0]) < 0.05 * mix->misses[0]);
+    CHECK(tarn_ranks_ready(&live->ranks[TARN_EXPERTS]));
+    end(&w);
+
+    REQUIRE(begin_two(&w));
+    mix = &w.learned->mix;
+    live = &w.learned->live;
+    spoil_network(w.version.bundle->model); /* the member is good, and what both say together too */
+    double one_bad = serve(&w, 40000);
+    CHECK(mix->weight[0] < 1e-6f && mix->weight[TARN_EXPERTS] > 1000 * mix->weight[0]);
+    CHECK(mix->misses[0] > 1.1 * mix->misses[TARN_EXPERTS]);
+    CHECK(live->weight[TARN_EXPERTS] == mix->weight[TARN_EXPERTS]);
+    CHECK(one_bad > 0.9 * good);
+    end(&w);
+
+    REQUIRE(begin_two(&w));
+    mix = &w.learned->mix;
+    live = &w.learned->live;
+    spoil_network(w.version.bundle->member[0]->model);
+    serve(&w, 40000);
+    CHECK(mix->weight[TARN_EXPERTS] < 1e-6f);
+    CHECK(mix->misses[TARN_EXPERTS] > 1.1 * mix->misses[0]);
+    end(&w);
+}
+
 static void shadows_see_their_share_of_the_keys(void)
 {
     struct world w;
@@ -304,6 +378,7 @@ static void the_same_miss_costs_all_the_same(void)
     end(&w);
 }
 
-CHECK_MAIN(CASE(a_bad_network_loses_its_say), CASE(shadows_see_their_share_of_the_keys),
-           CASE(what_shadows_cost_bounds_their_keys), CASE(relief_gives_up_the_cheapest_first),
-           CASE(sizes_count_in_a_cache_of_bytes), CASE(the_same_miss_costs_all_the_same))
+CHECK_MAIN(CASE(a_bad_network_loses_its_say), CASE(networks_compete_too),
+           CASE(shadows_see_their_share_of_the_keys), CASE(what_shadows_cost_bounds_their_keys),
+           CASE(relief_gives_up_the_cheapest_first), CASE(sizes_count_in_a_cache_of_bytes),
+           CASE(the_same_miss_costs_all_the_same))

@@ -97,7 +97,7 @@ static uint32_t run(struct world *w, int requests, uint64_t seed)
 
 static void score(struct world *w)
 {
-    tarn_round_score(&w->evictor.round);
+    tarn_round_score(&w->evictor, &w->evictor.round);
     tarn_round_leave(&w->evictor, &w->evictor.round);
 }
 
@@ -227,7 +227,8 @@ static void rounds_may_overlap(void)
     tarn_rng_seed(&rng, 4);
     REQUIRE(begin(&w, 1500, TARN_EXPERT_NET, 64, 16));
     float *tiles = tarn_alloc_aligned(64, TARN_ROUND_MAX * TARN_FEATURES * sizeof *tiles);
-    REQUIRE(tiles != NULL && tarn_round_init(&other, TARN_ROUND_MAX, tiles) == TARN_OK);
+    REQUIRE(tiles != NULL &&
+            tarn_round_init(&other, TARN_ROUND_MAX, TARN_EXPERTS, tiles) == TARN_OK);
     run(&w, 9000, 3);
     int lists_left = 0;
     for (int i = 0; i < 200; i++) {
@@ -340,7 +341,8 @@ static void a_round_sees_one_version(void)
     struct tarn_round other;
     REQUIRE(begin(&w, 1500, TARN_EXPERT_NET, 8, 16));
     float *tiles = tarn_alloc_aligned(64, TARN_ROUND_MAX * TARN_FEATURES * sizeof *tiles);
-    REQUIRE(tiles != NULL && tarn_round_init(&other, TARN_ROUND_MAX, tiles) == TARN_OK);
+    REQUIRE(tiles != NULL &&
+            tarn_round_init(&other, TARN_ROUND_MAX, TARN_EXPERTS, tiles) == TARN_OK);
     run(&w, 9000, 3);
     struct tarn_evictor *e = &w.evictor;
     CHECK(e->pool_count > 8 && e->pool_version == 1);

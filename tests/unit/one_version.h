@@ -27,20 +27,27 @@ static inline struct tarn_bundle *bundle_of(const tarn_model *model)
     return tarn_bundle_create(&params, &bundle, NULL) == TARN_OK ? bundle : NULL;
 }
 
-/* `model` NULL: the built-in one. */
-static inline bool version_open(struct one_version *v, const tarn_model *model)
+/* Takes the test's reference. */
+static inline bool version_open_with(struct one_version *v, struct tarn_bundle *bundle)
 {
     static const struct tarn_change why = {.reason = TARN_REASON_START};
-    tarn_model *built_in = NULL;
-    *v = (struct one_version){0};
-    if (model == NULL && tarn_model_load_default(&built_in, NULL) != TARN_OK)
-        return false;
-    v->bundle = bundle_of(model != NULL ? model : built_in);
-    tarn_model_destroy(&built_in);
+    *v = (struct one_version){.bundle = bundle};
     return v->bundle != NULL &&
            tarn_slot_create(&(struct tarn_slot_params){0}, tarn_bundle_hold(v->bundle), &why,
                             &v->slot, NULL) == TARN_OK &&
            tarn_slot_register(v->slot, &v->reader) == TARN_OK;
+}
+
+/* `model` NULL: the built-in one. */
+static inline bool version_open(struct one_version *v, const tarn_model *model)
+{
+    tarn_model *built_in = NULL;
+    *v = (struct one_version){0};
+    if (model == NULL && tarn_model_load_default(&built_in, NULL) != TARN_OK)
+        return false;
+    struct tarn_bundle *bundle = bundle_of(model != NULL ? model : built_in);
+    tarn_model_destroy(&built_in);
+    return version_open_with(v, bundle);
 }
 
 static inline void version_close(struct one_version *v)
