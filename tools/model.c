@@ -198,51 +198,124 @@ static const struct tarn_command tarn_command_model_train = {
 
 /* ---- info and verify ---- */
 
-static int load_argument(struct tarn_cli *cli, int argc, char **argv, tarn_model **model)
+static int load_argument(struct tarn_cli *cli, int argc, char **argv, tarn_model_sets **sets)
 {
     struct tarn_error error;
+    struct tarn_set_settings settings;
+    tarn_model *model = NULL;
     if (argc > 1)
         return tarn_cli_usage(cli, "one FILE is enough");
-    tarn_status status = argc == 0 ? tarn_model_load_default(model, &error)
-                                   : tarn_model_load(argv[0], model, &error);
-    return status == TARN_OK ? TARN_EXIT_OK : tarn_cli_fail(cli, &error);
+    tarn_status status =
+        argc == 0 ? tarn_model_sets_create(sets) : tarn_model_sets_load(argv[0], sets, &error);
+    if (argc == 0) {
+        tarn_set_defaults(&settings);
+        if (status == TARN_OK)
+            status = tarn_model_load_default(&model, &error);
+        if (status == TARN_OK)
+            status = tarn_model_sets_add(*sets, "general", model, &settings, &error);
+        tarn_model_destroy(&model);
+    }
+    if (status == TARN_OK)
+        return TARN_EXIT_OK;
+    tarn_model_sets_destroy(sets);
+    return tarn_cli_fail(cli, &error);
+}
+
+static cJSON *describe_set(const struct tarn_set_info *set)
+{
+    struct tarn_model_info info;
+    const struct tarn_set_settings *s = &set->settings;
+    cJSON *json = cJSON_CreateObject();
+    char hash[24];
+    tarn_model_get_info(set->model, &info);
+    snprintf(hash, sizeof hash, "%016" PRIx64, info.hash);
+    cJSON_AddStringToObject(json, "name", set->name);
+    cJSON_AddStringToObject(json, "hash", hash);
+    tarn_json_number(json, "rate", (double)s->rate);
+    tarn_json_number(json, "pace", (double)s->pace);
+    tarn_json_number(json, "replayed", (double)s->replayed);
+    tarn_json_number(json, "mix_rate", (double)s->mix_rate);
+    tarn_json_number(json, "mix_half_life", (double)s->mix_half_life);
+    tarn_json_number(json, "network", (double)s->network);
+    tarn_json_integer(json, "masked", s->masked);
+    tarn_json_integer(json, "steps", s->steps);
+    tarn_json_number(json, "step_rate", (double)s->step_rate);
+    cJSON_AddStringToObject(json, "provenance", info.provenance);
+    return json;
+}
+
+static void print_provenance(const char *provenance)
+{
+    for (const char *c = provenance; *c != '\0'; c++) {
+        putchar(*c);
+        if (*c == '\n' && c[1] != '\0')
+            printf("            ");
+    }
+    if (provenance[0] == '\0')
+        printf("unknown\n");
+}
+
+static void print_set(const struct tarn_set_info *set)
+{
+    struct tarn_model_info info;
+    const struct tarn_set_settings *s = &set->settings;
+    tarn_model_get_info(set->model, &info);
+    printf("\nset         %s, weights %016" PRIx64 "\n", set->name, info.hash);
+    printf("settings    rate x %g, pace x %g, rehearsal %g, mix %g over %g, network %g",
+           (double)s->rate, (double)s->pace, (double)s->replayed, (double)s->mix_rate,
+           (double)s->mix_half_life, (double)s->network);
+    printf(", masked %#x\nprovenance  ", (unsigned)s->masked);
+    print_provenance(info.provenance);
+}
+
+static int info_json(const struct tarn_cli *cli, const tarn_model_sets *sets,
+                     const struct tarn_model_info *info, const char *hash)
+{
+    const int shape[] = {(int)info->inputs, (int)info->hidden1, (int)info->hidden2,
+                         (int)info->outputs};
+    uint32_t count = tarn_model_sets_count(sets);
+    struct tarn_set_info set;
+    cJSON *json = cJSON_CreateObject();
+    cJSON_AddStringToObject(json, "tarn", TARN_VERSION);
+    cJSON_AddItemToObject(json, "shape", cJSON_CreateIntArray(shape, 4));
+    tarn_json_integer(json, "parameters", info->parameters);
+    tarn_json_integer(json, "bytes", info->file_size);
+    cJSON_AddStringToObject(json, "hash", hash);
+    cJSON_AddStringToObject(json, "provenance", info->provenance);
+    cJSON *list = count > 1 ? cJSON_AddArrayToObject(json, "sets") : NULL;
+    for (uint32_t i = 0; list != NULL && i < count; i++) {
+        tarn_model_sets_get(sets, i, &set);
+        cJSON_AddItemToArray(list, describe_set(&set));
+    }
+    return tarn_cli_print_json(cli, json);
 }
 
 static int tarn_cmd_model_info(struct tarn_cli *cli, int argc, char **argv)
 {
-    tarn_model *model = NULL;
+    tarn_model_sets *sets = NULL;
     struct tarn_model_info info;
+    struct tarn_set_info general, set;
     char hash[24];
-    int code = load_argument(cli, argc, argv, &model);
+    int code = load_argument(cli, argc, argv, &sets);
     if (code != TARN_EXIT_OK)
         return code;
-    tarn_model_get_info(model, &info);
+    tarn_model_sets_get(sets, 0, &general);
+    tarn_model_get_info(general.model, &info);
     snprintf(hash, sizeof hash, "%016" PRIx64, info.hash);
     if (cli->json) {
-        cJSON *json = cJSON_CreateObject();
-        const int shape[] = {(int)info.inputs, (int)info.hidden1, (int)info.hidden2,
-                             (int)info.outputs};
-        cJSON_AddStringToObject(json, "tarn", TARN_VERSION);
-        cJSON_AddItemToObject(json, "shape", cJSON_CreateIntArray(shape, 4));
-        tarn_json_integer(json, "parameters", info.parameters);
-        tarn_json_integer(json, "bytes", info.file_size);
-        cJSON_AddStringToObject(json, "hash", hash);
-        cJSON_AddStringToObject(json, "provenance", info.provenance);
-        code = tarn_cli_print_json(cli, json);
+        code = info_json(cli, sets, &info, hash);
     } else {
         printf("network     %u-%u-%u-%u, %u parameters\nfile        %zu bytes\nweights     %s\n"
                "provenance  ",
                info.inputs, info.hidden1, info.hidden2, info.outputs, info.parameters,
                info.file_size, hash);
-        for (const char *c = info.provenance; *c != '\0'; c++) {
-            putchar(*c);
-            if (*c == '\n' && c[1] != '\0')
-                printf("            ");
+        print_provenance(info.provenance);
+        for (uint32_t i = 0, n = tarn_model_sets_count(sets); n > 1 && i < n; i++) {
+            tarn_model_sets_get(sets, i, &set);
+            print_set(&set);
         }
-        if (info.provenance[0] == '\0')
-            printf("unknown\n");
     }
-    tarn_model_destroy(&model);
+    tarn_model_sets_destroy(&sets);
     return code;
 }
 
@@ -257,11 +330,11 @@ static const struct tarn_command tarn_command_model_info = {
 
 static int tarn_cmd_model_verify(struct tarn_cli *cli, int argc, char **argv)
 {
-    tarn_model *model = NULL;
-    int code = load_argument(cli, argc, argv, &model);
+    tarn_model_sets *sets = NULL;
+    int code = load_argument(cli, argc, argv, &sets);
     if (code != TARN_EXIT_OK)
         return code;
-    tarn_model_destroy(&model);
+    tarn_model_sets_destroy(&sets);
     const char *name = argc == 0 ? "built-in model" : argv[0];
     if (cli->json) {
         cJSON *json = cJSON_CreateObject();
