@@ -336,13 +336,13 @@ static int tarn_cmd_replay(struct tarn_cli *cli, int argc, char **argv)
     const char *plot = tarn_cli_value(cli, "plot");
     tarn_status status = TARN_OK;
     size_t count = 0;
-    tarn_model *model = NULL;
+    tarn_model_sets *sets = NULL;
     int code = make_plan(cli, argc, argv, &plan);
     if (code != TARN_EXIT_OK)
         goto done;
     if (tarn_cli_value(cli, "model") != NULL) {
-        status = tarn_model_load(tarn_cli_value(cli, "model"), &model, &error);
-        plan.replay.learning.engine.model = model;
+        status = tarn_model_sets_load(tarn_cli_value(cli, "model"), &sets, &error);
+        plan.replay.learning.engine.sets = sets;
     }
     if (status == TARN_OK && (traces = calloc((size_t)argc, sizeof *traces)) == NULL)
         status = tarn_fail(&error, TARN_NO_MEMORY, "replay: out of memory");
@@ -371,7 +371,7 @@ done:
         free(traces[t].name);
     }
     free(traces);
-    tarn_model_destroy(&model);
+    tarn_model_sets_destroy(&sets);
     free(plan.texts[0]);
     free(plan.texts[1]);
     return code;
@@ -391,7 +391,7 @@ static const struct tarn_cli_option options[] = {
      "too)"},
     {"ensemble", 0, "KIND",
      "how networks decide together: single (default), mean, select, stack, bayes, hedge or shadow"},
-    {"model", 0, "FILE", "the model that learning starts from"},
+    {"model", 0, "FILE", "the model that learning starts from, or sets for classes and tags"},
     {"mint-every", 0, "N",
      "requests between two versions of the model (a quarter of the objects, 1000 to 4096)"},
     {"shadow-share", 0, "F", "of the time that miniature caches may take at most (0.15)"},

@@ -87,7 +87,12 @@ struct tarn_engine_params {
     tarn_goal goal;
     tarn_background background;
     const tarn_model *model; /**< to start from, copied; NULL: the built-in one */
-    bool no_learn;           /**< keep the model as it is */
+    /**
+     * Models for classes of workloads and for tags, with their settings (docs/sets.md), copied; NULL: none. Its general
+     * one is what the engine starts from, unless `model` is given.
+     */
+    const tarn_model_sets *sets;
+    bool no_learn; /**< keep the model as it is */
     /** The network alone decides, without experts beside it; nor is what goes live watched. */
     bool no_shadows;
     uint64_t seed;
@@ -164,6 +169,26 @@ TARN_API void tarn_engine_set_training(tarn_engine *engine, bool on);
 /** Samples still waiting for their outcome go to params.sample as they stand, censored now. */
 TARN_API void tarn_engine_drain_samples(tarn_engine *engine);
 
+/**
+ * What a tag (1 to TARN_TAGS) is called, and so which of params.sets its network begins with, if that is better than the general one
+ * when the tag has samples: "tag1" and so on until it is named. TARN_INVALID: no such tag, or a name too long for a set.
+ */
+TARN_API tarn_status tarn_engine_name_tag(tarn_engine *engine, uint32_t tag, const char *name,
+                                          struct tarn_error *error);
+
+/** What is known of a tag. */
+struct tarn_tag_stats {
+    char name[TARN_SET_NAME];
+    uint32_t samples;          /**< in the ring now */
+    uint64_t train_steps;      /**< of its own network */
+    float loss;                /**< of its last steps; NaN before */
+    bool own;                  /**< the live version has a network for it */
+    uint64_t minted, kept_out; /**< candidates, and those that the gate kept out */
+    uint64_t dropped;          /**< times that it went back to the general network */
+};
+/** Zeros for a tag that isn't one. */
+TARN_API void tarn_engine_get_tag(tarn_engine *engine, uint32_t tag, struct tarn_tag_stats *stats);
+
 #define TARN_ENGINE_EXPERTS 7
 #define TARN_ENGINE_MEMBERS 4
 
@@ -206,6 +231,11 @@ struct tarn_engine_stats {
     uint32_t width; /**< hidden units that decide; less than the model's where it is elastic */
     int early_exit; /**< its second layer is left out */
     uint64_t width_changes; /**< times that either changed */
+    const char *set; /**< whose settings are in effect: a set's name; NULL: there are no sets */
+    const char
+        *workload_class;    /**< that learning goes by; NULL: none was steady yet, or nobody asks */
+    uint64_t class_changes; /**< times that it was another one, */
+    uint64_t class_returns; /**< and those in which the class's own weights went live again */
 };
 TARN_API void tarn_engine_get_stats(tarn_engine *engine, struct tarn_engine_stats *stats);
 

@@ -59,7 +59,7 @@ void tarn_adapt_free(struct tarn_engine *e)
 
 /* ---- held-out samples ---- */
 
-static struct tarn_heldout_result look_at_held_out(struct tarn_engine *e, uint32_t newest)
+struct tarn_heldout_result tarn_adapt_look_at_held_out(struct tarn_engine *e, uint32_t newest)
 {
     struct tarn_learner *l = e->learner;
     bool more = true;
@@ -153,7 +153,7 @@ static void try_stored(struct tarn_engine *e, uint32_t newest)
     size_t count = tarn_shape_weights(&l->shape);
     const float *best = tarn_trainer_weights(e->trainer);
     l->restart_tried = true;
-    look_at_held_out(e, newest);
+    tarn_adapt_look_at_held_out(e, newest);
     for (uint32_t i = 0; i < l->stored_count; i++) {
         const float *other = l->stored + i * count;
         struct tarn_heldout_result r = tarn_heldout_compare(&l->heldout, &l->shape, other, best);
@@ -256,14 +256,14 @@ static void housekeep(struct tarn_engine *e, uint32_t ring_size)
     if (l->paused)
         l->launches++;
     if (p->patience > 0 && l->launches % LOOK_EVERY == 0) {
-        struct tarn_heldout_result loss = look_at_held_out(e, 0);
+        struct tarn_heldout_result loss = tarn_adapt_look_at_held_out(e, 0);
         l->loss = loss.mean;
         stop_or_go_on(l, &loss, ring_size);
     }
     bool anchor = l->drift_is_new || l->consolidate.anchors == 0 ||
                   (p->anchor_every > 0 && l->launches % p->anchor_every == 0);
     if (p->consolidate > 0 && l->launches > 0 && anchor) {
-        look_at_held_out(e, 0);
+        tarn_adapt_look_at_held_out(e, 0);
         set_anchor(e);
     }
     if (l->drift_is_new && p->stored > 0)

@@ -114,6 +114,8 @@ tarn_status tarn_engine_create(const struct tarn_engine_params *params, tarn_eng
         error->message[0] = '\0';
     tarn_status status = init_locks(e);
     if (status == TARN_OK)
+        status = tarn_sets_init(e, error);
+    if (status == TARN_OK)
         status = tarn_versions_init(e, params->model, error);
     if (status == TARN_OK)
         status = tarn_ensemble_init(e, error);
@@ -145,6 +147,7 @@ tarn_status tarn_engine_create(const struct tarn_engine_params *params, tarn_eng
     if (status == TARN_OK)
         status = tarn_ahead_init(e);
     if (status == TARN_OK) {
+        tarn_sets_start(e);
         tarn_checkpoints_load(e);
         tarn_books_open(e);
     }
@@ -186,6 +189,7 @@ void tarn_engine_destroy(tarn_engine **engine)
     tarn_workload_destroy(&e->workload);
     tarn_ensemble_free(e);
     tarn_versions_free(e);
+    tarn_sets_free(e);
     pthread_mutex_destroy(&e->background_lock);
     pthread_mutex_destroy(&e->lookup_lock);
     pthread_mutex_destroy(&e->wake_lock);
@@ -311,6 +315,7 @@ void tarn_engine_get_stats(tarn_engine *e, struct tarn_engine_stats *stats)
     add_stats(&stats->score, &e->past_score);
     tarn_learning_get_stats(e, stats);
     tarn_width_get_stats(e, stats);
+    tarn_sets_get_stats(e, stats);
     stats->on_device = e->device != NULL && e->on_device;
     stats->device_losses = e->losses;
     stats->device_returns = e->returns;

@@ -22,6 +22,7 @@
 #include "offload/score.h"
 #include "platform/gate.h"
 #include "platform/sensors.h"
+#include "sets.h"
 #include "tags.h"
 #include "versions.h"
 
@@ -94,6 +95,7 @@ struct tarn_engine {
     struct tarn_learning_params learning;
     struct tarn_learner *learner; /**< learning_private.h */
     struct tarn_tags tags;
+    struct tarn_class_sets sets;
     struct tarn_width *width; /**< width.h */
     bool restart;             /**< training goes on from the live weights, once its job is done */
     uint32_t calls;

@@ -293,6 +293,10 @@ static bool stage_samples(struct tarn_engine *e, const struct tarn_pace *pace, u
             return false;
         if (e->learner->params.distilled > 0 && tag == 0)
             distil(e, &batch);
+        uint32_t masked = tarn_sets_masked(e, tag);
+        for (uint32_t i = 0; i < TARN_TRAIN_BATCH && masked != 0; i++)
+            for (uint32_t f = 0; f < TARN_FEATURES; f++)
+                batch.features[i][f] = masked >> f & 1 ? 0 : batch.features[i][f];
         for (uint32_t i = 0; i < TARN_TRAIN_BATCH; i++)
             tarn_trainer_stage(
                 e->trainer, step * TARN_TRAIN_BATCH + i, batch.features[i], TARN_FEATURE_STEP,
@@ -348,7 +352,8 @@ static void start_training(struct tarn_engine *e)
         return;
     }
     uint32_t tag = tarn_tags_next(e);
-    tarn_trainer_set_rate(e->trainer, LEARNING_RATE * l->params.rate * pace.rate);
+    float rate = tag > 0 ? e->learning.rate * e->tags.tag[tag - 1].rate : l->params.rate;
+    tarn_trainer_set_rate(e->trainer, LEARNING_RATE * rate * pace.rate);
     if (stage_samples(e, &pace, tag)) {
         if (tag == 0)
             tarn_ensemble_begin_turn(e);

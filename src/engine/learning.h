@@ -24,6 +24,8 @@ struct tarn_learning_params {
 
     float rate; /**< of the learning rate, a factor */
     float pace; /**< of gradient steps a request, a factor */
+    /** What was learnt of a class of workloads isn't gone back to when it comes again. */
+    bool no_classes;
     /** Objects with a tag are scored and learnt as all others are. */
     bool no_tags;
 

@@ -70,6 +70,11 @@ void tarn_adapt_after_launch(struct tarn_engine *engine);
 void tarn_adapt_look(struct tarn_engine *engine, uint64_t now, float period);
 /** Before a launch is staged, nothing is under way; or, in a pause, where one would be. */
 struct tarn_pace tarn_adapt_pace(struct tarn_engine *engine);
+/**
+ * A set of held-out samples, of the `newest` in the ring (0: of all of it, and of the reservoir), and the loss of the
+ * trainer's weights on it; none is under way.
+ */
+struct tarn_heldout_result tarn_adapt_look_at_held_out(struct tarn_engine *engine, uint32_t newest);
 /** Other weights are live and training goes on from them. */
 void tarn_adapt_restarted(struct tarn_engine *engine);
 

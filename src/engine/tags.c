@@ -2,8 +2,10 @@
 #include "tags.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
+#include "base/error.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "learning_private.h"
@@ -13,14 +15,17 @@
 #define LOOK_BACK     4        /* tries from one comparison with the general network to the next, */
 #define BEHIND_ERRORS 3.0f     /* and by how many standard errors a tag may be behind it */
 #define PART_OF_WAY   0.9f
+#define SET_TRIES     8 /* looks at a set that was made for a tag */
 
 void tarn_tags_init(struct tarn_engine *e)
 {
     for (uint32_t i = 0; i < TARN_BUNDLE_TAGS; i++)
-        e->tags.tag[i].loss = NAN;
+        e->tags.tag[i] = (struct tarn_tag){.loss = NAN, .rate = 1};
+    for (uint32_t i = 0; i < TARN_BUNDLE_TAGS; i++)
+        snprintf(e->tags.tag[i].name, TARN_TAG_NAME, "tag%u", (unsigned)i + 1);
 }
 
-static void free_learnt(struct tarn_learnt *learnt)
+void tarn_learnt_free(struct tarn_learnt *learnt)
 {
     tarn_free(learnt->weights);
     *learnt = (struct tarn_learnt){0};
@@ -29,8 +34,8 @@ static void free_learnt(struct tarn_learnt *learnt)
 void tarn_tags_free(struct tarn_engine *e)
 {
     for (uint32_t i = 0; i < TARN_BUNDLE_TAGS; i++)
-        free_learnt(&e->tags.tag[i].learnt);
-    free_learnt(&e->tags.general);
+        tarn_learnt_free(&e->tags.tag[i].learnt);
+    tarn_learnt_free(&e->tags.general);
     tarn_model_gate_destroy(&e->tags.gate);
 }
 
@@ -47,6 +52,8 @@ uint64_t tarn_tags_memory(const struct tarn_engine *e)
 
 static bool make_learnt(struct tarn_learnt *learnt, size_t count)
 {
+    if (learnt->weights != NULL)
+        return true;
     learnt->weights = tarn_alloc_zeroed(3 * count, sizeof(float));
     if (learnt->weights == NULL)
         return false;
@@ -55,18 +62,21 @@ static bool make_learnt(struct tarn_learnt *learnt, size_t count)
     return true;
 }
 
-static void keep(struct tarn_engine *e, struct tarn_learnt *learnt)
+bool tarn_learnt_keep(struct tarn_engine *e, struct tarn_learnt *learnt)
 {
-    size_t bytes = tarn_shape_weights(&e->shape) * sizeof(float);
+    size_t count = tarn_shape_weights(&e->shape);
     struct tarn_trainer_state state;
+    if (!make_learnt(learnt, count))
+        return false;
     tarn_trainer_get_state(e->trainer, &state);
-    memcpy(learnt->weights, state.weights, bytes);
-    memcpy(learnt->m, state.m, bytes);
-    memcpy(learnt->v, state.v, bytes);
+    memcpy(learnt->weights, state.weights, count * sizeof(float));
+    memcpy(learnt->m, state.m, count * sizeof(float));
+    memcpy(learnt->v, state.v, count * sizeof(float));
     learnt->steps = state.steps;
+    return true;
 }
 
-static bool put_back(struct tarn_engine *e, const struct tarn_learnt *learnt)
+bool tarn_learnt_put_back(struct tarn_engine *e, const struct tarn_learnt *learnt)
 {
     const struct tarn_trainer_state state = {learnt->weights, learnt->m, learnt->v, learnt->steps};
     return tarn_trainer_set_state(e->trainer, &state) == TARN_OK;
@@ -126,8 +136,8 @@ uint32_t tarn_tags_next(struct tarn_engine *e)
     if (tag == NULL || (tag->learnt.weights == NULL && !begin(e, tag)))
         return 0;
     tag->credit -= 1;
-    keep(e, &t->general);
-    if (!put_back(e, &tag->learnt))
+    tarn_learnt_keep(e, &t->general);
+    if (!tarn_learnt_put_back(e, &tag->learnt))
         return 0;
     t->restart = false;
     return t->job = best;
@@ -136,7 +146,7 @@ uint32_t tarn_tags_next(struct tarn_engine *e)
 void tarn_tags_give_up(struct tarn_engine *e)
 {
     if (e->tags.job != 0)
-        put_back(e, &e->tags.general);
+        tarn_learnt_put_back(e, &e->tags.general);
     e->tags.job = 0;
 }
 
@@ -150,7 +160,7 @@ bool tarn_tags_take(struct tarn_engine *e)
     tag->jobs++;
     tag->loss = tarn_trainer_loss(e->trainer);
     if (!t->restart && tarn_net_is_finite(tarn_trainer_weights(e->trainer), count)) {
-        keep(e, &tag->learnt);
+        tarn_learnt_keep(e, &tag->learnt);
         tag->unminted = true;
     }
     tarn_tags_give_up(e);
@@ -219,6 +229,25 @@ static void start_from(struct tarn_engine *e, struct tarn_learnt *learnt, const 
     learnt->steps = 0;
 }
 
+/* A set that was made for the tag is live at once if it is better than what scores its objects. */
+static bool take_set(struct tarn_engine *e, uint32_t i)
+{
+    struct tarn_tag *tag = &e->tags.tag[i];
+    const struct tarn_model_set *set = tarn_sets_of_tag(e, i + 1);
+    const struct tarn_gate_report *r = &e->tags.report;
+    if (set == NULL || tag->set_tries == SET_TRIES)
+        return false;
+    tag->set_tries++;
+    ask(e, i, tarn_bundle_of_tag(e->versions.live, i + 1)->model, set->model->weights);
+    if (r->samples < TARN_GATE_LEAST || !(r->difference < -r->error))
+        return false;
+    tag->set_tries = SET_TRIES;
+    tag->rate = set->settings.rate;
+    start_from(e, &tag->learnt, set->model->weights);
+    swap(e, i, set->model->weights);
+    return true;
+}
+
 /* A network of its own that is clearly behind the general one is worse than none. */
 static bool is_behind(struct tarn_engine *e, uint32_t i, const float *own)
 {
@@ -253,6 +282,8 @@ static void mint(struct tarn_engine *e, uint32_t i)
     const struct tarn_bundle *live = e->versions.live;
     const tarn_model *own = tarn_bundle_of_tag(live, i + 1)->model;
     tag->unminted = false;
+    if (take_set(e, i))
+        return;
     tag->minted++;
     if (own != live->model && ++tag->tries % LOOK_BACK == 0 && is_behind(e, i, own->weights)) {
         drop(e, i);
@@ -308,4 +339,42 @@ void tarn_tags_restart(struct tarn_engine *e)
         tag->unminted = false;
         tag->in_a_row = 0;
     }
+}
+
+/* ---- from outside ---- */
+
+tarn_status tarn_engine_name_tag(tarn_engine *e, uint32_t tag, const char *name,
+                                 struct tarn_error *error)
+{
+    if (tag < 1 || tag > TARN_BUNDLE_TAGS)
+        return tarn_fail(error, TARN_INVALID, "engine: tags are 1 to %d", TARN_BUNDLE_TAGS);
+    if (strlen(name) >= TARN_TAG_NAME)
+        return tarn_fail(error, TARN_INVALID, "engine: a tag's name of more than %d bytes",
+                         TARN_TAG_NAME - 1);
+    pthread_mutex_lock(&e->background_lock);
+    snprintf(e->tags.tag[tag - 1].name, TARN_TAG_NAME, "%s", name);
+    pthread_mutex_unlock(&e->background_lock);
+    return TARN_OK;
+}
+
+void tarn_engine_get_tag(tarn_engine *e, uint32_t tag, struct tarn_tag_stats *stats)
+{
+    *stats = (struct tarn_tag_stats){0};
+    if (tag < 1 || tag > TARN_BUNDLE_TAGS)
+        return;
+    pthread_mutex_lock(&e->background_lock);
+    const struct tarn_tag *t = &e->tags.tag[tag - 1];
+    *stats = (struct tarn_tag_stats){
+        .train_steps = t->jobs * TARN_TRAIN_STEPS,
+        .loss = t->loss,
+        .own = tarn_bundle_of_tag(e->versions.live, tag) != e->versions.live,
+        .minted = t->minted,
+        .kept_out = t->kept_out,
+        .dropped = t->dropped,
+    };
+    memcpy(stats->name, t->name, sizeof stats->name);
+    tarn_cache_lock(e->cache);
+    stats->samples = e->ring.held[tag];
+    tarn_cache_unlock(e->cache);
+    pthread_mutex_unlock(&e->background_lock);
 }

@@ -18,7 +18,7 @@
 #include "model/bundle.h"
 
 #define TARN_TAG_LEAST 1024 /* samples in the ring before a tag is learnt apart */
-#define TARN_TAG_NAME  32   /* bytes, with the NUL */
+#define TARN_TAG_NAME  TARN_SET_NAME
 
 struct tarn_engine;
 
@@ -28,6 +28,12 @@ struct tarn_learnt {
     uint64_t steps;
 };
 
+/** A copy of what the trainer goes on from; made on first use. False without memory. No job is under way. */
+bool tarn_learnt_keep(struct tarn_engine *engine, struct tarn_learnt *learnt);
+/** Goes on from there. */
+bool tarn_learnt_put_back(struct tarn_engine *engine, const struct tarn_learnt *learnt);
+void tarn_learnt_free(struct tarn_learnt *learnt);
+
 struct tarn_tag {
     char name[TARN_TAG_NAME];
     struct tarn_learnt learnt;
@@ -36,8 +42,10 @@ struct tarn_tag {
     bool unminted; /**< it has learnt since its last candidate */
     uint64_t minted_at;
     uint32_t in_a_row, tries; /**< kept out one after the other; candidates */
+    uint32_t set_tries;       /**< looks at its set */
     uint64_t jobs, minted, kept_out, dropped;
     float loss; /**< of its last job; NaN before */
+    float rate; /**< of the learning rate, a factor: its set's */
 };
 
 struct tarn_tags {

@@ -30,9 +30,6 @@
 #define MINT_AT_LEAST_NS UINT64_C(1800000000000)
 #define KEEP_EVERY_NS    UINT64_C(600000000000) /* where only steps of training are new */
 
-/* The experts' say before anything was seen: as three heuristics each, the network (POLICY, section 0). */
-static const float priors[TARN_EXPERTS] = {0.5f, 0.5f / 3, 0.5f / 3, 0.5f / 3};
-
 struct tarn_change tarn_versions_change(struct tarn_engine *e, tarn_reason reason, const char *text)
 {
     struct timespec wall = {0};
@@ -61,7 +58,7 @@ void tarn_versions_params(const struct tarn_engine *e, const float *weights, con
         .thresholds = 1,
         .threshold = {[TARN_THRESHOLD_SAY] = TARN_SAY_DEFAULT},
     };
-    memcpy(params->expert, priors, params->experts * sizeof(float));
+    tarn_sets_priors(e, params->experts, params->expert);
 }
 
 tarn_status tarn_versions_make_plain(const struct tarn_engine *e, const float *weights,
@@ -159,6 +156,7 @@ static tarn_status load_anchor(struct tarn_engine *e, const tarn_model *given,
                                struct tarn_error *error)
 {
     tarn_model *model = NULL;
+    given = given != NULL ? given : tarn_sets_general(e);
     tarn_status status =
         given != NULL ? tarn_model_copy(given, &model) : tarn_model_load_default(&model, error);
     if (status == TARN_OK && model->shape.inputs != TARN_FEATURES)
@@ -313,6 +311,7 @@ void tarn_versions_changed(struct tarn_engine *e, enum tarn_version_change chang
         tarn_versions_watch_begin(e, before);
     tarn_bundle_release(&before);
     if (change != TARN_VERSION_TRAINED) {
+        tarn_sets_changed(e);
         tarn_tags_restart(e);
         tarn_ensemble_restart(e);
         tarn_learning_restart(e);
@@ -527,6 +526,7 @@ void tarn_versions_look(struct tarn_engine *e)
         if (e->versions.unminted)
             mint(e);
         tarn_tags_mint(e);
+        tarn_sets_look(e);
     }
     if (tarn_slot_reap(e->versions.slot) == 0)
         return;

@@ -44,6 +44,15 @@ static void start(struct tarn_learned *learned)
         tarn_log(TARN_LOG_WARNING, "evict: no memory for the shadow caches: going on without");
         learned->shadows = false;
     }
+    if (learned->mix_half_life > 0)
+        tarn_mix_set_pace(&learned->mix, learned->mix_rate, learned->mix_half_life);
+}
+
+void tarn_learned_set_mix(struct tarn_learned *learned, double rate, double half_life)
+{
+    learned->mix_rate = rate;
+    learned->mix_half_life = half_life;
+    tarn_mix_set_pace(&learned->mix, rate, half_life);
 }
 
 static void throttle(struct tarn_learned *learned)

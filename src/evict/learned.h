@@ -41,7 +41,8 @@ struct tarn_learned {
     float most_cost;               /**< of the shadows; see struct tarn_mix_params */
     tarn_relief relief;
     uint64_t seed;
-    float samples_per_period; /**< the ring's size over the T that it is to cover */
+    double mix_rate, mix_half_life; /**< of the mix, once it runs; 0: its own */
+    float samples_per_period;       /**< the ring's size over the T that it is to cover */
 };
 
 struct tarn_learned_params {
@@ -80,6 +81,9 @@ void tarn_learned_merge(struct tarn_learned *learned);
 
 /** From the next request on; each includes those before it. Under the lock. A few ns. */
 void tarn_learned_relieve(struct tarn_learned *learned, tarn_relief relief);
+
+/** How quickly experts' weights follow, from here on; see tarn_mix_set_pace(). Under the lock. */
+void tarn_learned_set_mix(struct tarn_learned *learned, double rate, double half_life);
 
 /** Bytes held beside the cache's table. Under the lock. */
 size_t tarn_learned_memory(const struct tarn_learned *learned);

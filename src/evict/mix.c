@@ -61,15 +61,15 @@ tarn_status tarn_mix_start(struct tarn_mix *mix, const struct tarn_mix_params *p
     double limit = (double)params->capacity->limit * share;
     double least = LEAST_OBJECTS * (double)params->capacity->limit / objects;
     limit = limit < least ? least : limit;
-    double half_life = HALF_LIFE_T * objects * share;
     *mix = (struct tarn_mix){
         .share = (float)share,
         .threshold = threshold_of(share),
         .limit = limit < 1 ? 1 : (uint64_t)limit,
-        .decay = exp2(-1 / (half_life < LEAST_HALF_LIFE ? LEAST_HALF_LIFE : half_life)),
+        .period = objects * share,
         .until_update = UPDATE_EVERY,
         .weight = {1.0f},
     };
+    tarn_mix_set_pace(mix, RATE, HALF_LIFE_T);
     tarn_mix_choose(world, mix->expert);
     for (uint32_t k = 0; k < TARN_EXPERTS + params->members; k++) {
         struct tarn_shadow_params shadow = {
@@ -98,6 +98,13 @@ void tarn_mix_free(struct tarn_mix *mix)
     for (uint32_t k = 0; k < mix->experts; k++)
         tarn_shadow_free(&mix->shadow[k]);
     mix->experts = 0;
+}
+
+void tarn_mix_set_pace(struct tarn_mix *mix, double rate, double half_life)
+{
+    double requests = half_life * mix->period;
+    mix->rate = rate;
+    mix->decay = exp2(-1 / (requests < LEAST_HALF_LIFE ? LEAST_HALF_LIFE : requests));
 }
 
 void tarn_mix_throttle(struct tarn_mix *mix, float part)
@@ -132,7 +139,7 @@ static void update_weights(struct tarn_mix *mix)
     for (uint32_t k = 1; k < mix->experts; k++)
         least = mix->misses[k] < least ? mix->misses[k] : least;
     for (uint32_t k = 0; k < mix->experts; k++) {
-        weight[k] = exp(-RATE * (mix->misses[k] - least)) * prior_of(live, k);
+        weight[k] = exp(-mix->rate * (mix->misses[k] - least)) * prior_of(live, k);
         sum += weight[k];
     }
     tarn_slot_leave(reader);

@@ -19,6 +19,8 @@ struct tarn_mix {
     uint64_t threshold; /**< keys whose mixed hash is below are sampled */
     uint64_t limit;     /**< of each shadow, when it sees all of its share */
     double decay;       /**< of the misses, for each sampled request */
+    double rate;        /**< eta of Hedge */
+    double period;      /**< T in sampled requests */
     uint32_t until_update;
     float share;       /**< of the keys, unless throttled */
     uint64_t requests; /**< sampled ones */
@@ -54,6 +56,9 @@ void tarn_mix_free(struct tarn_mix *mix);
  * reaches them and the weights stay as they are. What is too much leaves with the next requests.
  */
 void tarn_mix_throttle(struct tarn_mix *mix, float part);
+
+/** How quickly weights follow (0.05 at the start) and misses fade (half after 4 T). */
+void tarn_mix_set_pace(struct tarn_mix *mix, double rate, double half_life);
 
 bool tarn_mix_is_sampled(const struct tarn_mix *mix, uint64_t hash);
 /**

@@ -57,9 +57,10 @@ static void read_nested(const uint8_t *from, const struct tarn_shape *shape,
         *nested = read;
 }
 
-static tarn_status parse(const char *where, const uint8_t *data, size_t size, tarn_model **model,
-                         struct tarn_error *error)
+tarn_status tarn_model_parse_named(const char *where, const void *bytes, size_t size,
+                                   tarn_model **model, struct tarn_error *error)
 {
+    const uint8_t *data = bytes;
     if (size < HEADER_SIZE + HASH_SIZE || memcmp(data, MAGIC, 8) != 0)
         return tarn_fail(error, TARN_CORRUPT, "%s: not a model file", where);
     if (tarn_get_u32(data + 8) != VERSION)
@@ -111,12 +112,13 @@ static tarn_status parse(const char *where, const uint8_t *data, size_t size, ta
 tarn_status tarn_model_parse(const void *data, size_t size, tarn_model **model,
                              struct tarn_error *error)
 {
-    return parse("model", data, size, model, error);
+    return tarn_model_parse_named("model", data, size, model, error);
 }
 
 tarn_status tarn_model_load_default(tarn_model **model, struct tarn_error *error)
 {
-    return parse("built-in model", tarn_default_model, tarn_default_model_size, model, error);
+    return tarn_model_parse_named("built-in model", tarn_default_model, tarn_default_model_size,
+                                  model, error);
 }
 
 tarn_status tarn_model_load(const char *path, tarn_model **model, struct tarn_error *error)
@@ -126,7 +128,7 @@ tarn_status tarn_model_load(const char *path, tarn_model **model, struct tarn_er
     tarn_status status = tarn_file_read(path, FILE_SIZE_MAX, &data, &size, error);
     if (status != TARN_OK)
         return status;
-    status = parse(path, data, size, model, error);
+    status = tarn_model_parse_named(path, data, size, model, error);
     free(data);
     return status;
 }

@@ -308,13 +308,13 @@ static tarn_status read_sets(const char *where, const uint8_t *data, size_t size
 }
 
 /* A model alone is the general set. */
-static tarn_status read_model(const void *data, size_t size, tarn_model_sets *sets,
-                              struct tarn_error *error)
+static tarn_status read_model(const char *where, const void *data, size_t size,
+                              tarn_model_sets *sets, struct tarn_error *error)
 {
     struct tarn_set_settings settings;
     tarn_model *model = NULL;
     tarn_set_defaults(&settings);
-    tarn_status status = tarn_model_parse(data, size, &model, error);
+    tarn_status status = tarn_model_parse_named(where, data, size, &model, error);
     if (status == TARN_OK)
         status = tarn_model_sets_add(sets, "general", model, &settings, error);
     tarn_model_destroy(&model);
@@ -328,8 +328,8 @@ static tarn_status parse(const char *where, const void *data, size_t size, tarn_
     if (status != TARN_OK)
         return tarn_fail(error, status, "%s: out of memory", where);
     bool model = size >= 8 && memcmp(data, "TARNMDL\x1a", 8) == 0;
-    status =
-        model ? read_model(data, size, *sets, error) : read_sets(where, data, size, *sets, error);
+    status = model ? read_model(where, data, size, *sets, error)
+                   : read_sets(where, data, size, *sets, error);
     if (status != TARN_OK)
         tarn_model_sets_destroy(sets);
     return status;

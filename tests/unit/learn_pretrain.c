@@ -6,6 +6,8 @@
 #include "base/rng.h"
 #include "kernels/layout.h"
 #include "model/model.h"
+#include "kernels/train.h"
+#include "model/sets.h"
 
 #define SAMPLES 3000
 
@@ -160,5 +162,54 @@ static void what_cannot_be_trained_is_refused(void)
     tarn_model_destroy(&other);
 }
 
-CHECK_MAIN(CASE(the_loss_falls), CASE(seeds_decide), CASE(every_run_weighs_the_same),
+/* Labels that follow from nothing: there is soon nothing to gain, and training ends long before its steps. */
+static void it_ends_when_nothing_is_gained(void)
+{
+    tarn_model *model = NULL, *again = NULL;
+    struct tarn_model_info info, same;
+    struct tarn_rng rng;
+    make_samples();
+    tarn_rng_seed(&rng, 42);
+    for (int run = 0; run < 2; run++)
+        for (int i = 0; i < SAMPLES; i++)
+            samples[run][i].label = (uint16_t)tarn_label(1 + tarn_rng_below(&rng, 3), -1);
+    uint32_t done[2];
+    for (int k = 0; k < 2; k++) {
+        struct tarn_model_pretrain_params params = params_for(60000, 1);
+        params.patience = 3;
+        params.batch = 16;
+        REQUIRE(tarn_model_pretrain(&params, k == 0 ? &model : &again, NULL) == TARN_OK);
+        done[k] = reports;
+    }
+    printf("# %u looks of 60\n", done[0]);
+    CHECK(done[0] >= 4 && done[0] < 45 && done[0] == done[1]);
+    tarn_model_get_info(model, &info);
+    tarn_model_get_info(again, &same);
+    CHECK(info.hash == same.hash);
+    tarn_model_destroy(&model);
+    tarn_model_destroy(&again);
+}
+
+static void what_is_masked_stays_out(void)
+{
+    tarn_model *model = NULL, *start = NULL;
+    float weights[TARN_NET_PARAMETERS];
+    struct tarn_rng rng;
+    make_samples();
+    tarn_rng_seed(&rng, 43);
+    tarn_net_init(&tarn_net_reference, &rng, weights);
+    tarn_net_mask(&tarn_net_reference, weights, 1u << 3);
+    REQUIRE(tarn_model_create(&tarn_net_reference, weights, "", &start) == TARN_OK);
+    struct tarn_model_pretrain_params params = params_for(500, 1);
+    params.start = start;
+    params.masked = 1u << 3;
+    REQUIRE(tarn_model_pretrain(&params, &model, NULL) == TARN_OK);
+    CHECK(tarn_net_masked(&tarn_net_reference, model->weights) == 1u << 3);
+    CHECK(memcmp(model->weights, weights, sizeof weights) != 0);
+    tarn_model_destroy(&model);
+    tarn_model_destroy(&start);
+}
+
+CHECK_MAIN(CASE(it_ends_when_nothing_is_gained), CASE(what_is_masked_stays_out),
+           CASE(the_loss_falls), CASE(seeds_decide), CASE(every_run_weighs_the_same),
            CASE(it_can_be_stopped), CASE(what_cannot_be_trained_is_refused))

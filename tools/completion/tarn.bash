@@ -35,7 +35,7 @@ _tarn() {
     ' replay') words='--size --policy --format --columns --limit --unit-size --plot --goal --ensemble --model --mint-every --shadow-share --state-dir --device --json --quiet --seed --log --cache-dir --help --version' ;;
     ' devices') words='--calibrate --clblast --device --json --quiet --seed --log --cache-dir --help --version' ;;
     ' model') words='train info verify history --device --json --quiet --seed --log --cache-dir --help --version' ;;
-    ' model train') words='--output --model --rounds --steps --limit --device --json --quiet --seed --log --cache-dir --help --version' ;;
+    ' model train') words='--output --model --rounds --steps --patience --limit --search --class --trials --device --json --quiet --seed --log --cache-dir --help --version' ;;
     ' model info') words='--device --json --quiet --seed --log --cache-dir --help --version' ;;
     ' model verify') words='--device --json --quiet --seed --log --cache-dir --help --version' ;;
     ' model history') words='--device --json --quiet --seed --log --cache-dir --help --version' ;;

@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+# Sets of models: searched, looked at, used. $1: the command.
+. "$(dirname "$0")/lib.sh"
+
+"$tarn" trace gen zipf -o a.tarn -n 30000 --objects 3000 --quiet
+"$tarn" trace gen zipf -o blank.tarn -n 1200 --objects 100 --quiet
+run model train a.tarn --steps 200 --rounds 1 --patience 0 -o poor.model --quiet
+expect 0 '' 'a poor model'
+run model train a.tarn --search --trials 2 --class mine --model poor.model -o my.sets --json --quiet
+expect 0 '' 'a search'
+json 'what was tried, and what became of it' "[s['name'] for s in d['sets']] == ['mine'] and \
+  d['sets'][0]['traces'] == ['a'] and len(d['sets'][0]['trials']) == 2 and \
+  d['sets'][0]['kept'] == (d['sets'][0]['misses'] < -2 * d['sets'][0]['error']) and \
+  all(t['first'] is not None for t in d['sets'][0]['trials'])"
+cp .out first
+run model train a.tarn --search --trials 2 --class mine --model poor.model -o again.sets --json --quiet
+json 'the same again' "{**d, 'file': 0} == {**json.load(open('first')), 'file': 0}"
+check 'the same file' cmp my.sets again.sets
+run model verify my.sets
+expect 0 '' 'it is whole'
+run model info my.sets --json
+json 'the general one and its provenance' "'1 rounds of 200 steps' in d['provenance'] and \
+  [s['name'] for s in d.get('sets', [])] in ([], ['general', 'mine'])"
+head -c 3000 my.sets >cut.sets
+run model verify cut.sets
+expect 1 'cut.sets: 3000 bytes' 'a cut file is refused by its name'
+run replay a.tarn --policy learned --size 5% --model my.sets --device host --json --quiet
+expect 0 '' 'replay takes it'
+run model train a.tarn --class mine -o x.model
+expect 2 'belong to --search' 'a class without a search'
+run model train blank.tarn --search --class mine -o x.sets --quiet
+expect 1 'too short' 'a trace that is too short'
+run model train a.tarn --steps 100000 --rounds 1 --patience 1 -o early.model --json --quiet
+expect 0 '' 'an early end'
+json 'fewer steps than asked for' "0 < d['steps'] < 100000 and d['loss'] > 0"
+finish
