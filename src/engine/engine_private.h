@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 
 #include <tarn/engine.h>
+#include <tarn/feedback.h>
 #include <tarn/share.h>
 
 #include "cache/cache.h"
@@ -221,6 +222,12 @@ void tarn_books_swap(struct tarn_engine *engine, bool back);
 void tarn_books_keep(struct tarn_engine *engine, bool now);
 /** Keeps and frees it; once no thread of the engine's runs, before the cache goes. */
 void tarn_books_close(struct tarn_engine *engine);
+/**
+ * What is known of a class (TARN_WORKLOADS: of all) under a version (0: under all), for whoever chooses by
+ * it; zeros where nothing is. Under the background's lock.
+ */
+void tarn_books_sum(const struct tarn_engine *engine, tarn_workload_class workload,
+                    uint64_t version, struct tarn_feedback_figures *sum);
 /** Bytes. */
 size_t tarn_books_memory(const struct tarn_engine *engine);
 

@@ -15,8 +15,10 @@
 #include "base/memory.h"
 #include "experts/feedback.h"
 
-#define LOOKS         16   /* of the background with TARN_BACKGROUND_STEPS, between two of these */
-#define LEAST_SEEN    1024 /* sampled requests that make what experts cost in a class worth keeping */
+#define LOOKS      16   /* of the background with TARN_BACKGROUND_STEPS, between two of these */
+#define LEAST_SEEN 1024 /* sampled requests that make what experts cost in a class worth keeping */
+/* A change is named after some 13,000 requests: what experts cost in the last ones isn't the old class's. */
+#define SNAP_EVERY    8 /* records */
 #define KEEP_EVERY_NS UINT64_C(600000000000)
 
 struct tarn_books {
@@ -26,6 +28,12 @@ struct tarn_books {
     uint64_t at, gets, hits;      /* when the last record ended */
     tarn_workload_class workload; /* TARN_WORKLOADS: none was named yet */
     uint64_t sampled;             /* the mix's, when it was named */
+    /* what experts cost when a few records had gone by since it was named, the oldest last */
+    struct snap {
+        uint64_t sampled; /* the mix's then; 0: there is none */
+        double misses[TARN_EXPERTS];
+    } snap[2];
+    uint32_t records;
     uint64_t kept_ns;
 };
 
@@ -82,24 +90,37 @@ void tarn_books_open(struct tarn_engine *e)
 /* ---- the experts' weights of a class ---- */
 
 /* What experts cost here, to be gone on from when this class is named again. Under the lock. */
-static void remember(struct tarn_books *b, const struct tarn_mix *mix)
+static void remember(struct tarn_books *b)
 {
-    if (b->workload == TARN_WORKLOADS || !mix->warm || mix->requests - b->sampled < LEAST_SEEN)
+    const struct snap *snap = &b->snap[1];
+    if (b->workload == TARN_WORKLOADS || snap->sampled < b->sampled + LEAST_SEEN)
         return;
-    for (uint32_t k = 0; k < mix->experts; k++)
-        b->feedback->mix[b->workload][k] = mix->misses[k];
-    b->feedback->mix_seen[b->workload] += (double)(mix->requests - b->sampled);
-    b->sampled = mix->requests;
+    for (uint32_t k = 0; k < TARN_EXPERTS; k++)
+        b->feedback->mix[b->workload][k] = snap->misses[k];
+    b->feedback->mix_seen[b->workload] += (double)(snap->sampled - b->sampled);
+    b->sampled = snap->sampled;
+}
+
+/* With each record. Under the lock. */
+static void snap(struct tarn_books *b, const struct tarn_mix *mix)
+{
+    if (!mix->warm || ++b->records % SNAP_EVERY != 0)
+        return;
+    b->snap[1] = b->snap[0];
+    b->snap[0].sampled = mix->requests;
+    for (uint32_t k = 0; k < TARN_EXPERTS; k++)
+        b->snap[0].misses[k] = k < mix->experts ? mix->misses[k] : 0;
 }
 
 static void enter_class(struct tarn_engine *e, tarn_workload_class workload)
 {
     struct tarn_books *b = e->books;
     struct tarn_mix *mix = &e->learned->mix;
-    remember(b, mix);
+    remember(b);
+    memset(b->snap, 0, sizeof b->snap);
     b->workload = workload;
     b->sampled = mix->requests;
-    if (b->feedback->mix_seen[workload] > 0 && mix->experts > 0 && !e->learning.no_recall)
+    if (b->feedback->mix_seen[workload] > 0 && mix->experts > 0 && e->learning.recall)
         tarn_mix_recall(mix, b->feedback->mix[workload]);
 }
 
@@ -159,6 +180,7 @@ static void look(struct tarn_engine *e, bool due)
     due = now > b->at && (due || now - b->at >= TARN_FEEDBACK_SPAN);
     if (due) {
         take(e, &verdict, &record);
+        snap(b, &e->learned->mix);
         b->at = now;
     }
     tarn_cache_unlock(e->cache);
@@ -188,7 +210,7 @@ void tarn_books_swap(struct tarn_engine *e, bool back)
 static size_t encode(struct tarn_engine *e, uint8_t *data)
 {
     tarn_cache_lock(e->cache);
-    remember(e->books, &e->learned->mix);
+    remember(e->books);
     tarn_cache_unlock(e->cache);
     return tarn_feedback_encode(e->books->feedback, data);
 }
@@ -227,6 +249,14 @@ void tarn_books_close(struct tarn_engine *e)
     tarn_feedback_free(&e->books->feedback);
     tarn_free(e->books);
     e->books = NULL;
+}
+
+void tarn_books_sum(const struct tarn_engine *e, tarn_workload_class workload, uint64_t version,
+                    struct tarn_feedback_figures *sum)
+{
+    *sum = (struct tarn_feedback_figures){0};
+    if (e->books != NULL)
+        tarn_feedback_sum(e->books->feedback, workload, version, sum);
 }
 
 size_t tarn_books_memory(const struct tarn_engine *e)

@@ -19,8 +19,8 @@ struct tarn_learning_params {
     bool in_place;
     /** One key in eight is left to the gate, which judges with what was never trained on. */
     bool keep_held_out;
-    /** Experts' weights go on as they are where a class of workload is named again (feedback.c). */
-    bool no_recall;
+    /** Where a class of workload is named again, experts' weights go on from what they were there. */
+    bool recall;
 
     float rate; /**< of the learning rate, a factor */
     float pace; /**< of gradient steps a request, a factor */

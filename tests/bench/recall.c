@@ -4,7 +4,7 @@
  * and of one that doesn't, for the same requests.
  *
  *     bench_recall [--limit N] [SIZE% TRACE...]    generated phases (day and night, and others), or traces
- *     bench_recall KINDS OBJECTS                   phases of these, in a cache of so many objects
+ *     bench_recall KINDS OBJECTS PERIOD            phases of these, in a cache of so many objects
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,7 +27,7 @@ static void open_side(struct side *side, uint64_t objects, bool recall, uint64_t
     struct tarn_error error;
     struct tarn_learning_params learning;
     tarn_learning_defaults(&learning);
-    learning.no_recall = !recall;
+    learning.recall = recall;
     *side = (struct side){0};
     if (tarn_engine_create(&(struct tarn_engine_params){.objects = objects,
                                                         .device = "host",
@@ -128,11 +128,11 @@ int main(int argc, char **argv)
         limit = strtoull(argv[at + 1], NULL, 10);
         at += 2;
     }
-    bool given = at + 2 == argc && strchr(argv[at], '+') != NULL;
+    bool given = at + 3 == argc && strchr(argv[at], '+') != NULL;
     printf("| requests | changes of class | miss ratio without | with | misses |\n"
            "|---|---|---|---|---|\n");
     for (uint64_t seed = 1; given && seed <= 2; seed++)
-        run_phases(argv[at], "50000", strtoull(argv[at + 1], NULL, 10), seed);
+        run_phases(argv[at], argv[at + 2], strtoull(argv[at + 1], NULL, 10), seed);
     for (int i = at + 1; !given && i < argc; i++)
         run_trace(argv[i], strtod(argv[at], NULL) / 100, limit);
     for (size_t i = 0; at >= argc && i < sizeof kinds / sizeof kinds[0]; i++)

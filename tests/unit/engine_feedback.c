@@ -25,11 +25,15 @@ static void listen(void *user, tarn_log_level level, const char *message)
 static tarn_engine *begin(bool learns, bool shadows)
 {
     tarn_engine *engine;
+    struct tarn_learning_params learning;
+    tarn_learning_defaults(&learning);
+    learning.recall = true;
     if (tarn_engine_create(&(struct tarn_engine_params){.objects = OBJECTS,
                                                         .device = "host",
                                                         .background = TARN_BACKGROUND_STEPS,
                                                         .no_learn = !learns,
                                                         .no_shadows = !shadows,
+                                                        .learning = &learning,
                                                         .state_dir = folder[0] ? folder : NULL},
                            &engine, NULL) != TARN_OK)
         abort();
@@ -109,6 +113,8 @@ static void everything_is_counted_once(void)
     CHECK(fabs(sampled - sum.sampled) < 1e-6);
     tarn_feedback_sum(f, TARN_WORKLOADS, versions.live, &part);
     CHECK(part.requests > 0 && part.requests < sum.requests);
+    tarn_books_sum(engine, TARN_WORKLOADS, 0, &part);
+    CHECK(memcmp(&part, &sum, sizeof sum) == 0);
     tarn_feedback_free(&f);
     tarn_engine_destroy(&engine);
 }
