@@ -14,6 +14,9 @@
 /* ---- train ---- */
 
 struct training {
+    uint32_t widths[TARN_MODEL_NESTED + 1];
+    size_t width_count;
+    bool early_exit;
     struct tarn_progress progress;
     uint32_t steps;
     float loss;
@@ -94,6 +97,9 @@ static tarn_status train(const struct tarn_cli *cli, const struct tarn_trace_dat
                 .run_count = last->run_count,
                 .steps = steps,
                 .seed = cli->seed + round,
+                .widths = training->widths,
+                .width_count = training->width_count,
+                .early_exit = training->early_exit,
                 .provenance = provenance,
                 .progress = report_steps,
                 .user = training,
@@ -149,8 +155,11 @@ static int tarn_cmd_model_train(struct tarn_cli *cli, int argc, char **argv)
         return tarn_cli_usage(cli, "where to? -o FILE is needed");
     if ((code = tarn_cli_integer(cli, "rounds", 1, 10, &rounds)) != TARN_EXIT_OK ||
         (code = tarn_cli_integer(cli, "steps", 1, 10000000, &steps)) != TARN_EXIT_OK ||
-        (code = tarn_cli_integer(cli, "limit", 1, UINT64_MAX, &limit)) != TARN_EXIT_OK)
+        (code = tarn_cli_integer(cli, "limit", 1, UINT64_MAX, &limit)) != TARN_EXIT_OK ||
+        (code = tarn_model_read_widths(cli, training.widths, &training.width_count)) !=
+            TARN_EXIT_OK)
         return code;
+    training.early_exit = tarn_cli_flag(cli, "early-exit");
     struct tarn_trace_data **traces = calloc((size_t)argc, sizeof(struct tarn_trace_data *));
     if (traces == NULL)
         status = tarn_fail(&error, TARN_NO_MEMORY, "model train: out of memory");
@@ -180,6 +189,9 @@ static const struct tarn_cli_option train_options[] = {
     {"rounds", 0, "N", "times that samples are collected with the model of the round before (2)"},
     {"steps", 0, "N", "gradient steps of 256 samples in each round (80000)"},
     {"limit", 0, "N", "only the first N requests of each trace"},
+    {"widths", 0, "LIST",
+     "units of the hidden layers (32); 8,16,32: an elastic model that works with fewer too"},
+    {"early-exit", 0, NULL, "and without its second layer, at each of them"},
     {NULL},
 };
 
@@ -227,13 +239,15 @@ static int tarn_cmd_model_info(struct tarn_cli *cli, int argc, char **argv)
         tarn_json_integer(json, "parameters", info.parameters);
         tarn_json_integer(json, "bytes", info.file_size);
         cJSON_AddStringToObject(json, "hash", hash);
+        tarn_model_json_elastic(json, &info);
         cJSON_AddStringToObject(json, "provenance", info.provenance);
         code = tarn_cli_print_json(cli, json);
     } else {
-        printf("network     %u-%u-%u-%u, %u parameters\nfile        %zu bytes\nweights     %s\n"
-               "provenance  ",
+        printf("network     %u-%u-%u-%u, %u parameters\nfile        %zu bytes\nweights     %s\n",
                info.inputs, info.hidden1, info.hidden2, info.outputs, info.parameters,
                info.file_size, hash);
+        tarn_model_print_elastic(&info);
+        printf("provenance  ");
         for (const char *c = info.provenance; *c != '\0'; c++) {
             putchar(*c);
             if (*c == '\n' && c[1] != '\0')
@@ -286,6 +300,8 @@ static const struct tarn_command *const subcommands[] = {
     &tarn_command_model_train,
     &tarn_command_model_info,
     &tarn_command_model_verify,
+    &tarn_command_model_slice,
+    &tarn_command_model_grow,
     &tarn_command_model_history,
     NULL,
 };
