@@ -14,6 +14,9 @@
 /* ---- train ---- */
 
 struct training {
+    uint32_t widths[TARN_MODEL_NESTED + 1];
+    size_t width_count;
+    bool early_exit;
     struct tarn_progress progress;
     uint32_t steps, done, patience;
     tarn_device *device; /**< that computes the steps; NULL: the host */
@@ -96,6 +99,9 @@ static tarn_status train(const struct tarn_cli *cli, const struct tarn_trace_dat
                 .run_count = last->run_count,
                 .steps = steps,
                 .seed = cli->seed + round,
+                .widths = training->widths,
+                .width_count = training->width_count,
+                .early_exit = training->early_exit,
                 .provenance = provenance,
                 .patience = training->patience,
                 .device = training->device,
@@ -166,12 +172,15 @@ static int tarn_cmd_model_train(struct tarn_cli *cli, int argc, char **argv)
     if ((code = tarn_cli_integer(cli, "rounds", 1, 10, &rounds)) != TARN_EXIT_OK ||
         (code = tarn_cli_integer(cli, "steps", 1, 10000000, &steps)) != TARN_EXIT_OK ||
         (code = tarn_cli_integer(cli, "patience", 0, 10000, &patience)) != TARN_EXIT_OK ||
-        (code = tarn_cli_integer(cli, "limit", 1, UINT64_MAX, &limit)) != TARN_EXIT_OK)
+        (code = tarn_cli_integer(cli, "limit", 1, UINT64_MAX, &limit)) != TARN_EXIT_OK ||
+        (code = tarn_model_read_widths(cli, training.widths, &training.width_count)) !=
+            TARN_EXIT_OK)
         return code;
     if (!tarn_cli_flag(cli, "search") &&
         (tarn_cli_value(cli, "class") != NULL || tarn_cli_value(cli, "trials") != NULL))
         return tarn_cli_usage(cli, "--class and --trials belong to --search");
     training.patience = (uint32_t)patience;
+    training.early_exit = tarn_cli_flag(cli, "early-exit");
     struct tarn_trace_data **traces = calloc((size_t)argc, sizeof(struct tarn_trace_data *));
     if (traces == NULL)
         status = tarn_fail(&error, TARN_NO_MEMORY, "model train: out of memory");
@@ -214,6 +223,9 @@ static const struct tarn_cli_option train_options[] = {
     {"search", 0, NULL, "look for a set of each class that the traces are of"},
     {"class", 0, "NAME", "with --search: the set's name, whatever the traces look like"},
     {"trials", 0, "N", "with --search: settings that are tried for each set (12)"},
+    {"widths", 0, "LIST",
+     "units of the hidden layers (32); 8,16,32: an elastic model that works with fewer too"},
+    {"early-exit", 0, NULL, "and without its second layer, at each of them"},
     {NULL},
 };
 
@@ -327,6 +339,7 @@ static int info_json(const struct tarn_cli *cli, const tarn_model_sets *sets,
     tarn_json_integer(json, "parameters", info->parameters);
     tarn_json_integer(json, "bytes", info->file_size);
     cJSON_AddStringToObject(json, "hash", hash);
+    tarn_model_json_elastic(json, info);
     cJSON_AddStringToObject(json, "provenance", info->provenance);
     cJSON *list = count > 1 ? cJSON_AddArrayToObject(json, "sets") : NULL;
     for (uint32_t i = 0; list != NULL && i < count; i++) {
@@ -351,10 +364,11 @@ static int tarn_cmd_model_info(struct tarn_cli *cli, int argc, char **argv)
     if (cli->json) {
         code = info_json(cli, sets, &info, hash);
     } else {
-        printf("network     %u-%u-%u-%u, %u parameters\nfile        %zu bytes\nweights     %s\n"
-               "provenance  ",
+        printf("network     %u-%u-%u-%u, %u parameters\nfile        %zu bytes\nweights     %s\n",
                info.inputs, info.hidden1, info.hidden2, info.outputs, info.parameters,
                info.file_size, hash);
+        tarn_model_print_elastic(&info);
+        printf("provenance  ");
         print_provenance(info.provenance);
         for (uint32_t i = 0, n = tarn_model_sets_count(sets); n > 1 && i < n; i++) {
             tarn_model_sets_get(sets, i, &set);
@@ -405,6 +419,8 @@ static const struct tarn_command *const subcommands[] = {
     &tarn_command_model_train,
     &tarn_command_model_info,
     &tarn_command_model_verify,
+    &tarn_command_model_slice,
+    &tarn_command_model_grow,
     &tarn_command_model_history,
     NULL,
 };

@@ -3,7 +3,10 @@
 #ifndef TARN_TOOLS_MODEL_H
 #define TARN_TOOLS_MODEL_H
 
+#include <cjson/cJSON.h>
+
 #include "cli.h"
+#include "sim/collect.h"
 
 struct tarn_trace_data;
 /** `tarn model train --search`; `start` may be NULL. Returns an exit code. */
@@ -11,5 +14,14 @@ int tarn_model_search(const struct tarn_cli *cli, struct tarn_trace_data *const 
                       size_t count, const char *start, const char *output);
 
 extern const struct tarn_command tarn_command_model_history;
+extern const struct tarn_command tarn_command_model_slice;
+extern const struct tarn_command tarn_command_model_grow;
+
+/** What an elastic model has to say, a line; of another nothing. */
+void tarn_model_print_elastic(const struct tarn_model_info *info);
+void tarn_model_json_elastic(cJSON *json, const struct tarn_model_info *info);
+/** --widths of `train`; 0 of them without it. Returns an exit code. */
+int tarn_model_read_widths(const struct tarn_cli *cli, uint32_t widths[TARN_MODEL_NESTED + 1],
+                           size_t *count);
 
 #endif

@@ -139,6 +139,7 @@ static int make_plan(const struct tarn_cli *cli, int argc, char **argv, struct p
     const char *columns = tarn_cli_value(cli, "columns");
     uint64_t mint_every = 0;
     double shadow_share = 0;
+    uint64_t width = 0;
     const char *ensembles[LIST_MAX] = {NULL};
     int goal = -1, ensemble = 0, pipes = 0, code;
     for (int i = 0; i < argc; i++)
@@ -161,6 +162,7 @@ static int make_plan(const struct tarn_cli *cli, int argc, char **argv, struct p
         (code = tarn_cli_choice(cli, "goal", goals, &goal)) != TARN_EXIT_OK ||
         (code = tarn_cli_choice(cli, "ensemble", ensembles, &ensemble)) != TARN_EXIT_OK ||
         (code = tarn_cli_integer(cli, "mint-every", 1, UINT32_MAX, &mint_every)) != TARN_EXIT_OK ||
+        (code = tarn_cli_integer(cli, "width", 1, 64, &width)) != TARN_EXIT_OK ||
         (code = tarn_cli_number(cli, "shadow-share", 0.001, 1, &shadow_share)) != TARN_EXIT_OK)
         return code;
     plan->replay.run.windows = WINDOWS;
@@ -175,6 +177,8 @@ static int make_plan(const struct tarn_cli *cli, int argc, char **argv, struct p
         .ensemble = ensemble > 0 ? (tarn_ensemble_kind)ensemble : TARN_ENSEMBLE_SINGLE,
         .mint_every = (uint32_t)mint_every,
         .shadow_share = (float)shadow_share,
+        .width = (uint32_t)width,
+        .early_exit = tarn_cli_flag(cli, "early-exit"),
         .state_dir = tarn_cli_value(cli, "state-dir"),
     };
     code = plan_sizes(cli, plan);
@@ -395,6 +399,8 @@ static const struct tarn_cli_option options[] = {
     {"mint-every", 0, "N",
      "requests between two versions of the model (a quarter of the objects, 1000 to 4096)"},
     {"shadow-share", 0, "F", "of the time that miniature caches may take at most (0.15)"},
+    {"width", 0, "N", "units of an elastic model that decide (as many as are worth it)"},
+    {"early-exit", 0, NULL, "with --width: without its second layer"},
     {"state-dir", 0, "DIR", "keep what is learnt there, and go on from what is there"},
     {NULL},
 };

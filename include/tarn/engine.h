@@ -93,6 +93,14 @@ struct tarn_engine_params {
      */
     const tarn_model_sets *sets;
     bool no_learn; /**< keep the model as it is */
+    /**< keep the model as it is */
+    /**
+     * Hidden units of an elastic model that decide, its nearest width that has as many; 0: as many as the
+     * workload needs and time allows. A model that isn't elastic has only one width.
+     */
+    uint32_t width;
+    bool
+        early_exit; /**< with `width`: its second layer is left out, where it was trained for that */
     /** The network alone decides, without experts beside it; nor is what goes live watched. */
     bool no_shadows;
     uint64_t seed;

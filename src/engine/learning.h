@@ -57,10 +57,6 @@ struct tarn_learning_params {
     bool frozen;         /**< the model that the engine began with is a member */
     uint32_t learners;   /**< networks that learn, 1 to 3, each from samples of its own */
     float learners_pace; /**< gradient steps that each beyond the first adds, against its own */
-    /* an elastic network: src/engine/width.h */
-    uint32_t width; /**< units in use; 0: what the workload needs, the device and pressure allow */
-    bool exits;     /**< without the second layer, where `width` is given or the whole is in use */
-
     /* checkpoints, with a state_dir */
     uint64_t checkpoint_requests; /**< from one to the next; also after checkpoint_most_s */
     uint32_t checkpoint_least_s;  /**< but not before; not with TARN_BACKGROUND_STEPS */

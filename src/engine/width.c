@@ -94,8 +94,8 @@ struct tarn_width {
 
 tarn_status tarn_width_init(struct tarn_engine *e)
 {
-    e->learned->world.width = e->learning.width;
-    e->learned->world.exits = e->learning.exits;
+    e->learned->world.width = e->params.width;
+    e->learned->world.exits = e->params.early_exit;
     e->width = tarn_alloc_zeroed(1, sizeof *e->width);
     return e->width != NULL ? TARN_OK : TARN_NO_MEMORY;
 }
@@ -186,7 +186,7 @@ static void use(struct tarn_engine *e, uint32_t slice)
 void tarn_width_look(struct tarn_engine *e)
 {
     struct tarn_width *w = e->width;
-    if (e->learning.width > 0)
+    if (e->params.width > 0)
         return;
     read_forms(e);
     if (w->count < 2 && !w->elastic)
@@ -220,7 +220,7 @@ void tarn_width_press(struct tarn_engine *e, uint32_t pressure)
     struct tarn_width *w = e->width;
     w->pressure = pressure;
     /* what was chosen for this case at the last look; the next one takes it back */
-    if (pressure > 0 && w->elastic && e->learning.width == 0)
+    if (pressure > 0 && w->elastic && e->params.width == 0)
         use(e, w->pressed);
 }
 

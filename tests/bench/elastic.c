@@ -18,7 +18,6 @@
 #include <tarn/model.h>
 
 #include "base/clock.h"
-#include "engine/learning.h"
 #include "kernels/layout.h"
 #include "model/model.h"
 #include "sim/collect.h"
@@ -189,23 +188,19 @@ static int cell_count; /* the same for each seed */
 static double replay(const struct tarn_trace_data *trace, double size, const struct form *form,
                      const char *policy)
 {
-    struct tarn_learning_params learning;
     struct tarn_error error = {0};
     struct tarn_replay_result result;
-    tarn_learning_defaults(&learning);
     struct tarn_replay_params params = {.run = {.seed = options.seed}};
     struct tarn_replay_limit limit = {
         .text = "", .capacity = (uint64_t)(size * trace->objects), .objects = true};
     if (form != NULL) {
-        /* the width asked for, or what can't be chosen: all of it */
-        learning.width = TARN_SLICE_WIDTH(form->slice) ? TARN_SLICE_WIDTH(form->slice)
-                                                       : models[form->network]->shape.hidden1;
-        learning.exits = TARN_SLICE_EXITS(form->slice);
+        uint32_t width = TARN_SLICE_WIDTH(form->slice);
         params.learning.engine = (struct tarn_engine_params){
             .device = "host",
             .model = models[form->network],
             .no_learn = !options.learn,
-            .learning = &learning,
+            .width = width > 0 ? width : models[form->network]->shape.hidden1,
+            .early_exit = TARN_SLICE_EXITS(form->slice),
         };
     }
     if (limit.capacity < 50)

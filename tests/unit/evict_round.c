@@ -377,8 +377,49 @@ static void a_round_sees_one_version(void)
     end(&w);
 }
 
-CHECK_MAIN(CASE(a_round_sees_one_version), CASE(the_lowest_leave_and_the_next_are_kept),
-           CASE(the_worst_of_all_residents_leave), CASE(what_changed_since_is_skipped),
+/* Nor are scores of different widths of an elastic network compared. */
+static void a_round_sees_one_width(void)
+{
+    struct world w;
+    REQUIRE(begin(&w, 1500, TARN_EXPERT_NET, 8, 16));
+    w.version.bundle->model->nested = (struct tarn_nested){{8, 16}, 1};
+    run(&w, 9000, 3);
+    struct tarn_evictor *e = &w.evictor;
+    CHECK(e->pool_count > 8 && e->pool_slice == 0 && e->list_slice == 0);
+    const struct {
+        uint32_t width, slice;
+        bool exits;
+    } steps[] = {{8, 8, false}, {16, 16, false}, {16, TARN_SLICE(16u, 1u), true}, {0, 0, false}};
+    for (int i = 0; i < 4; i++) {
+        uint32_t pooled = e->pool_count;
+        float wanted[64];
+        w.shared.width = steps[i].width;
+        w.shared.exits = steps[i].exits;
+        w.now++;
+        tarn_round_draw(e, &e->round, w.now);
+        CHECK(e->round.slice == steps[i].slice && e->round.stale == pooled && e->pool_count == 0);
+        tarn_round_score(e, &e->round);
+        tarn_forward_slice_host(&w.version.bundle->model->shape, steps[i].slice,
+                                w.version.bundle->model->weights, e->round.tiles, 16, wanted);
+        CHECK(memcmp(wanted, e->round.raw, 16 * sizeof *wanted) == 0);
+        tarn_round_leave(e, &e->round);
+        tarn_round_finish(e, &e->round);
+        CHECK(e->pool_slice == steps[i].slice && e->list_slice == steps[i].slice);
+        /* the same width again: what is in the pool stands */
+        w.now++;
+        pooled = e->pool_count;
+        tarn_round_draw(e, &e->round, w.now);
+        CHECK(pooled == 0 || e->round.stale < pooled);
+        tarn_round_score(e, &e->round);
+        tarn_round_leave(e, &e->round);
+        tarn_round_finish(e, &e->round);
+    }
+    end(&w);
+}
+
+CHECK_MAIN(CASE(a_round_sees_one_version), CASE(a_round_sees_one_width),
+           CASE(the_lowest_leave_and_the_next_are_kept), CASE(the_worst_of_all_residents_leave),
+           CASE(what_changed_since_is_skipped),
            CASE(what_is_asked_for_while_it_is_scored_is_dropped), CASE(rounds_may_overlap),
            CASE(every_round_finds_candidates), CASE(a_network_that_is_not_numbers_does_no_harm),
            CASE(tiles_hold_the_features_of_the_candidates))

@@ -12,6 +12,8 @@ _tarn() {
             ' model train') path=' model train' ;;
             ' model info') path=' model info' ;;
             ' model verify') path=' model verify' ;;
+            ' model slice') path=' model slice' ;;
+            ' model grow') path=' model grow' ;;
             ' model history') path=' model history' ;;
             ' trace') path=' trace' ;;
             ' trace gen') path=' trace gen' ;;
@@ -32,12 +34,14 @@ _tarn() {
     done
     case $path in
     '' | ' help') words='replay devices model trace bench selftest help --version --help' ;;
-    ' replay') words='--size --policy --format --columns --limit --unit-size --plot --goal --ensemble --model --mint-every --shadow-share --state-dir --device --json --quiet --seed --log --cache-dir --help --version' ;;
+    ' replay') words='--size --policy --format --columns --limit --unit-size --plot --goal --ensemble --model --mint-every --shadow-share --width --early-exit --state-dir --device --json --quiet --seed --log --cache-dir --help --version' ;;
     ' devices') words='--calibrate --clblast --device --json --quiet --seed --log --cache-dir --help --version' ;;
-    ' model') words='train info verify history --device --json --quiet --seed --log --cache-dir --help --version' ;;
-    ' model train') words='--output --model --rounds --steps --patience --limit --search --class --trials --device --json --quiet --seed --log --cache-dir --help --version' ;;
+    ' model') words='train info verify slice grow history --device --json --quiet --seed --log --cache-dir --help --version' ;;
+    ' model train') words='--output --model --rounds --steps --patience --limit --search --class --trials --widths --early-exit --device --json --quiet --seed --log --cache-dir --help --version' ;;
     ' model info') words='--device --json --quiet --seed --log --cache-dir --help --version' ;;
     ' model verify') words='--device --json --quiet --seed --log --cache-dir --help --version' ;;
+    ' model slice') words='--output --width --by-importance --limit --device --json --quiet --seed --log --cache-dir --help --version' ;;
+    ' model grow') words='--output --width --device --json --quiet --seed --log --cache-dir --help --version' ;;
     ' model history') words='--device --json --quiet --seed --log --cache-dir --help --version' ;;
     ' trace') words='gen info convert --device --json --quiet --seed --log --cache-dir --help --version' ;;
     ' trace gen') words='--output --to --requests --objects --param --device --json --quiet --seed --log --cache-dir --help --version' ;;
