@@ -194,7 +194,8 @@ TARN_API void tarn_engine_get_tag(tarn_engine *engine, uint32_t tag, struct tarn
 
 struct tarn_engine_stats {
     uint64_t train_steps;
-    uint64_t rounds, scores;   /**< eviction rounds, and candidates scored in them */
+    uint64_t rounds, scores; /**< eviction rounds, and candidates scored in them */
+    uint64_t unsound_rounds; /**< of those: an expert's scores were no numbers, and it had no say */
     uint64_t rounds_on_device; /**< of those */
     uint64_t
         rounds_ahead; /**< of all rounds: before their victims were needed, not on a request's way */
