@@ -104,6 +104,7 @@ static void look(struct tarn_engine *e, uint64_t timeout_us)
     if (!e->params.no_learn)
         tarn_learning_look(e);
     tarn_weather_look(e);
+    tarn_relief_look(e);
     tarn_books_look(e);
     tarn_versions_look(e);
     tarn_width_look(e);

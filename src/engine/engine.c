@@ -149,6 +149,8 @@ tarn_status tarn_engine_create(const struct tarn_engine_params *params, tarn_eng
     if (status == TARN_OK)
         status = tarn_learning_init(e, error);
     if (status == TARN_OK)
+        status = tarn_relief_init(e);
+    if (status == TARN_OK)
         status = tarn_ahead_init(e);
     if (status == TARN_OK) {
         tarn_sets_start(e);
@@ -321,6 +323,7 @@ void tarn_engine_get_stats(tarn_engine *e, struct tarn_engine_stats *stats)
     tarn_learning_get_stats(e, stats);
     tarn_width_get_stats(e, stats);
     tarn_sets_get_stats(e, stats);
+    tarn_relief_get_stats(e, stats);
     stats->on_device = e->device != NULL && e->on_device;
     stats->device_losses = e->losses;
     stats->device_returns = e->returns;

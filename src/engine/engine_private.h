@@ -25,6 +25,7 @@
 #include "platform/sensors.h"
 #include "sets.h"
 #include "tags.h"
+#include "pressure.h"
 #include "versions.h"
 
 /**
@@ -98,6 +99,10 @@ struct tarn_engine {
     uint64_t scored_version;                 /**< whose weights the device scores with; 0: none */
     uint64_t rounds_on_device, rounds_ahead; /**< the latter on the host */
     struct tarn_weather weather;
+    struct tarn_pressure pressure;
+    uint32_t relief; /**< the level that is carried out */
+    uint64_t relief_seen_ns;
+    double cpu_load;                  /**< of the board, at the last look */
     struct tarn_round ahead;          /**< the one that the background scores there */
     uint64_t seen;                    /**< requests up to which training was paced */
     struct tarn_kernel_stats trained; /**< gradient steps so far */
@@ -171,6 +176,12 @@ tarn_status tarn_ahead_init(struct tarn_engine *engine);
 void tarn_ahead_free(struct tarn_engine *engine);
 /** Fills the list where no device does. Under the background's lock. */
 void tarn_ahead_look(struct tarn_engine *engine);
+
+/** What is given up under load (relief.c); after the cache. TARN_INVALID: there is no such level. */
+tarn_status tarn_relief_init(struct tarn_engine *engine);
+/** Under the background's lock. */
+void tarn_relief_look(struct tarn_engine *engine);
+void tarn_relief_get_stats(const struct tarn_engine *engine, struct tarn_engine_stats *stats);
 
 /** Tells of experts that give no numbers, and replaces a version that doesn't. Under the background's lock. */
 void tarn_weather_look(struct tarn_engine *engine);
