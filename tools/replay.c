@@ -106,8 +106,8 @@ static int plan_policies(const struct tarn_cli *cli, struct plan *plan)
         learns |= !tarn_baseline_known(plan->policy[i]);
         weighs |= strcmp(plan->policy[i], "gdsf") == 0 && plan->replay.run.weigh_costs;
     }
-    static const char *const learners_only[] = {"goal",         "model",     "mint-every",
-                                                "shadow-share", "state-dir", "ensemble"};
+    static const char *const learners_only[] = {
+        "goal", "model", "mint-every", "shadow-share", "state-dir", "ensemble", "relief"};
     for (size_t i = 0; i < sizeof learners_only / sizeof *learners_only && !learns; i++)
         if (tarn_cli_value(cli, learners_only[i]) != NULL && !(i == 0 && weighs))
             return tarn_cli_usage(cli, "--%s is for a policy that learns; none is asked for",
@@ -137,7 +137,7 @@ static int make_plan(const struct tarn_cli *cli, int argc, char **argv, struct p
     static const char *const goals[] = {"requests", "bytes", "latency", NULL};
     const char *format = tarn_cli_value(cli, "format");
     const char *columns = tarn_cli_value(cli, "columns");
-    uint64_t mint_every = 0;
+    uint64_t mint_every = 0, relief = 0;
     double shadow_share = 0;
     uint64_t width = 0;
     const char *ensembles[LIST_MAX] = {NULL};
@@ -163,6 +163,8 @@ static int make_plan(const struct tarn_cli *cli, int argc, char **argv, struct p
         (code = tarn_cli_choice(cli, "ensemble", ensembles, &ensemble)) != TARN_EXIT_OK ||
         (code = tarn_cli_integer(cli, "mint-every", 1, UINT32_MAX, &mint_every)) != TARN_EXIT_OK ||
         (code = tarn_cli_integer(cli, "width", 1, 64, &width)) != TARN_EXIT_OK ||
+        (code = tarn_cli_integer(cli, "relief", 0, TARN_ENGINE_RELIEF_MOST, &relief)) !=
+            TARN_EXIT_OK ||
         (code = tarn_cli_number(cli, "shadow-share", 0.001, 1, &shadow_share)) != TARN_EXIT_OK)
         return code;
     plan->replay.run.windows = WINDOWS;
@@ -179,6 +181,7 @@ static int make_plan(const struct tarn_cli *cli, int argc, char **argv, struct p
         .shadow_share = (float)shadow_share,
         .width = (uint32_t)width,
         .early_exit = tarn_cli_flag(cli, "early-exit"),
+        .relief = (int)relief,
         .state_dir = tarn_cli_value(cli, "state-dir"),
     };
     code = plan_sizes(cli, plan);
@@ -398,6 +401,9 @@ static const struct tarn_cli_option options[] = {
     {"model", 0, "FILE", "the model that learning starts from, or sets for classes and tags"},
     {"mint-every", 0, "N",
      "requests between two versions of the model (a quarter of the objects, 1000 to 4096)"},
+    {"relief", 0, "N",
+     "give up as under load: 1 the network's width, 2 half of the miniature caches' keys,\n"
+     "3 candidates, 4 these caches"},
     {"shadow-share", 0, "F", "of the time that miniature caches may take at most (0.15)"},
     {"width", 0, "N", "units of an elastic model that decide (as many as are worth it)"},
     {"early-exit", 0, NULL, "with --width: without its second layer"},

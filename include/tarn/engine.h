@@ -120,6 +120,13 @@ struct tarn_engine_params {
         mint_every; /**< requests between two candidates, but half an hour at most; 0: a quarter of the objects, 1,000 to
                             4,096 */
     float shadow_share; /**< of the cache's own time that miniature caches may take; 0: 0.15 */
+    /*
+     * Under load the cheapest losses are taken first: a narrower network, half of the miniature caches' keys, fewer
+     * candidates for a victim, no miniature caches. With TARN_BACKGROUND_THREAD the share of a core that the policy's part of
+     * requests takes decides; with TARN_BACKGROUND_STEPS nothing is given up unless it is asked for here.
+     */
+    int relief; /**< 1 to TARN_ENGINE_RELIEF_MOST: so much, always; 0: as load asks; -1: nothing */
+    float policy_budget; /**< that share, of which more is load; 0: 0.5 */
     /**
      * A folder, made if it is missing, for the history of versions and checkpoints of training, from which
      * the next start goes on (docs/learning.md); NULL: nothing is kept. One engine at a time; must live as
@@ -197,12 +204,17 @@ struct tarn_tag_stats {
 /** Zeros for a tag that isn't one. */
 TARN_API void tarn_engine_get_tag(tarn_engine *engine, uint32_t tag, struct tarn_tag_stats *stats);
 
-#define TARN_ENGINE_EXPERTS 7
-#define TARN_ENGINE_MEMBERS 4
+#define TARN_ENGINE_EXPERTS     7
+#define TARN_ENGINE_MEMBERS     4
+#define TARN_ENGINE_RELIEF_MOST 4
 
 struct tarn_engine_stats {
     uint64_t train_steps;
-    uint64_t rounds, scores;   /**< eviction rounds, and candidates scored in them */
+    uint64_t rounds, scores;         /**< eviction rounds, and candidates scored in them */
+    uint32_t relief, relief_changes; /**< what is given up under load, and how often that changed */
+    float
+        policy_load; /**< share of a core that the policy's part of requests takes; 0 with steps */
+    uint64_t unsound_rounds; /**< of those: an expert's scores were no numbers, and it had no say */
     uint64_t rounds_on_device; /**< of those */
     uint64_t
         rounds_ahead; /**< of all rounds: before their victims were needed, not on a request's way */

@@ -103,6 +103,8 @@ static void look(struct tarn_engine *e, uint64_t timeout_us)
     tarn_ahead_look(e);
     if (!e->params.no_learn)
         tarn_learning_look(e);
+    tarn_weather_look(e);
+    tarn_relief_look(e);
     tarn_books_look(e);
     tarn_versions_look(e);
     tarn_width_look(e);

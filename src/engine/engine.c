@@ -58,6 +58,7 @@ static tarn_status make_policy(void *context, struct tarn_table *table,
         .most_cost = e->params.shadow_share,
         .ring = e->ring_samples,
         .seed = e->params.seed,
+        .now = e->learning.first_request,
         .listener = tarn_workload_listener(e),
     };
     if (samples)
@@ -138,12 +139,17 @@ tarn_status tarn_engine_create(const struct tarn_engine_params *params, tarn_eng
             &(struct tarn_cache_hooks){
                 .factory = make_policy,
                 .factory_context = e,
+                .first_request = e->learning.first_request,
+                .clock_ms = e->learning.clock_ms,
+                .clock_context = e->learning.clock_context,
             },
             &e->cache);
     if (status == TARN_OK)
         status = tarn_width_init(e);
     if (status == TARN_OK)
         status = tarn_learning_init(e, error);
+    if (status == TARN_OK)
+        status = tarn_relief_init(e);
     if (status == TARN_OK)
         status = tarn_ahead_init(e);
     if (status == TARN_OK) {
@@ -285,6 +291,7 @@ void tarn_engine_get_stats(tarn_engine *e, struct tarn_engine_stats *stats)
     const struct tarn_evictor *live = &e->learned->live;
     stats->rounds = live->rounds;
     stats->scores = live->scores;
+    stats->unsound_rounds = live->unsound.rounds;
     stats->samples = e->samples;
     stats->model_bytes = tarn_model_file_size(e->versions.live->model);
     stats->train_memory = tarn_ring_memory(e->ring.size);
@@ -316,6 +323,7 @@ void tarn_engine_get_stats(tarn_engine *e, struct tarn_engine_stats *stats)
     tarn_learning_get_stats(e, stats);
     tarn_width_get_stats(e, stats);
     tarn_sets_get_stats(e, stats);
+    tarn_relief_get_stats(e, stats);
     stats->on_device = e->device != NULL && e->on_device;
     stats->device_losses = e->losses;
     stats->device_returns = e->returns;

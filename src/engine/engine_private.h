@@ -25,6 +25,7 @@
 #include "platform/sensors.h"
 #include "sets.h"
 #include "tags.h"
+#include "pressure.h"
 #include "versions.h"
 
 /**
@@ -46,6 +47,15 @@ enum tarn_job {
 struct tarn_learner;
 struct tarn_width;
 struct tarn_books;
+
+/** What was said of experts that give no numbers (weather.c). */
+struct tarn_weather {
+    uint64_t seen,
+        blamed;   /**< rounds, as of the last look; the version that was last replaced for it */
+    uint32_t out; /**< experts that were told of */
+    bool told, say_back;
+    uint64_t told_at; /**< ns, or requests with TARN_BACKGROUND_STEPS */
+};
 
 struct tarn_engine {
     struct tarn_engine_params params;
@@ -88,9 +98,14 @@ struct tarn_engine {
     bool round_in_flight;
     uint64_t scored_version;                 /**< whose weights the device scores with; 0: none */
     uint64_t rounds_on_device, rounds_ahead; /**< the latter on the host */
-    struct tarn_round ahead;                 /**< the one that the background scores there */
-    uint64_t seen;                           /**< requests up to which training was paced */
-    struct tarn_kernel_stats trained;        /**< gradient steps so far */
+    struct tarn_weather weather;
+    struct tarn_pressure pressure;
+    uint32_t relief; /**< the level that is carried out */
+    uint64_t relief_seen_ns;
+    double cpu_load;                  /**< of the board, at the last look */
+    struct tarn_round ahead;          /**< the one that the background scores there */
+    uint64_t seen;                    /**< requests up to which training was paced */
+    struct tarn_kernel_stats trained; /**< gradient steps so far */
     float loss;
     double steps_due;
     struct tarn_learning_params learning;
@@ -161,6 +176,15 @@ tarn_status tarn_ahead_init(struct tarn_engine *engine);
 void tarn_ahead_free(struct tarn_engine *engine);
 /** Fills the list where no device does. Under the background's lock. */
 void tarn_ahead_look(struct tarn_engine *engine);
+
+/** What is given up under load (relief.c); after the cache. TARN_INVALID: there is no such level. */
+tarn_status tarn_relief_init(struct tarn_engine *engine);
+/** Under the background's lock. */
+void tarn_relief_look(struct tarn_engine *engine);
+void tarn_relief_get_stats(const struct tarn_engine *engine, struct tarn_engine_stats *stats);
+
+/** Tells of experts that give no numbers, and replaces a version that doesn't. Under the background's lock. */
+void tarn_weather_look(struct tarn_engine *engine);
 
 /** After the trainer, before the device is entered. */
 tarn_status tarn_training_init(struct tarn_engine *engine, struct tarn_error *error);

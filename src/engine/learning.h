@@ -61,6 +61,11 @@ struct tarn_learning_params {
     uint64_t checkpoint_requests; /**< from one to the next; also after checkpoint_most_s */
     uint32_t checkpoint_least_s;  /**< but not before; not with TARN_BACKGROUND_STEPS */
     uint32_t checkpoint_most_s;
+
+    /* for tests: where the request count begins, and the clock of times to live; NULL: the monotonic one */
+    uint64_t first_request;
+    uint64_t (*clock_ms)(void *context);
+    void *clock_context;
 };
 
 void tarn_learning_defaults(struct tarn_learning_params *params);

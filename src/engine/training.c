@@ -224,6 +224,7 @@ static void look_at_board(struct tarn_engine *e, uint64_t now)
     e->board_seen_ns = now;
     tarn_sensors_read(e->sensors, &reading);
     tarn_gate_update(&e->gate, &limits, &reading, now, &e->verdict);
+    e->cpu_load = reading.cpu_load; /* NaN where it isn't known */
     fit_ring(e, e->verdict.give_memory_back);
     bool closed = e->verdict.share <= 0 || e->verdict.give_memory_back;
     tarn_share_set_limit(e->share, (float)e->verdict.share);

@@ -121,6 +121,15 @@ struct tarn_round {
     bool ahead; /**< it is drawn while there are victims left, as for a device: it is larger */
 };
 
+/** Rounds in which an expert gave a score that is no number, so that it had no say. */
+struct tarn_unsound {
+    uint64_t rounds;
+    uint64_t version;  /**< that scored the last of them */
+    uint32_t in_a_row; /**< of the network, by that version */
+    bool stands_in;    /**< nobody was left: frequency alone decided */
+    uint32_t out; /**< experts without a say in the last round of all: bit k is tarn_expert k */
+};
+
 struct tarn_evictor {
     struct tarn_table *table;
     const struct tarn_capacity *capacity;
@@ -163,6 +172,7 @@ struct tarn_evictor {
     struct tarn_round round;
 
     uint64_t rounds, scores; /**< counters */
+    struct tarn_unsound unsound;
 };
 
 struct tarn_evictor_params {

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
 
@@ -12,6 +13,7 @@
 #define SKETCH_COUNTERS 8    /* for each object that the cache will hold, */
 #define SKETCH_PERIOD   8    /* halved after so many accesses for each counter, */
 #define LEAST_PERIOD    1024
+#define TIMED_EVERY     128
 #define MOST_COUNTERS   8e8
 #define START_FILL      4 /* or when it is filled to one part in so many */
 
@@ -104,9 +106,8 @@ static float size_lg(const struct tarn_learned *learned, uint32_t slot)
     return tarn_size_from_meta_lg(tarn_table_meta(learned->live.table, slot)->size);
 }
 
-static void hit(void *policy, uint32_t slot, uint64_t now)
+static void do_hit(struct tarn_learned *learned, uint32_t slot, uint64_t now)
 {
-    struct tarn_learned *learned = policy;
     learned->world.told = tarn_table_meta(learned->live.table, slot);
     tarn_evictor_hit(&learned->live, slot, now);
     uint64_t hash = tarn_table_hash(learned->live.table, slot);
@@ -119,9 +120,8 @@ static void hit(void *policy, uint32_t slot, uint64_t now)
     tell_get(learned, hash, tarn_table_meta(learned->live.table, slot)->size, now);
 }
 
-static void miss(void *policy, uint64_t hash, uint64_t now)
+static void do_miss(struct tarn_learned *learned, uint64_t hash, uint64_t now)
 {
-    struct tarn_learned *learned = policy;
     learned->world.told = NULL;
     tarn_evictor_miss(&learned->live, hash, now);
     set_sample_share(learned);
@@ -134,9 +134,8 @@ static void miss(void *policy, uint64_t hash, uint64_t now)
     tell_get(learned, hash, -1, now);
 }
 
-static void insert(void *policy, uint32_t slot, uint64_t charge, uint64_t now)
+static void do_insert(struct tarn_learned *learned, uint32_t slot, uint64_t charge, uint64_t now)
 {
-    struct tarn_learned *learned = policy;
     learned->world.told = tarn_table_meta(learned->live.table, slot);
     tarn_evictor_insert(&learned->live, slot, charge, now);
     maybe_start(learned);
@@ -173,9 +172,8 @@ static void leave(void *policy, uint32_t slot, tarn_remove_reason reason, uint64
     tarn_evictor_remove(&learned->live, slot, reason, now);
 }
 
-static uint32_t victim(void *policy, uint64_t now)
+static uint32_t do_victim(struct tarn_learned *learned, uint64_t now)
 {
-    struct tarn_learned *learned = policy;
     return tarn_evictor_victim(&learned->live, now);
 }
 
@@ -235,6 +233,59 @@ void tarn_learned_merge(struct tarn_learned *learned)
     tarn_free(learned->canary);
     learned->canary = NULL;
     learned->live.arm = TARN_ARMS;
+}
+
+/* ---- a request in so many is timed ---- */
+
+static uint64_t begin_time(uint64_t now)
+{
+    return now % TIMED_EVERY == 0 ? tarn_clock_thread_cpu_ns() : 0;
+}
+
+static void end_time(struct tarn_learned *learned, uint64_t began)
+{
+    if (began != 0)
+        learned->timed.ns += (tarn_clock_thread_cpu_ns() - began) * TIMED_EVERY;
+}
+
+static void hit(void *policy, uint32_t slot, uint64_t now)
+{
+    struct tarn_learned *learned = policy;
+    uint64_t began = begin_time(now);
+    learned->timed.requests++;
+    do_hit(learned, slot, now);
+    end_time(learned, began);
+}
+
+static void miss(void *policy, uint64_t hash, uint64_t now)
+{
+    struct tarn_learned *learned = policy;
+    uint64_t began = begin_time(now);
+    learned->timed.requests++;
+    do_miss(learned, hash, now);
+    end_time(learned, began);
+}
+
+static void insert(void *policy, uint32_t slot, uint64_t charge, uint64_t now)
+{
+    uint64_t began = begin_time(now);
+    do_insert(policy, slot, charge, now);
+    end_time(policy, began);
+}
+
+static uint32_t victim(void *policy, uint64_t now)
+{
+    uint64_t began = begin_time(now);
+    uint32_t slot = do_victim(policy, now);
+    end_time(policy, began);
+    return slot;
+}
+
+struct tarn_timed tarn_learned_take_time(struct tarn_learned *learned)
+{
+    struct tarn_timed timed = learned->timed;
+    learned->timed = (struct tarn_timed){0};
+    return timed;
 }
 
 static void destroy(void *policy)

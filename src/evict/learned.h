@@ -29,6 +29,11 @@ typedef enum tarn_relief {
     TARN_RELIEFS,
 } tarn_relief;
 
+/** CPU time of the policy's part of requests, from one request in 128. */
+struct tarn_timed {
+    uint64_t ns, requests;
+};
+
 struct tarn_learned {
     struct tarn_world world;
     struct tarn_evictor live;
@@ -40,6 +45,7 @@ struct tarn_learned {
     bool shadows;                  /**< run them */
     float most_cost;               /**< of the shadows; see struct tarn_mix_params */
     tarn_relief relief;
+    struct tarn_timed timed;
     uint64_t seed;
     double mix_rate, mix_half_life; /**< of the mix, once it runs; 0: its own */
     float samples_per_period;       /**< the ring's size over the T that it is to cover */
@@ -84,6 +90,9 @@ void tarn_learned_relieve(struct tarn_learned *learned, tarn_relief relief);
 
 /** How quickly experts' weights follow, from here on; see tarn_mix_set_pace(). Under the lock. */
 void tarn_learned_set_mix(struct tarn_learned *learned, double rate, double half_life);
+
+/** Since the last call: on the threads that made the requests. Under the lock. */
+struct tarn_timed tarn_learned_take_time(struct tarn_learned *learned);
 
 /** Bytes held beside the cache's table. Under the lock. */
 size_t tarn_learned_memory(const struct tarn_learned *learned);

@@ -9,7 +9,8 @@
 
 #define POOL_SHARE    16    /* the pool holds at most one in so many residents */
 #define RESCORE_T     0.01f /* a pooled score lasts so many T, */
-#define WORST_SCORE   1e9f  /* beyond it a score is no score */
+#define WORST_SCORE   1e9f  /* of a network: beyond it a score is no score; */
+#define WORST_OTHER   1e30f /* of a heuristic */
 #define DRAWN_AT_ONCE 32
 #define RESCORE_AGE   0.1f /* or this share of the age at which it was made */
 
@@ -398,6 +399,72 @@ void tarn_round_draw(struct tarn_evictor *evictor, struct tarn_round *round, uin
     evictor->scores += round->count;
 }
 
+static bool are_numbers(const float *scores, uint32_t count, float most)
+{
+    bool all = true; /* no jumps: a vector of comparisons */
+    for (uint32_t i = 0; i < count; i++)
+        all &= scores[i] > -most && scores[i] < most;
+    return all;
+}
+
+/* `asked` are those that had a say: of the others nothing new is known. */
+static void note_unsound(struct tarn_evictor *evictor, uint64_t version, uint32_t asked,
+                         uint32_t out)
+{
+    struct tarn_unsound *u = &evictor->unsound;
+    const uint32_t network = 1u << TARN_EXPERT_NET;
+    u->out = out | (u->out & ~asked);
+    if (asked & network)
+        u->in_a_row = !(out & network) ? 0 : u->version == version ? u->in_a_row + 1 : 1;
+    if (out == 0)
+        return;
+    u->version = version;
+    u->rounds++;
+}
+
+/*
+ * An expert whose scores aren't all numbers has no say in this round, whatever its weight is. True if nobody is
+ * left who has one.
+ */
+static bool drop_unsound(struct tarn_evictor *evictor, struct tarn_round *round)
+{
+    uint32_t asked = 0, out = 0;
+    float left = 0;
+    for (uint32_t k = 0; k < evictor->experts; k++) {
+        if (!(round->weight[k] > 0))
+            continue;
+        asked |= 1u << evictor->expert[k];
+        if (are_numbers(round->raw + k * round->room, round->count,
+                        is_network(evictor->expert[k]) ? WORST_SCORE : WORST_OTHER)) {
+            left += round->weight[k];
+        } else {
+            out |= 1u << evictor->expert[k];
+            round->weight[k] = 0;
+        }
+    }
+    if (round->count > 0)
+        note_unsound(evictor, round->version, asked, out);
+    bool nobody = out != 0 && !(left > 0);
+    if (nobody != evictor->unsound.stands_in) /* its numbers are no others' */
+        evictor->ranks[0] = (struct tarn_ranks){0};
+    evictor->unsound.stands_in = nobody;
+    return nobody;
+}
+
+/* Then the least that is known of each candidate decides: how often it is wanted. */
+static void stand_in(struct tarn_evictor *evictor, struct tarn_round *round)
+{
+    float lg_period = tarn_lg(evictor->period);
+    for (uint32_t i = 0; i < round->count; i++) {
+        bool stays = tarn_evictor_owns(evictor, round->slot[i]);
+        const struct tarn_meta *meta = tarn_table_meta(evictor->table, round->slot[i]);
+        round->raw[i] =
+            stays ? score_heuristic(evictor, TARN_EXPERT_LFU, meta, (uint32_t)round->now, lg_period)
+                  : 0;
+    }
+    round->weight[0] = 1.0f;
+}
+
 /* The rank inside the round, until an expert has seen enough scores for the other kind. */
 static float rank_inside(const float *raw, uint32_t count, float score)
 {
@@ -529,16 +596,13 @@ static void keep_lowest(struct tarn_evictor *evictor, uint32_t victims, uint32_t
     evictor->pool_count = left;
 }
 
-/* A network's: what is no score is none, and where sizes count they do. */
+/* A network's: where sizes or costs count they do. */
 static void settle_scores(const struct tarn_evictor *evictor, const struct tarn_round *round,
                           float *raw)
 {
     const struct tarn_world *world = evictor->world;
-    for (uint32_t i = 0; i < round->count; i++) {
-        if (!(raw[i] > -WORST_SCORE && raw[i] < WORST_SCORE))
-            raw[i] = 0; /* a broken network must not break the order of the others */
+    for (uint32_t i = 0; i < round->count; i++)
         raw[i] += tarn_world_worth(world, tarn_table_meta(evictor->table, round->slot[i]));
-    }
 }
 
 void tarn_round_finish(struct tarn_evictor *evictor, struct tarn_round *round)
@@ -553,9 +617,12 @@ void tarn_round_finish(struct tarn_evictor *evictor, struct tarn_round *round)
         place_of_net(evictor, round, 0) != NULL)
         tarn_opinion_ask(world->opinion, round->tiles, tarn_round_tags(round), round->raw,
                          round->count);
+    bool nobody = drop_unsound(evictor, round);
     for (uint32_t k = 0; k < evictor->experts; k++)
         if (place_of_net(evictor, round, k) != NULL)
             settle_scores(evictor, round, round->raw + k * round->room);
+    if (nobody)
+        stand_in(evictor, round);
     uint32_t fresh = round->count - round->stale;
     for (uint32_t k = 0; k < evictor->experts; k++)
         if (round->weight[k] > 0 && fresh > 0)

@@ -167,6 +167,8 @@ struct cJSON *tarn_replay_result_json(const struct tarn_replay_result *result)
              add(json, "ensemble_changes", integer(stats->engine.ensemble_changes)) &&
              add(json, "members", members(&stats->engine)) &&
              add(json, "kernels", kernels(&stats->engine)) &&
+             add(json, "relief", integer(stats->engine.relief)) &&
+             add(json, "unsound_rounds", integer(stats->engine.unsound_rounds)) &&
              add(json, "versions", versions(&stats->versions));
     if (ok && stats->feedback != NULL)
         ok = add(json, "feedback", tarn_feedback_json(stats->feedback));

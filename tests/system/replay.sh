@@ -64,6 +64,9 @@ run replay costs.csv --size 20% --policy gdsf --goal latency
 expect 0 '' 'gdsf weighs costs without a learner'
 says 'miss cost' 'which the table shows'
 refused 'a goal for nobody' 2 'none is asked for' costs.csv --policy lru --goal latency
+run replay costs.csv --size 20% --policy learned --relief 4 --json
+json 'what is given up is told' "d['traces'][0]['results'][0]['relief'] == 4 and d['traces'][0]['results'][0]['unsound_rounds'] == 0"
+refused 'no such level' 2 'relief' costs.csv --policy learned --relief 5
 run replay loop.keys --format keys --size 10obj --policy lru --json
 json 'without costs they are not known' "d['traces'][0]['results'][0]['miss_cost_ratio'] is None"
 

@@ -34,7 +34,7 @@ _tarn() {
     done
     case $path in
     '' | ' help') words='replay devices model trace bench selftest help --version --help' ;;
-    ' replay') words='--size --policy --format --columns --limit --unit-size --plot --goal --ensemble --model --mint-every --shadow-share --width --early-exit --state-dir --device --json --quiet --seed --log --cache-dir --help --version' ;;
+    ' replay') words='--size --policy --format --columns --limit --unit-size --plot --goal --ensemble --model --mint-every --relief --shadow-share --width --early-exit --state-dir --device --json --quiet --seed --log --cache-dir --help --version' ;;
     ' devices') words='--calibrate --clblast --device --json --quiet --seed --log --cache-dir --help --version' ;;
     ' model') words='train info verify slice grow history --device --json --quiet --seed --log --cache-dir --help --version' ;;
     ' model train') words='--output --model --rounds --steps --patience --limit --search --class --trials --widths --early-exit --device --json --quiet --seed --log --cache-dir --help --version' ;;
