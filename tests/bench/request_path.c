@@ -4,7 +4,7 @@
  * scores in the background, and with the same cache under LRU, by turns over the same requests. Generated
  * workloads without arguments.
  *
- *     bench_request_path [--device D] [--limit N] [--size 1,10] [--turn N] [TRACE...]    percents of the footprint
+ *     bench_request_path [--device D] [--relief N] [--limit N] [--size 1,10] [--turn N] [TRACE...]    percents of the footprint
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,6 +25,7 @@ struct side {
 
 static const char *device = "host";
 static uint64_t turn = 8192;
+static int relief;
 
 static void fail(const char *message)
 {
@@ -69,7 +70,8 @@ static void run(const struct tarn_trace_data *trace, double percent)
                           &sides[0].cache) != TARN_OK)
         fail("no cache");
     if (tarn_engine_create(
-            &(struct tarn_engine_params){.objects = objects, .memory = memory, .device = device},
+            &(struct tarn_engine_params){
+                .objects = objects, .memory = memory, .device = device, .relief = relief},
             &sides[1].engine, &error) != TARN_OK)
         fail(error.message);
     sides[1].cache = tarn_engine_cache(sides[1].engine);
@@ -130,6 +132,8 @@ int main(int argc, char **argv)
             load.limit = strtoull(argv[at + 1], NULL, 10);
         } else if (strcmp(argv[at], "--turn") == 0) {
             turn = strtoull(argv[at + 1], NULL, 10);
+        } else if (strcmp(argv[at], "--relief") == 0) {
+            relief = atoi(argv[at + 1]);
         } else if (strcmp(argv[at], "--device") == 0) {
             device = argv[at + 1];
         } else if (strcmp(argv[at], "--size") == 0) {
@@ -137,7 +141,7 @@ int main(int argc, char **argv)
             for (count = 0; count < MOST_SIZES && *text != '\0'; text += *text == ',')
                 sizes[count++] = strtod(text, &text);
         } else {
-            fail("--device D, --limit N, --size 1,10, --turn N, then traces");
+            fail("--device D, --relief N, --limit N, --size 1,10, --turn N, then traces");
         }
     }
     if (turn == 0)
