@@ -33,8 +33,8 @@ static void apply(struct tarn_engine *e, uint32_t level)
 {
     tarn_cache_lock(e->cache);
     tarn_learned_relieve(e->learned, levels[level].relief);
-    tarn_width_press(e, levels[level].width);
     tarn_cache_unlock(e->cache);
+    tarn_width_press(e, levels[level].width);
     e->relief = level;
 }
 

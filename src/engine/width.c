@@ -218,10 +218,14 @@ void tarn_width_look(struct tarn_engine *e)
 void tarn_width_press(struct tarn_engine *e, uint32_t pressure)
 {
     struct tarn_width *w = e->width;
+    if (w == NULL)
+        return;
+    tarn_cache_lock(e->cache);
     w->pressure = pressure;
     /* what was chosen for this case at the last look; the next one takes it back */
     if (pressure > 0 && w->elastic && e->params.width == 0)
         use(e, w->pressed);
+    tarn_cache_unlock(e->cache);
 }
 
 void tarn_width_get_stats(struct tarn_engine *e, struct tarn_engine_stats *stats)

@@ -62,7 +62,8 @@ void tarn_width_look(struct tarn_engine *engine);
 void tarn_width_get_stats(struct tarn_engine *engine, struct tarn_engine_stats *stats);
 /**
  * Requests come faster than they are served, or no longer do. Takes effect with the next eviction round;
- * before anything else is given up. Under the cache's lock; a few ns.
+ * before anything else is given up. Takes the cache's lock for a few ns; by the thread that looks, or while
+ * nobody else has the engine.
  */
 void tarn_width_press(struct tarn_engine *engine, uint32_t pressure);
 

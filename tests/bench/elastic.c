@@ -287,6 +287,57 @@ static void print_table(const struct tarn_collected *all)
     }
 }
 
+/* ---- the change itself ---- */
+
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* Time from the wish to another width until the lock is free again, and of the request that comes next. */
+static void time_changes(void)
+{
+    enum { OBJECTS = 20000, CHANGES = 2001 };
+    static double change[CHANGES], next[CHANGES];
+    tarn_engine *engine = NULL;
+    struct tarn_error error = {0};
+    uint64_t state = 1;
+    const struct tarn_engine_params params = {
+        .objects = OBJECTS,
+        .device = "host",
+        .background = TARN_BACKGROUND_STEPS,
+        .model = models[NETWORKS - 1],
+        .no_learn = true,
+    };
+    if (tarn_engine_create(&params, &engine, &error) != TARN_OK)
+        give_up(error.message);
+    tarn_cache *cache = tarn_engine_cache(engine);
+    for (int i = 0; i < 3 * OBJECTS + CHANGES * 50; i++) {
+        uint64_t key = tarn_splitmix64(&state) % (4 * OBJECTS), start = tarn_clock_ns();
+        int at = (i - 3 * OBJECTS) / 50;
+        bool changes = i >= 3 * OBJECTS && i % 50 == 0;
+        size_t room = 0;
+        if (changes) {
+            tarn_width_press(engine, (uint32_t)at % 2);
+            change[at] = (double)(tarn_clock_ns() - start) * 1e-3;
+            start = tarn_clock_ns();
+        }
+        if (tarn_cache_get(cache, &key, sizeof key, NULL, &room) != TARN_OK)
+            tarn_cache_put(cache, &key, sizeof key, &(struct tarn_item){.charge = 1});
+        if (changes)
+            next[at] = (double)(tarn_clock_ns() - start) * 1e-3;
+        tarn_engine_step(engine);
+    }
+    qsort(change, CHANGES, sizeof *change, by_value);
+    qsort(next, CHANGES, sizeof *next, by_value);
+    printf("\nA change of the width takes %.2f us (p99 %.2f), the request after it %.2f us (p99 "
+           "%.2f).\n",
+           change[CHANGES / 2], change[CHANGES * 99 / 100], next[CHANGES / 2],
+           next[CHANGES * 99 / 100]);
+    tarn_engine_destroy(&engine);
+}
+
 /* ---- arguments ---- */
 
 int main(int argc, char **argv)

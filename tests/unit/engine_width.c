@@ -161,9 +161,7 @@ static struct tarn_engine_stats stats_of(tarn_engine *engine)
 
 static void press(tarn_engine *engine, uint32_t pressure)
 {
-    tarn_cache_lock(tarn_engine_cache(engine));
     tarn_width_press(engine, pressure);
-    tarn_cache_unlock(tarn_engine_cache(engine));
 }
 
 static void a_width_that_is_given_stays(void)
