@@ -18,6 +18,9 @@
 #include <tarn/model.h>
 
 #include "base/clock.h"
+#include "base/rng.h"
+#include "engine/engine_private.h"
+#include "engine/width.h"
 #include "kernels/layout.h"
 #include "model/model.h"
 #include "sim/collect.h"
@@ -393,6 +396,7 @@ int main(int argc, char **argv)
             replay_all(paths[i]);
     }
     print_table(&collected);
+    time_changes();
     tarn_collected_free(&collected);
     for (int n = 0; n < NETWORKS; n++)
         tarn_model_destroy(&models[n]);
