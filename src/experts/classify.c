@@ -11,6 +11,13 @@
 #define NEWEST  0.5f /* weight of the newest verdict in the mean */
 #define CONFIRM 2    /* verdicts in a row that make another class the top one */
 
+/*
+ * Of the whole: the share of the chances that its network says, and that goes to the name of the blend that
+ * was found; the rest are the mean of the verdicts. Together they are less sure of what training hasn't seen.
+ */
+#define BLEND_SAY 0.25f
+#define WHOLE_SAY 0.4f
+
 #define LEAST_OTHER 0.15f         /* less than that beside zipf is nothing */
 #define PREVAILING  (2.0f / 3.0f) /* of what isn't zipf */
 
@@ -282,7 +289,12 @@ static void report_whole(const struct tarn_workload *w, struct tarn_workload_ver
         report_means(w, verdict);
         return;
     }
-    int most = 0;
+    int most = 0, name = (int)tarn_workload_of_blend(verdict->blend);
+    for (int k = 0; k < TARN_WORKLOAD_PARTS; k++)
+        verdict->blend[k] = 0.5f * (verdict->blend[k] + (float)(w->blend_sum[k] / w->weight));
+    for (int k = 0; k < TARN_WORKLOADS; k++)
+        chance[k] = WHOLE_SAY * chance[k] + (k == name ? BLEND_SAY : 0) +
+                    (1 - WHOLE_SAY - BLEND_SAY) * (float)(w->chance_sum[k] / w->weight);
     for (int k = 1; k < TARN_WORKLOADS; k++)
         most = chance[k] > chance[most] ? k : most;
     verdict->top = (tarn_workload_class)most;

@@ -300,10 +300,7 @@ uint64_t tarn_blend_next(tarn_blend *b, uint32_t *component)
 
 /* ---- drawing ---- */
 
-/*
- * From `least` to `most`, even in the logarithm; or at the edge, by up to half of the way to a factor of
- * `beyond`; or outside, on the other half of it.
- */
+/* From `least` to `most`, even in the logarithm; or outside, by up to a factor of `beyond`. */
 static double pick(struct tarn_rng *rng, tarn_blend_range range, double least, double most,
                    double beyond)
 {
@@ -311,8 +308,7 @@ static double pick(struct tarn_rng *rng, tarn_blend_range range, double least, d
     /* every other one: a corner where all are outside is hardly of its class any more */
     if (range == TARN_BLEND_INSIDE || tarn_rng_below(rng, 2) == 0)
         return exp(low + u * (high - low));
-    double way = (range == TARN_BLEND_EDGE ? 0 : 0.5) + (u < 0.5 ? u : u - 0.5);
-    return u < 0.5 ? exp(low - way * log(beyond)) : exp(high + way * log(beyond));
+    return u < 0.5 ? exp(low - 2 * u * log(beyond)) : exp(high + (2 * u - 1) * log(beyond));
 }
 
 /* The same number of objects, but wanted in groups. */

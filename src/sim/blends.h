@@ -49,10 +49,8 @@ struct tarn_blend_spec {
 
 /** From where the parameters are drawn. */
 typedef enum tarn_blend_range {
-    TARN_BLEND_INSIDE, /**< what the classifier is trained with */
-    /** Every other parameter is a little beyond those, on either side: what it is calibrated with, too. */
-    TARN_BLEND_EDGE,
-    TARN_BLEND_OUTSIDE, /**< every other parameter is further beyond: neither */
+    TARN_BLEND_INSIDE,  /**< what the classifier is trained with */
+    TARN_BLEND_OUTSIDE, /**< every other parameter is beyond those, on either side */
 } tarn_blend_range;
 
 /** Draws a blend of `parts` (1 … TARN_BLEND_PARTS) classes; the first is `component`, if it isn't negative. */
