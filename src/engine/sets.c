@@ -169,26 +169,25 @@ static void change_to(struct tarn_engine *e, tarn_workload_class class)
     s->known = s->undecided = true;
 }
 
-/* The weights that fit the class clearly better than what is live; NULL: none do. */
-static const struct tarn_bundle *choose(struct tarn_engine *e, uint32_t newest)
+/* The model that fits the class clearly better than what is live; NULL: none does. */
+static const tarn_model *choose(struct tarn_engine *e, uint32_t newest, const tarn_model *set)
 {
     struct tarn_learner *l = e->learner;
     const struct tarn_class_memory *memory = &e->sets.memory[e->sets.current];
-    const struct tarn_bundle *best = e->versions.live,
-                             *others[] = {memory->live, e->versions.anchor};
+    const tarn_model *best = e->versions.live->model;
+    const tarn_model *others[] = {
+        memory->live != NULL ? memory->live->model : e->versions.anchor->model, set};
     tarn_adapt_look_at_held_out(e, newest);
-    for (int i = 0; i < 2; i++) {
-        if (others[i] == NULL || (i == 1 && memory->live != NULL))
-            continue;
-        struct tarn_heldout_result r = tarn_heldout_compare(
-            &l->heldout, &l->shape, others[i]->model->weights, best->model->weights);
+    for (int i = 0; i < 2 && others[i] != NULL; i++) {
+        struct tarn_heldout_result r =
+            tarn_heldout_compare(&l->heldout, &l->shape, others[i]->weights, best->weights);
         if (r.finite && r.n >= TARN_HELDOUT_LEAST && r.mean < -CLEARLY * r.sd / sqrt(r.n))
             best = others[i];
     }
-    return best != e->versions.live ? best : NULL;
+    return best != e->versions.live->model ? best : NULL;
 }
 
-static void go_back(struct tarn_engine *e, const struct tarn_bundle *to)
+static bool go_to(struct tarn_engine *e, const tarn_model *to)
 {
     struct tarn_class_sets *s = &e->sets;
     struct tarn_class_memory *memory = &s->memory[s->current];
@@ -196,17 +195,19 @@ static void go_back(struct tarn_engine *e, const struct tarn_bundle *to)
     struct tarn_change why =
         tarn_versions_change(e, TARN_REASON_RESTART, tarn_workload_name(s->current));
     struct tarn_bundle *bundle = NULL;
-    tarn_status status = tarn_versions_make(e, to->model->weights, to->model, &bundle, NULL);
+    tarn_status status = tarn_versions_make(e, to->weights, to, &bundle, NULL);
     if (status == TARN_OK)
         status = tarn_slot_swap(v->slot, bundle, v->live->version, &why, NULL, NULL);
     if (status != TARN_OK) {
         tarn_bundle_release(&bundle);
-        return;
+        return false;
     }
+    bool own = memory->live != NULL && to == memory->live->model;
     tarn_versions_changed(e, TARN_VERSION_BROUGHT);
-    if (to == memory->live)
+    if (own)
         tarn_learnt_put_back(e, &memory->learnt);
-    s->returns += to == memory->live;
+    s->returns += own;
+    return true;
 }
 
 /* Once there are samples of the class: what it has learnt earlier, or the general model, if that is better. */
@@ -224,10 +225,16 @@ static void decide(struct tarn_engine *e)
             use(e, memory->set, &memory->settings);
         else if (s->sets != NULL)
             use(e, 0, &s->sets->set[0].settings);
-        const struct tarn_bundle *better = choose(e, (uint32_t)fresh);
-        if (better != NULL)
-            go_back(e, better);
-        if (set != 0 && (memory->live == NULL || memory->set != set))
+        bool fresh_set = set != 0 && (memory->live == NULL || memory->set != set);
+        const tarn_model *its = fresh_set ? s->sets->set[set].model : NULL;
+        const tarn_model *better = choose(e, (uint32_t)fresh, its);
+        const struct tarn_set_settings before = s->settings;
+        uint32_t in_effect = s->in_effect;
+        if (better != NULL && better == its)
+            use(e, set, &s->sets->set[set].settings); /* first: the experts' say comes with it */
+        if (better != NULL && !go_to(e, better))
+            use(e, in_effect, &before);
+        if (fresh_set && better != its)
             offer(e, set);
     }
 }

@@ -4,10 +4,10 @@
  * Sets of classes: what is done when the workload is steadily of another class than before.
  *
  * What was learnt in a class (the live weights, what training goes on from) is remembered when it ends. When it comes
- * back, both that and the general model are held against what is live, on held-out samples since the change;
- * what is clearly better goes live, and is watched as everything is. A class that comes for the first time and has
- * a set takes that set's model through a rollout; the set's settings take effect with it. A class is steady once
- * some verdicts in a row name it with confidence; another look is taken only after a while.
+ * back, that (or if it is new the general model), and its set's model as long as that hasn't been live, are
+ * held against what is live, on held-out samples since the change; what is clearly better goes live, and is
+ * watched as everything is. A set that isn't clearly better takes a rollout; its settings take effect with it. A
+ * class is steady once some verdicts in a row name it with confidence, and stays for a while at least.
  *
  * Under the background's lock.
  */

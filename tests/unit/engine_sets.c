@@ -217,6 +217,36 @@ static void the_set_of_a_class_is_tried_before_it_is_used(void)
     tarn_model_sets_destroy(&sets);
 }
 
+static void a_set_that_is_clearly_better_is_used_at_once(void)
+{
+    tarn_model_sets *sets = NULL;
+    struct tarn_set_settings settings;
+    struct tarn_engine_stats stats;
+    tarn_model *poor = random_model(4), *good = NULL;
+    tarn_set_defaults(&settings);
+    REQUIRE(tarn_model_load_default(&good, NULL) == TARN_OK);
+    REQUIRE(tarn_model_sets_create(&sets) == TARN_OK);
+    CHECK(tarn_model_sets_add(sets, "general", poor, &settings, NULL) == TARN_OK);
+    settings.rate = 2;
+    settings.network = 0.8f;
+    CHECK(tarn_model_sets_add(sets, "zipf", good, &settings, NULL) == TARN_OK);
+    tarn_engine *e = start(sets);
+    tarn_gen *gen = phases();
+    REQUIRE(e != NULL && gen != NULL);
+    CHECK_NUMBER(e->learner->params.rate, 1);
+    serve(e, gen, PHASE);
+    tarn_engine_get_stats(e, &stats);
+    CHECK(strcmp(stats.workload_class, "zipf") == 0 && strcmp(stats.set, "zipf") == 0);
+    CHECK(e->versions.phase == TARN_ROLLOUT_IDLE && stats.class_returns == 0);
+    CHECK_NUMBER(e->learner->params.rate, 2);
+    CHECK_NUMBER(e->versions.live->expert[0], 0.8f);
+    tarn_model_destroy(&poor);
+    tarn_model_destroy(&good);
+    tarn_gen_destroy(&gen);
+    tarn_engine_destroy(&e);
+    tarn_model_sets_destroy(&sets);
+}
+
 /* Tag 1 is wanted again after 600 requests, tag 2 never; see engine_tags.c. */
 static void serve_tags(tarn_engine *e, size_t first, size_t end)
 {
@@ -273,4 +303,4 @@ static void a_tag_begins_with_its_set(void)
 
 CHECK_MAIN(CASE(settings_take_effect), CASE(a_class_that_returns_goes_on_where_it_was),
            CASE(a_flicker_is_no_change), CASE(the_set_of_a_class_is_tried_before_it_is_used),
-           CASE(a_tag_begins_with_its_set))
+           CASE(a_set_that_is_clearly_better_is_used_at_once), CASE(a_tag_begins_with_its_set))
