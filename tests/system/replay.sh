@@ -101,8 +101,6 @@ refused 'an unknown goal' 2 'goal' loop.keys --goal speed
 refused 'a state without learning' 2 'learns' loop.keys --policy lru --state-dir kept
 refused 'candidates never' 2 'mint-every' loop.keys --mint-every 0
 refused 'shadows of more than all' 2 'shadow-share' loop.keys --shadow-share 1.5
-refused 'an unknown ensemble' 2 'mean, select, stack, bayes, hedge, shadow' loop.keys --ensemble all
-refused 'an ensemble without learning' 2 'learns' loop.keys --policy lru --ensemble mean
 refused "a state that can't be kept" 1 '/proc/no' loop.keys --format keys --size 10obj \
     --policy learned --state-dir /proc/no/such
 
@@ -118,16 +116,6 @@ json 'what decisions cost' "(lambda f: f['classes']['loop']['requests'] > 20000 
     abs(f['classes']['loop']['regret']) < 0.2 and f['classes']['loop']['best'] != '' and
     sum(r['requests'] for r in f['series']) == 40000 and f['series'][-1]['end'] == 40000 and
     sum(v['requests'] for v in f['versions']) == 40000)(d['traces'][0]['results'][0]['feedback'])"
-
-# several networks decide together, in each way
-run trace gen mixed -o few.tarn --requests 20000 --objects 5000 --quiet
-for kind in single mean select stack bayes hedge shadow; do
-    run replay few.tarn --size 500obj --policy learned --ensemble $kind --json --device host
-    json "$kind" "(lambda r: r['ensemble'] == '$kind' and 0 < r['miss_ratio'] < 1 and r['members']['network'] != 0 and
-        r['ensemble_now'] == ('single' if '$kind' == 'shadow' else '$kind') and
-        ('frozen' in r['members']) == ('$kind' != 'single') and
-        ('$kind' == 'select' or abs(sum(r['members'].values()) - 1) < 1e-4))(d['traces'][0]['results'][0])"
-done
 
 # versions go live, and a second run goes on from what the first has left
 run trace gen mixed -o mixed.tarn --requests 60000 --objects 20000 --quiet
