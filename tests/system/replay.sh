@@ -2,6 +2,15 @@
 # `tarn replay` as a user runs it: tables, JSON, charts, standard input, errors.
 . "$(dirname "$0")/lib.sh"
 
+# refused TEXT CODE PATTERN ARGUMENT...: one line on stderr, nothing on stdout
+refused() {
+    text=$1 wanted=$2 pattern=$3
+    shift 3
+    run replay "$@"
+    expect "$wanted" "$pattern" "$text"
+    check 'and prints nothing' [ -z "$out" ]
+}
+
 # A loop of 20 keys, ten times, each round with a key of one use; and objects of 100 to 129 bytes.
 awk 'BEGIN { for (r = 0; r < 10; r++) { for (i = 0; i < 20; i++) print "k" i; print "once" r } }' \
     >loop.keys
@@ -77,14 +86,6 @@ same 3
 check 'the same seed gives the same figures' \
     [ "$first" = "$(printf '%s\n' "$out" | grep -v _seconds | grep -v per_second)" ]
 
-# refused TEXT CODE PATTERN ARGUMENT...: one line on stderr, nothing on stdout
-refused() {
-    text=$1 wanted=$2 pattern=$3
-    shift 3
-    run replay "$@"
-    expect "$wanted" "$pattern" "$text"
-    check 'and prints nothing' [ -z "$out" ]
-}
 : >empty
 refused 'no trace' 2 'TRACE' --size 1%
 refused 'an unknown policy' 2 "did you mean 's3fifo'" loop.keys --policy lru,s3fif
@@ -101,6 +102,8 @@ refused 'an unknown goal' 2 'goal' loop.keys --goal speed
 refused 'a state without learning' 2 'learns' loop.keys --policy lru --state-dir kept
 refused 'candidates never' 2 'mint-every' loop.keys --mint-every 0
 refused 'shadows of more than all' 2 'shadow-share' loop.keys --shadow-share 1.5
+refused 'an unknown ensemble' 2 'mean, select, stack, bayes, hedge, shadow' loop.keys --ensemble all
+refused 'an ensemble without learning' 2 'learns' loop.keys --policy lru --ensemble mean
 refused "a state that can't be kept" 1 '/proc/no' loop.keys --format keys --size 10obj \
     --policy learned --state-dir /proc/no/such
 
@@ -116,6 +119,16 @@ json 'what decisions cost' "(lambda f: f['classes']['loop']['requests'] > 20000 
     abs(f['classes']['loop']['regret']) < 0.2 and f['classes']['loop']['best'] != '' and
     sum(r['requests'] for r in f['series']) == 40000 and f['series'][-1]['end'] == 40000 and
     sum(v['requests'] for v in f['versions']) == 40000)(d['traces'][0]['results'][0]['feedback'])"
+
+# several networks decide together, in each way
+run trace gen mixed -o few.tarn --requests 20000 --objects 5000 --quiet
+for kind in single mean select stack bayes hedge shadow; do
+    run replay few.tarn --size 500obj --policy learned --ensemble $kind --json --device host
+    json "$kind" "(lambda r: r['ensemble'] == '$kind' and 0 < r['miss_ratio'] < 1 and r['members']['network'] != 0 and
+        r['ensemble_now'] == ('single' if '$kind' == 'shadow' else '$kind') and
+        ('frozen' in r['members']) == ('$kind' != 'single') and
+        ('$kind' == 'select' or abs(sum(r['members'].values()) - 1) < 1e-4))(d['traces'][0]['results'][0])"
+done
 
 # versions go live, and a second run goes on from what the first has left
 run trace gen mixed -o mixed.tarn --requests 60000 --objects 20000 --quiet
