@@ -122,7 +122,7 @@ struct tarn_engine_params {
     float shadow_share; /**< of the cache's own time that miniature caches may take; 0: 0.15 */
     /*
      * Under load the cheapest losses are taken first: a narrower network, half of the miniature caches' keys, fewer
-     * candidates for a victim, no miniature caches. With TARN_BACKGROUND_THREAD the share of a core that the policy's part of
+     * candidates for a victim, no miniature caches but the watch's. With TARN_BACKGROUND_THREAD the share of a core that the policy's part of
      * requests takes decides; with TARN_BACKGROUND_STEPS nothing is given up unless it is asked for here.
      */
     int relief; /**< 1 to TARN_ENGINE_RELIEF_MOST: so much, always; 0: as load asks; -1: nothing */

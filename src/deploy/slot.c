@@ -101,6 +101,18 @@ static void cool(tarn_slot *slot, uint64_t hash, uint64_t requests)
     slot->cooling[slot->cooling_count++ % COOLING] = (struct cooling){hash, requests};
 }
 
+/*
+ * What failed isn't tried again soon. Networks of tags change beside the others: unless it was only these that
+ * were new, the rest is remembered by itself.
+ */
+static void cool_bundle(tarn_slot *slot, const struct tarn_bundle *bundle, uint64_t requests)
+{
+    const struct kept *parent = find(slot, bundle->parent);
+    cool(slot, bundle->hash, requests);
+    if (bundle->own != bundle->hash && parent != NULL && parent->bundle->own != bundle->own)
+        cool(slot, bundle->own, requests);
+}
+
 static bool is_cooling(const tarn_slot *slot, uint64_t hash, uint64_t requests)
 {
     uint32_t count = slot->cooling_count < COOLING ? slot->cooling_count : COOLING;
@@ -339,7 +351,7 @@ static void return_to(tarn_slot *slot, struct kept *target, tarn_event_kind kind
         struct kept *k = find(slot, version);
         if (k != NULL)
             k->failed = true;
-        cool(slot, hash, why->requests);
+        cool_bundle(slot, left, why->requests);
     }
     target->failed = false; /* somebody trusts it again */
     go_live(slot, tarn_bundle_hold(target->bundle));
@@ -378,9 +390,10 @@ tarn_status tarn_slot_reject(tarn_slot *slot, struct tarn_bundle *bundle,
     if (status == TARN_OK) {
         number(slot, bundle, live_of(slot)->version, version);
         keep(slot, bundle, true);
-        cool(slot, bundle->hash, why->requests);
+        cool_bundle(slot, bundle, why->requests);
         slot->rejected++;
-        note(slot, TARN_EVENT_REJECT, bundle->version, bundle->parent, bundle->hash, &failed);
+        /* by what it is after a restart too, when there are no networks of tags */
+        note(slot, TARN_EVENT_REJECT, bundle->version, bundle->parent, bundle->own, &failed);
     }
     tarn_step_unlock(&slot->lock);
     if (status == TARN_OK)
@@ -397,7 +410,7 @@ void tarn_slot_condemn(tarn_slot *slot, const struct tarn_bundle *bundle,
     struct kept *k = find(slot, bundle->version);
     if (k != NULL)
         k->failed = true;
-    cool(slot, bundle->hash, why->requests);
+    cool_bundle(slot, bundle, why->requests);
     note(slot, TARN_EVENT_REJECT, bundle->version, bundle->parent, bundle->hash, &failed);
     tarn_step_unlock(&slot->lock);
 }

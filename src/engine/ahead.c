@@ -6,6 +6,7 @@
 #include "engine_private.h"
 
 #include "base/log.h"
+#include "model/ensemble.h"
 
 #define LEAST_VICTIMS 8 /* of a round that is worth another thread's while */
 #define MOST_AT_ONCE  4 /* rounds of one look */
@@ -21,8 +22,9 @@ tarn_status tarn_ahead_init(struct tarn_engine *e)
 {
     if (e->params.background != TARN_BACKGROUND_THREAD)
         return TARN_OK;
-    tarn_status status = tarn_round_init(&e->ahead, TARN_POOL_MAX + TARN_AHEAD_VICTIMS * 32,
-                                         e->learned->live.experts, NULL);
+    uint32_t most = e->on_device ? TARN_LIST_MAX : TARN_AHEAD_VICTIMS;
+    tarn_status status =
+        tarn_round_init(&e->ahead, TARN_POOL_MAX + most * 32, e->learned->live.experts, NULL);
     if (status != TARN_OK)
         return status;
     e->ahead.ahead = true;
@@ -66,7 +68,9 @@ static bool fill_list(struct tarn_engine *e)
 
 void tarn_ahead_look(struct tarn_engine *e)
 {
-    if (e->ahead.room == 0 || e->score != NULL)
+    const struct tarn_bundle *live = e->versions.live;
+    bool by_device = e->score != NULL && live->tags == 0 && tarn_ensemble_sole(live) != NULL;
+    if (e->ahead.room == 0 || by_device || e->round_in_flight)
         return;
     for (int n = 0; n < MOST_AT_ONCE && fill_list(e); n++)
         continue;

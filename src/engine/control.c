@@ -38,7 +38,7 @@ static tarn_status check_offer(tarn_engine *e, const struct tarn_bundle *bundle,
                          (unsigned long long)stats.pinned);
     if (e->versions.phase != TARN_ROLLOUT_IDLE)
         return tarn_fail(error, TARN_BUSY, "engine: another model is being tried");
-    if (tarn_slot_is_cooling(e->versions.slot, bundle->hash, now.requests))
+    if (tarn_slot_is_cooling(e->versions.slot, bundle->own, now.requests))
         return tarn_fail(error, TARN_COOLDOWN, "engine: an equal model failed not long ago");
     return TARN_OK;
 }

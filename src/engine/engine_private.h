@@ -51,7 +51,8 @@ struct tarn_books;
 /** What was said of experts that give no numbers (weather.c). */
 struct tarn_weather {
     uint64_t seen,
-        blamed;   /**< rounds, as of the last look; the version that was last replaced for it */
+        blamed,   /**< rounds, as of the last look; the version that was last replaced for it */
+        pinned;   /**< one that is pinned, and was told of */
     uint32_t out; /**< experts that were told of */
     bool told, say_back;
     uint64_t told_at; /**< ns, or requests with TARN_BACKGROUND_STEPS */

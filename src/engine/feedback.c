@@ -31,7 +31,7 @@ struct tarn_books {
     /* what experts cost when a few records had gone by since it was named, the oldest last */
     struct snap {
         uint64_t sampled; /* the mix's then; 0: there is none */
-        double misses[TARN_EXPERTS];
+        double misses[TARN_EXPERTS_MOST];
     } snap[2];
     uint32_t records;
     uint64_t kept_ns;
@@ -95,7 +95,7 @@ static void remember(struct tarn_books *b)
     const struct snap *snap = &b->snap[1];
     if (b->workload == TARN_WORKLOADS || snap->sampled < b->sampled + LEAST_SEEN)
         return;
-    for (uint32_t k = 0; k < TARN_EXPERTS; k++)
+    for (uint32_t k = 0; k < TARN_EXPERTS_MOST; k++)
         b->feedback->mix[b->workload][k] = snap->misses[k];
     b->feedback->mix_seen[b->workload] += (double)(snap->sampled - b->sampled);
     b->sampled = snap->sampled;
@@ -108,7 +108,7 @@ static void snap(struct tarn_books *b, const struct tarn_mix *mix)
         return;
     b->snap[1] = b->snap[0];
     b->snap[0].sampled = mix->requests;
-    for (uint32_t k = 0; k < TARN_EXPERTS; k++)
+    for (uint32_t k = 0; k < TARN_EXPERTS_MOST; k++)
         b->snap[0].misses[k] = k < mix->experts ? mix->misses[k] : 0;
 }
 

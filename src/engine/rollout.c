@@ -125,22 +125,45 @@ static void reject(struct tarn_engine *e, const struct tarn_change *figures, con
     tarn_versions_watch_resume(e);
 }
 
+/* What was tried, beside the networks of tags as they are by now: those have learnt on meanwhile. */
+static tarn_status with_tags_of_now(struct tarn_engine *e, struct tarn_bundle **bundle,
+                                    struct tarn_error *error)
+{
+    struct tarn_versions *v = &e->versions;
+    const struct tarn_bundle *offered = v->offered;
+    struct tarn_bundle_params params;
+    if (memcmp(offered->tagged, v->live->tagged, sizeof offered->tagged) == 0) {
+        *bundle = tarn_bundle_hold(v->offered);
+        return TARN_OK;
+    }
+    tarn_versions_params(e, offered->model->weights, offered->model, &params);
+    memcpy(params.expert, offered->expert, params.experts * sizeof *params.expert);
+    memcpy(params.tagged, v->live->tagged, sizeof params.tagged);
+    tarn_status status = tarn_bundle_create(&params, bundle, error);
+    if (status == TARN_OK && e->sets.offered_hash == offered->hash)
+        e->sets.offered_hash = (*bundle)->hash;
+    return status;
+}
+
 /* The candidate governs all: in one hold of the lock, so that no round lies between. */
 static void go_live(struct tarn_engine *e)
 {
     struct tarn_versions *v = &e->versions;
     struct tarn_error error = {0};
     struct tarn_change why = tarn_versions_change(e, TARN_REASON_IMPORTED, "passed its rollout");
+    struct tarn_bundle *bundle = NULL;
+    tarn_status status = with_tags_of_now(e, &bundle, &error);
     tarn_cache_lock(e->cache);
-    tarn_status status = tarn_slot_swap(v->slot, v->offered, 0, &why, NULL, &error);
+    if (status == TARN_OK)
+        status = tarn_slot_swap(v->slot, bundle, 0, &why, NULL, &error);
     end_arms(e);
     tarn_cache_unlock(e->cache);
     finish(e, status == TARN_OK ? "it is live" : error.message);
+    tarn_bundle_release(&v->offered);
     if (status == TARN_OK) {
-        v->offered = NULL;
         tarn_versions_changed(e, TARN_VERSION_BROUGHT);
     } else {
-        tarn_bundle_release(&v->offered);
+        tarn_bundle_release(&bundle);
         tarn_versions_watch_resume(e);
     }
 }
@@ -317,7 +340,9 @@ static void look_at_arms(struct tarn_engine *e)
     tarn_rollout_verdict arms = TARN_ROLLOUT_CONTINUE, paired = arms;
     count_arms(e, counts);
     add_counts(&v->counted[v->step], &counts[v->step]);
-    if (v->arms.step == v->step)
+    /* arms count misses alike: where they differ in cost and the miniature caches judge by it, these decide */
+    bool by_cost = e->params.goal == TARN_GOAL_LATENCY && v->by_shadows;
+    if (v->arms.step == v->step && !by_cost)
         arms = tarn_rollout_feed(&v->arms, counts);
     if (v->by_shadows)
         paired = ask_trial(e);

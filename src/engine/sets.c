@@ -145,7 +145,7 @@ static void offer(struct tarn_engine *e, uint32_t i)
     tarn_status status = tarn_versions_make(e, set->model->weights, set->model, &bundle, NULL);
     s->settings = settings;
     struct tarn_change now = tarn_versions_change(e, TARN_REASON_IMPORTED, NULL);
-    if (status != TARN_OK || tarn_slot_is_cooling(e->versions.slot, bundle->hash, now.requests)) {
+    if (status != TARN_OK || tarn_slot_is_cooling(e->versions.slot, bundle->own, now.requests)) {
         tarn_bundle_release(&bundle);
         return;
     }

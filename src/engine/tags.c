@@ -198,8 +198,8 @@ static tarn_gate_answer ask(struct tarn_engine *e, uint32_t i, const tarn_model 
                                &e->tags.report);
 }
 
-/* The live version with another network for this tag; NULL: with the general one. */
-static void swap(struct tarn_engine *e, uint32_t i, const float *weights)
+/* The live version with another network for this tag, made as `like`; NULL: with the general one. */
+static bool swap(struct tarn_engine *e, uint32_t i, const float *weights, const tarn_model *like)
 {
     struct tarn_versions *v = &e->versions;
     struct tarn_bundle *tagged[TARN_BUNDLE_TAGS], *own = NULL, *bundle = NULL;
@@ -208,17 +208,21 @@ static void swap(struct tarn_engine *e, uint32_t i, const float *weights)
     tarn_status status = TARN_OK;
     memcpy(tagged, v->live->tagged, sizeof tagged);
     if (weights != NULL)
-        status = tarn_versions_make_plain(e, weights, model, &own, NULL);
+        status = tarn_versions_make_plain(e, weights, like, &own, NULL);
     tagged[i] = own;
     if (status == TARN_OK)
         status = tarn_versions_make_whole(e, model->weights, model, tagged, &bundle, NULL);
     tarn_bundle_release(&own);
     if (status == TARN_OK)
         status = tarn_slot_swap(v->slot, bundle, v->live->version, &why, NULL, NULL);
-    if (status == TARN_OK)
-        tarn_versions_changed(e, TARN_VERSION_TRAINED);
-    else
+    if (status != TARN_OK) {
         tarn_bundle_release(&bundle);
+        return false;
+    }
+    uint32_t in_a_row = v->in_a_row; /* the general network's: it has made no step */
+    tarn_versions_changed(e, TARN_VERSION_TRAINED);
+    v->in_a_row = in_a_row;
+    return true;
 }
 
 static void start_from(struct tarn_engine *e, struct tarn_learnt *learnt, const float *weights)
@@ -241,10 +245,11 @@ static bool take_set(struct tarn_engine *e, uint32_t i)
     ask(e, i, tarn_bundle_of_tag(e->versions.live, i + 1)->model, set->model->weights);
     if (r->samples < TARN_GATE_LEAST || !(r->difference < -r->error))
         return false;
+    if (!swap(e, i, set->model->weights, set->model))
+        return true; /* pinned, perhaps: it is asked again */
     tag->set_tries = SET_TRIES;
     tag->rate = set->settings.rate;
     start_from(e, &tag->learnt, set->model->weights);
-    swap(e, i, set->model->weights);
     return true;
 }
 
@@ -262,7 +267,7 @@ static void drop(struct tarn_engine *e, uint32_t i)
     tarn_log(TARN_LOG_INFO, "engine: tag %u begins again with the general network", i + 1);
     tag->dropped++;
     start_from(e, &tag->learnt, e->versions.live->model->weights);
-    swap(e, i, NULL);
+    swap(e, i, NULL, NULL);
 }
 
 /* A candidate that is good but far: a part of the way, in place, for the trainer goes on from there. */
@@ -292,10 +297,10 @@ static void mint(struct tarn_engine *e, uint32_t i)
     tarn_gate_answer answer = ask(e, i, own, tag->learnt.weights);
     if (answer == TARN_GATE_PASS) {
         tag->in_a_row = 0;
-        swap(e, i, tag->learnt.weights);
+        swap(e, i, tag->learnt.weights, own);
     } else if (answer == TARN_GATE_FAR && shorten(e, i, own, tag->learnt.weights)) {
         tag->in_a_row = 0;
-        swap(e, i, e->versions.shortened_weights);
+        swap(e, i, e->versions.shortened_weights, own);
     } else {
         tag->kept_out++;
         tag->in_a_row += e->tags.report.samples >= TARN_GATE_LEAST;
@@ -353,6 +358,7 @@ tarn_status tarn_engine_name_tag(tarn_engine *e, uint32_t tag, const char *name,
                          TARN_TAG_NAME - 1);
     pthread_mutex_lock(&e->background_lock);
     snprintf(e->tags.tag[tag - 1].name, TARN_TAG_NAME, "%s", name);
+    e->tags.tag[tag - 1].set_tries = 0; /* another set may be meant */
     pthread_mutex_unlock(&e->background_lock);
     return TARN_OK;
 }

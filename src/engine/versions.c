@@ -162,6 +162,10 @@ static tarn_status load_anchor(struct tarn_engine *e, const tarn_model *given,
     if (status == TARN_OK && model->shape.inputs != TARN_FEATURES)
         status = tarn_fail(error, TARN_UNSUPPORTED, "engine: the model takes %u features, not %d",
                            model->shape.inputs, TARN_FEATURES);
+    if (status == TARN_OK && e->sets.sets != NULL &&
+        memcmp(&e->sets.sets->set[0].model->shape, &model->shape, sizeof model->shape) != 0)
+        status = tarn_fail(error, TARN_INVALID,
+                           "engine: the sets' networks are of another shape than the model");
     if (status == TARN_OK) {
         e->shape = model->shape;
         status = tarn_versions_make(e, model->weights, model, &e->versions.anchor, error);

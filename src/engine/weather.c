@@ -58,6 +58,15 @@ static void replace(struct tarn_engine *e, uint64_t version)
                  (unsigned long long)version, (unsigned long long)live);
         tarn_versions_changed(e, TARN_VERSION_RETURNED);
     } else {
+        struct tarn_slot_stats slot;
+        tarn_slot_get_stats(v->slot, &slot);
+        if (slot.pinned != 0)
+            e->weather.blamed = 0; /* asked again: it may be unpinned */
+        if (slot.pinned != 0 && e->weather.pinned == version) {
+            tarn_bundle_release(&failed);
+            return;
+        }
+        e->weather.pinned = version;
         /* pinned, or the first of all: heuristics go on deciding */
         tarn_log(TARN_LOG_WARNING, "engine: version %llu gives no numbers, but stays: %s",
                  (unsigned long long)version, error.message);

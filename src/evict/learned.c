@@ -93,11 +93,17 @@ static bool is_tried(const struct tarn_trial *trial, uint64_t hash)
     return trial != NULL && tarn_trial_is_sampled(trial, hash);
 }
 
+/* Under load nobody compares ways to combine networks; the watch goes on, for it guards what is live. */
+static bool is_contested(const struct tarn_learned *learned, uint64_t hash)
+{
+    return learned->relief < TARN_RELIEF_NO_SHADOWS && is_tried(learned->contest, hash);
+}
+
 static void tell_get(const struct tarn_learned *learned, uint64_t hash, int size, uint64_t now)
 {
     if (is_tried(learned->trial, hash))
         tarn_trial_get(learned->trial, hash, size, now);
-    if (is_tried(learned->contest, hash))
+    if (is_contested(learned, hash))
         tarn_trial_get(learned->contest, hash, size, now);
 }
 
@@ -147,7 +153,7 @@ static void do_insert(struct tarn_learned *learned, uint32_t slot, uint64_t char
     uint16_t size = tarn_table_meta(learned->live.table, slot)->size;
     if (is_tried(learned->trial, hash))
         tarn_trial_put(learned->trial, hash, size, now);
-    if (is_tried(learned->contest, hash))
+    if (is_contested(learned, hash))
         tarn_trial_put(learned->contest, hash, size, now);
 }
 

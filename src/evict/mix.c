@@ -240,7 +240,7 @@ struct tarn_mix_counts tarn_mix_take(struct tarn_mix *mix)
     return counts;
 }
 
-void tarn_mix_recall(struct tarn_mix *mix, const double misses[TARN_EXPERTS])
+void tarn_mix_recall(struct tarn_mix *mix, const double misses[TARN_EXPERTS_MOST])
 {
     for (uint32_t k = 0; k < mix->experts; k++)
         mix->misses[k] = misses[k];

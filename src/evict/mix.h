@@ -74,7 +74,7 @@ struct tarn_mix_counts tarn_mix_take(struct tarn_mix *mix);
  * From the next update on the weights follow from these decayed misses, as they were kept at another time,
  * and from what comes.
  */
-void tarn_mix_recall(struct tarn_mix *mix, const double misses[TARN_EXPERTS]);
+void tarn_mix_recall(struct tarn_mix *mix, const double misses[TARN_EXPERTS_MOST]);
 size_t tarn_mix_memory(const struct tarn_mix *mix);
 
 #endif

@@ -114,6 +114,7 @@ void tarn_trial_set(struct tarn_trial *trial, int which, const struct tarn_bundl
     /* what another version said of pooled objects is asked again with the next round */
     trial->shadow[which].evictor.bundle = bundle;
     trial->counts = (struct tarn_trial_counts){0};
+    trial->open.is = false; /* what the pair before answered */
 }
 
 void tarn_trial_twin(struct tarn_trial *trial, int which, const struct tarn_bundle *bundle)

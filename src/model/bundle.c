@@ -113,7 +113,7 @@ static tarn_status check(const struct tarn_bundle_params *params, struct tarn_er
 }
 
 /* Where something came from, and its version, are no part of what it is. */
-static uint64_t hash_of(const struct tarn_bundle *b)
+static uint64_t own_hash_of(const struct tarn_bundle *b)
 {
     const struct tarn_shape *shape = &b->model->shape;
     uint32_t shape_words[] = {shape->inputs,       shape->hidden1, shape->hidden2, shape->outputs,
@@ -138,6 +138,12 @@ static uint64_t hash_of(const struct tarn_bundle *b)
         uint64_t elastic[] = {hash, tarn_hash(&b->model->nested, sizeof b->model->nested)};
         hash = tarn_hash(elastic, sizeof elastic);
     }
+    return hash != 0 ? hash : 1;
+}
+
+static uint64_t hash_of(const struct tarn_bundle *b)
+{
+    uint64_t hash = b->own;
     for (uint32_t i = 0; i < TARN_BUNDLE_TAGS; i++)
         if (b->tagged[i] != NULL) {
             uint64_t tagged[] = {hash, i, b->tagged[i]->hash};
@@ -182,6 +188,7 @@ tarn_status tarn_bundle_create(const struct tarn_bundle_params *params, struct t
             b->tagged[i] = tarn_bundle_hold(params->tagged[i]);
             b->tags |= 1u << i;
         }
+    b->own = own_hash_of(b);
     b->hash = hash_of(b);
     atomic_init(&b->references, 1);
     *bundle = b;

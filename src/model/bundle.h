@@ -82,6 +82,7 @@ struct tarn_bundle {
     struct tarn_bundle *tagged[TARN_BUNDLE_TAGS]; /**< held */
     uint32_t tags;                                /**< bit i: tagged[i] is there */
     uint64_t hash; /**< of all that decides a score; equal bundles have equal ones */
+    uint64_t own;  /**< the same without the networks of tags, which change beside it */
     /** Given by the slot that takes the bundle, once; 0 before. */
     uint64_t version, parent;
     struct tarn_bundle *next; /**< the slot's: those that it has yet to release */
