@@ -150,5 +150,70 @@ static void it_works_under_the_arbiter_too(void)
     tarn_engine_destroy(&e); /* with a job under way or not */
 }
 
-CHECK_MAIN(CASE(kinds_that_look_alike_are_told_apart), CASE(without_tags_nothing_is_different),
+/* Networks of tags change all the time: what failed beside others than there are now is still known. */
+static void what_failed_is_not_offered_again(void)
+{
+    tarn_engine *e = start(false, TARN_BACKGROUND_STEPS);
+    struct tarn_error error = {0};
+    struct tarn_rng rng;
+    tarn_model *model = NULL;
+    size_t at = 60000;
+    REQUIRE(e != NULL);
+    serve(e, 0, at, true);
+    REQUIRE(tarn_engine_copy_model(e, &model) == TARN_OK);
+    tarn_rng_seed(&rng, 9);
+    tarn_net_init(&e->shape, &rng, model->weights);
+    CHECK(tarn_engine_swap_model(e, model, NULL, &error) == TARN_OK);
+    CHECK(tarn_engine_roll_back(e, 0, true, NULL, &error) == TARN_OK);
+    CHECK(tarn_engine_offer_model(e, model, &error) == TARN_COOLDOWN);
+    const struct tarn_bundle *tagged = e->versions.live->tagged[0];
+    for (; e->versions.live->tagged[0] == tagged && at < REQUESTS; at += 100)
+        serve(e, at, at + 100, true);
+    CHECK(e->versions.live->tagged[0] != tagged);
+    CHECK(tarn_engine_offer_model(e, model, &error) == TARN_COOLDOWN);
+    /* a tag's step says nothing of how the general network does */
+    uint32_t in_a_row = 0, wiped = 0;
+    for (; at < REQUESTS; at += 16) {
+        uint64_t minted = e->versions.minted;
+        in_a_row = e->versions.in_a_row;
+        serve(e, at, at + 16, true);
+        wiped += e->versions.in_a_row < in_a_row && e->versions.minted == minted;
+    }
+    CHECK_NUMBER(wiped, 0);
+    tarn_model_destroy(&model);
+    tarn_engine_destroy(&e);
+}
+
+static void sets_of_another_shape_are_refused(void)
+{
+    static float weights[64 * 64 * 3];
+    const struct tarn_shape shape = {TARN_FEATURES, 64, 32, 11};
+    struct tarn_set_settings settings;
+    tarn_model_sets *sets = NULL;
+    tarn_model *small = NULL, *large = NULL;
+    tarn_engine *e = NULL;
+    struct tarn_error error = {0};
+    struct tarn_rng rng;
+    tarn_rng_seed(&rng, 3);
+    tarn_net_init(&shape, &rng, weights);
+    tarn_set_defaults(&settings);
+    REQUIRE(tarn_model_create(&shape, weights, "", &large) == TARN_OK);
+    REQUIRE(tarn_model_load_default(&small, &error) == TARN_OK);
+    REQUIRE(tarn_model_sets_create(&sets) == TARN_OK);
+    CHECK(tarn_model_sets_add(sets, "general", small, &settings, &error) == TARN_OK);
+    CHECK(tarn_model_sets_add(sets, "tag1", small, &settings, &error) == TARN_OK);
+    CHECK(tarn_engine_create(&(struct tarn_engine_params){.objects = OBJECTS,
+                                                          .device = "host",
+                                                          .background = TARN_BACKGROUND_STEPS,
+                                                          .sets = sets,
+                                                          .model = large},
+                             &e, &error) == TARN_INVALID);
+    CHECK(e == NULL && strstr(error.message, "shape") != NULL);
+    tarn_model_sets_destroy(&sets);
+    tarn_model_destroy(&small);
+    tarn_model_destroy(&large);
+}
+
+CHECK_MAIN(CASE(what_failed_is_not_offered_again), CASE(sets_of_another_shape_are_refused),
+           CASE(kinds_that_look_alike_are_told_apart), CASE(without_tags_nothing_is_different),
            CASE(a_version_goes_back_as_a_whole), CASE(it_works_under_the_arbiter_too))
