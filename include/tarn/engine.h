@@ -93,7 +93,6 @@ struct tarn_engine_params {
      */
     const tarn_model_sets *sets;
     bool no_learn; /**< keep the model as it is */
-    /**< keep the model as it is */
     /**
      * Hidden units of an elastic model that decide, its nearest width that has as many; 0: as many as the
      * workload needs and time allows. A model that isn't elastic has only one width.
