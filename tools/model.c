@@ -21,13 +21,30 @@ struct training {
     uint32_t steps, done, patience;
     tarn_device *device; /**< that computes the steps; NULL: the host */
     float loss;
+    char *provenance; /**< owned; ends with NOTE_ROOM bytes for `note` */
+    char *note;       /**< how the last round ended, in `provenance` */
 };
+
+enum { NOTE_ROOM = 64 };
+
+/*
+ * The model takes its text along when its steps are done, so the note is kept true meanwhile: it depends on
+ * the number of steps, which nobody knows before.
+ */
+static void write_note(struct training *training)
+{
+    training->note[0] = '\0';
+    if (training->done > 0 && training->done < training->steps)
+        snprintf(training->note, NOTE_ROOM, "the last round ended early, after %" PRIu32 " steps\n",
+                 training->done);
+}
 
 static int report_steps(void *user, uint32_t done, float loss)
 {
     struct training *training = user;
     training->loss = loss;
     training->done = done;
+    write_note(training);
     tarn_progress_update(&training->progress, (double)done / training->steps);
     return 1;
 }
@@ -43,36 +60,45 @@ static tarn_status make_novice(uint64_t seed, tarn_model **model, struct tarn_er
         model, error);
 }
 
-static char *describe(const struct tarn_trace_data *const *traces, size_t count, uint64_t rounds,
-                      uint32_t steps, uint64_t seed)
+/* Fills in `provenance` and `note`. `scorer` is the model that was given, or NULL. */
+static tarn_status describe(const struct tarn_trace_data *const *traces, size_t count,
+                            uint64_t rounds, uint64_t seed, const tarn_model *scorer,
+                            struct training *training, struct tarn_error *error)
 {
-    char *text = NULL;
+    struct tarn_model_info info;
     size_t size;
-    FILE *file = open_memstream(&text, &size);
+    FILE *file = open_memstream(&training->provenance, &size);
     if (file == NULL)
-        return NULL;
+        return tarn_fail(error, TARN_NO_MEMORY, "model train: out of memory");
     fprintf(file,
-            "tarn %s model train, seed %" PRIu64 ", %" PRIu64 " rounds of %" PRIu32 " steps\n",
-            TARN_VERSION, seed, rounds, steps);
+            "tarn %s model train, seed %" PRIu64 ", %" PRIu64 " rounds of %" PRIu32
+            " steps, patience %" PRIu32 "\n",
+            TARN_VERSION, seed, rounds, training->steps, training->patience);
+    if (scorer != NULL) {
+        tarn_model_get_info(scorer, &info);
+        fprintf(file, "the first round's evictions by model %016" PRIx64 "\n", info.hash);
+    }
     for (size_t i = 0; i < count; i++)
         fprintf(file, "%s: %zu requests, %" PRIu32 " objects\n", traces[i]->name, traces[i]->count,
                 traces[i]->objects);
-    return fclose(file) == 0 ? text : NULL;
+    long at = ftell(file);
+    fprintf(file, "%*s", NOTE_ROOM, "");
+    if (fclose(file) != 0 || at < 0)
+        return tarn_fail(error, TARN_NO_MEMORY, "model train: out of memory");
+    training->note = training->provenance + at;
+    write_note(training);
+    return TARN_OK;
 }
 
 static tarn_status train(const struct tarn_cli *cli, const struct tarn_trace_data *const *traces,
-                         size_t count, uint64_t rounds, uint32_t steps, tarn_model **model,
+                         size_t count, uint64_t rounds, tarn_model **model,
                          struct tarn_collected *last, struct training *training,
                          struct tarn_error *error)
 {
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    char *provenance = describe(traces, count, rounds, steps, cli->seed);
-    tarn_status status = provenance != NULL
-                             ? TARN_OK
-                             : tarn_fail(error, TARN_NO_MEMORY, "model train: out of memory");
+    tarn_status status = describe(traces, count, rounds, cli->seed, *model, training, error);
     if (status == TARN_OK && *model == NULL)
         status = make_novice(cli->seed, model, error);
-    training->steps = steps;
     for (uint64_t round = 0; round < rounds && status == TARN_OK; round++) {
         tarn_collected_free(last);
         tarn_progress_start(&training->progress, cli, "collecting samples");
@@ -91,18 +117,19 @@ static tarn_status train(const struct tarn_cli *cli, const struct tarn_trace_dat
                                "model train: the traces are too short: no run gave 1000 samples");
         if (status != TARN_OK)
             break;
+        training->done = 0;
         tarn_progress_start(&training->progress, cli, "training");
         tarn_model *trained = NULL;
         status = tarn_model_pretrain(
             &(struct tarn_model_pretrain_params){
                 .runs = last->runs,
                 .run_count = last->run_count,
-                .steps = steps,
+                .steps = training->steps,
                 .seed = cli->seed + round,
                 .widths = training->widths,
                 .width_count = training->width_count,
                 .early_exit = training->early_exit,
-                .provenance = provenance,
+                .provenance = training->provenance,
                 .patience = training->patience,
                 .device = training->device,
                 .progress = report_steps,
@@ -115,7 +142,6 @@ static tarn_status train(const struct tarn_cli *cli, const struct tarn_trace_dat
             *model = trained;
         }
     }
-    free(provenance);
     return status;
 }
 
@@ -179,11 +205,14 @@ static int tarn_cmd_model_train(struct tarn_cli *cli, int argc, char **argv)
     if (!tarn_cli_flag(cli, "search") &&
         (tarn_cli_value(cli, "class") != NULL || tarn_cli_value(cli, "trials") != NULL))
         return tarn_cli_usage(cli, "--class and --trials belong to --search");
+    training.steps = (uint32_t)steps;
     training.patience = (uint32_t)patience;
     training.early_exit = tarn_cli_flag(cli, "early-exit");
     struct tarn_trace_data **traces = calloc((size_t)argc, sizeof(struct tarn_trace_data *));
     if (traces == NULL)
         status = tarn_fail(&error, TARN_NO_MEMORY, "model train: out of memory");
+    if (status == TARN_OK) /* hours of work aren't to end in a wrong path */
+        status = tarn_cli_check_output(output, &error);
     for (int i = 0; i < argc && status == TARN_OK; i++)
         status = tarn_trace_load(argv[i], &(struct tarn_trace_load_params){.limit = limit},
                                  &traces[i], &error);
@@ -197,7 +226,7 @@ static int tarn_cmd_model_train(struct tarn_cli *cli, int argc, char **argv)
         status = open_device(cli, &training.device, &error);
     if (status == TARN_OK)
         status = train(cli, (const struct tarn_trace_data *const *)traces, (size_t)argc, rounds,
-                       (uint32_t)steps, &model, &collected, &training, &error);
+                       &model, &collected, &training, &error);
     if (status == TARN_OK)
         status = tarn_model_save(model, output, &error);
     code = status == TARN_OK ? report(cli, output, model, &collected, &training)
@@ -206,6 +235,7 @@ done:
     tarn_collected_free(&collected);
     tarn_model_destroy(&model);
     tarn_device_close(&training.device);
+    free(training.provenance);
     for (int i = 0; i < argc && traces != NULL; i++)
         tarn_trace_data_free(&traces[i]);
     free(traces);

@@ -62,8 +62,10 @@ static int begin(struct tarn_cli *cli, int argc, char **argv, uint64_t *width, t
         return code;
     if (*width == 0)
         return tarn_cli_usage(cli, "--width N is needed");
-    return tarn_model_load(argv[0], model, &error) == TARN_OK ? TARN_EXIT_OK
-                                                              : tarn_cli_fail(cli, &error);
+    tarn_status status = tarn_cli_check_output(tarn_cli_value(cli, "output"), &error);
+    if (status == TARN_OK)
+        status = tarn_model_load(argv[0], model, &error);
+    return status == TARN_OK ? TARN_EXIT_OK : tarn_cli_fail(cli, &error);
 }
 
 static int end(const struct tarn_cli *cli, const tarn_model *made, tarn_status status,

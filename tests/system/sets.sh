@@ -33,4 +33,21 @@ expect 1 'too short' 'a trace that is too short'
 run model train a.tarn --steps 100000 --rounds 1 --patience 1 -o early.model --json --quiet
 expect 0 '' 'an early end'
 json 'fewer steps than asked for' "0 < d['steps'] < 100000 and d['loss'] > 0"
+cp .out early
+run model info early.model --json
+json 'which its provenance says' "('ended early, after %d steps' % json.load(open('early'))['steps']) in d['provenance'] and \
+  'patience 1\n' in d['provenance'] and 'evictions by' not in d['provenance']"
+run model train a.tarn --steps 100 --rounds 1 --model poor.model -o next.model --quiet
+run model info next.model --json
+json 'whole rounds, and what it began with' "'early' not in d['provenance'] and 'evictions by model' in d['provenance']"
+mkdir folder
+for path in missing/x.model folder; do
+    run model train no-such-trace -o $path
+    expect 1 "$path: " "where nothing can be written is said first: $path"
+    run model train no-such-trace --search -o $path
+    expect 1 "$path: " 'with a search too'
+    run model slice poor.model no-such-trace --width 8 -o $path
+    expect 1 "$path: " 'and by slice'
+done
+check 'nothing stays behind' [ -z "$(ls folder)" -a -z "$(ls | grep '\.model\..')" ]
 finish
