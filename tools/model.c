@@ -200,11 +200,9 @@ static int tarn_cmd_model_train(struct tarn_cli *cli, int argc, char **argv)
         (code = tarn_cli_integer(cli, "patience", 0, 10000, &patience)) != TARN_EXIT_OK ||
         (code = tarn_cli_integer(cli, "limit", 1, UINT64_MAX, &limit)) != TARN_EXIT_OK ||
         (code = tarn_model_read_widths(cli, training.widths, &training.width_count)) !=
-            TARN_EXIT_OK)
+            TARN_EXIT_OK ||
+        (code = tarn_model_check_search(cli)) != TARN_EXIT_OK)
         return code;
-    if (!tarn_cli_flag(cli, "search") &&
-        (tarn_cli_value(cli, "class") != NULL || tarn_cli_value(cli, "trials") != NULL))
-        return tarn_cli_usage(cli, "--class and --trials belong to --search");
     training.steps = (uint32_t)steps;
     training.patience = (uint32_t)patience;
     training.early_exit = tarn_cli_flag(cli, "early-exit");
@@ -213,17 +211,17 @@ static int tarn_cmd_model_train(struct tarn_cli *cli, int argc, char **argv)
         status = tarn_fail(&error, TARN_NO_MEMORY, "model train: out of memory");
     if (status == TARN_OK) /* hours of work aren't to end in a wrong path */
         status = tarn_cli_check_output(output, &error);
+    if (status == TARN_OK)
+        status = open_device(cli, &training.device, &error);
+    if (status == TARN_OK && start != NULL && !tarn_cli_flag(cli, "search"))
+        status = tarn_model_load_one(start, &model, &error);
     for (int i = 0; i < argc && status == TARN_OK; i++)
         status = tarn_trace_load(argv[i], &(struct tarn_trace_load_params){.limit = limit},
                                  &traces[i], &error);
     if (status == TARN_OK && tarn_cli_flag(cli, "search")) {
-        code = tarn_model_search(cli, traces, (size_t)argc, start, output);
+        code = tarn_model_search(cli, traces, (size_t)argc, start, output, training.device);
         goto done;
     }
-    if (status == TARN_OK && start != NULL)
-        status = tarn_model_load(start, &model, &error);
-    if (status == TARN_OK)
-        status = open_device(cli, &training.device, &error);
     if (status == TARN_OK)
         status = train(cli, (const struct tarn_trace_data *const *)traces, (size_t)argc, rounds,
                        &model, &collected, &training, &error);
@@ -268,7 +266,8 @@ static const struct tarn_command tarn_command_model_train = {
         "Replays each trace through caches of 0.2, 1, 3, 10 and 25 % of its footprint, with\n"
         "all keys and with three in ten, and trains a network on what became of the objects\n"
         "that were considered for eviction. The model's file says which traces it comes from.\n"
-        "Steps are computed on the host, or on the device that --device names.\n"
+        "Steps are computed on the host, or on the device that --device names; replays, those of\n"
+        "a search too, run on the host.\n"
         "\n"
         "With --search the traces are sorted by the class of their workload. For each class, "
         "weights\n"
@@ -276,7 +275,8 @@ static const struct tarn_command tarn_command_model_train = {
         "each trace, with settings of several kinds; the best ones in the fourth fifth are held\n"
         "against the general model in the last one. A set that isn't better by two standard "
         "errors\n"
-        "isn't kept. The file that is written has the general model, the sets that --model had, "
+        "isn't kept. An elastic general model has elastic sets. The file that is written has the "
+        "general model, the sets that --model had, "
         "and\n"
         "those that were found.",
     .options = train_options,
@@ -319,6 +319,7 @@ static cJSON *describe_set(const struct tarn_set_info *set)
     snprintf(hash, sizeof hash, "%016" PRIx64, info.hash);
     cJSON_AddStringToObject(json, "name", set->name);
     cJSON_AddStringToObject(json, "hash", hash);
+    tarn_model_json_elastic(json, &info);
     tarn_json_number(json, "rate", (double)s->rate);
     tarn_json_number(json, "pace", (double)s->pace);
     tarn_json_number(json, "replayed", (double)s->replayed);
@@ -349,6 +350,7 @@ static void print_set(const struct tarn_set_info *set)
     const struct tarn_set_settings *s = &set->settings;
     tarn_model_get_info(set->model, &info);
     printf("\nset         %s, weights %016" PRIx64 "\n", set->name, info.hash);
+    tarn_model_print_elastic(&info);
     printf("settings    rate x %g, pace x %g, rehearsal %g, mix %g over %g, network %g",
            (double)s->rate, (double)s->pace, (double)s->replayed, (double)s->mix_rate,
            (double)s->mix_half_life, (double)s->network);
