@@ -26,6 +26,7 @@ run model verify cut.sets
 expect 1 'cut.sets: 3000 bytes' 'a cut file is refused by its name'
 run replay a.tarn --policy learned --size 5% --model my.sets --device host --json --quiet
 expect 0 '' 'replay takes it'
+json 'and says what it does' "d['traces'][0]['results'][0]['set'] == 'general' and 'workload_class' in d['traces'][0]['results'][0]"
 run model train a.tarn --class mine -o x.model
 expect 2 'belong to --search' 'a class without a search'
 for wrong in '--class general' '--class a/b' '--class 12345678901234567890123456789012' '--trials 1' '--widths 8,32' \
