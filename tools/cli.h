@@ -122,6 +122,11 @@ int tarn_cli_choice(const struct tarn_cli *cli, const char *name, const char *co
 
 /** Prints `tarn: MESSAGE` and returns 1, or 77 for TARN_NO_DEVICE. */
 int tarn_cli_fail(const struct tarn_cli *cli, const struct tarn_error *error);
+/**
+ * Fails as writing to `path` would at the end, before the work is done: a folder that isn't there, one in the
+ * place of a file, no permission. A temporary file beside it is made and removed; "-" is always fine.
+ */
+tarn_status tarn_cli_check_output(const char *path, struct tarn_error *error);
 /** Prints `tarn: COMMAND: MESSAGE` with a hint at the help, and returns 2. */
 int tarn_cli_usage(const struct tarn_cli *cli, const char *format, ...) TARN_PRINTF(2, 3);
 /** The closest of `names` (ends with NULL) to a mistyped word, or NULL if none is close. */

@@ -21,13 +21,30 @@ struct training {
     uint32_t steps, done, patience;
     tarn_device *device; /**< that computes the steps; NULL: the host */
     float loss;
+    char *provenance; /**< owned; ends with NOTE_ROOM bytes for `note` */
+    char *note;       /**< how the last round ended, in `provenance` */
 };
+
+enum { NOTE_ROOM = 64 };
+
+/*
+ * The model takes its text along when its steps are done, so the note is kept true meanwhile: it depends on
+ * the number of steps, which nobody knows before.
+ */
+static void write_note(struct training *training)
+{
+    training->note[0] = '\0';
+    if (training->done > 0 && training->done < training->steps)
+        snprintf(training->note, NOTE_ROOM, "the last round ended early, after %" PRIu32 " steps\n",
+                 training->done);
+}
 
 static int report_steps(void *user, uint32_t done, float loss)
 {
     struct training *training = user;
     training->loss = loss;
     training->done = done;
+    write_note(training);
     tarn_progress_update(&training->progress, (double)done / training->steps);
     return 1;
 }
@@ -43,36 +60,45 @@ static tarn_status make_novice(uint64_t seed, tarn_model **model, struct tarn_er
         model, error);
 }
 
-static char *describe(const struct tarn_trace_data *const *traces, size_t count, uint64_t rounds,
-                      uint32_t steps, uint64_t seed)
+/* Fills in `provenance` and `note`. `scorer` is the model that was given, or NULL. */
+static tarn_status describe(const struct tarn_trace_data *const *traces, size_t count,
+                            uint64_t rounds, uint64_t seed, const tarn_model *scorer,
+                            struct training *training, struct tarn_error *error)
 {
-    char *text = NULL;
+    struct tarn_model_info info;
     size_t size;
-    FILE *file = open_memstream(&text, &size);
+    FILE *file = open_memstream(&training->provenance, &size);
     if (file == NULL)
-        return NULL;
+        return tarn_fail(error, TARN_NO_MEMORY, "model train: out of memory");
     fprintf(file,
-            "tarn %s model train, seed %" PRIu64 ", %" PRIu64 " rounds of %" PRIu32 " steps\n",
-            TARN_VERSION, seed, rounds, steps);
+            "tarn %s model train, seed %" PRIu64 ", %" PRIu64 " rounds of %" PRIu32
+            " steps, patience %" PRIu32 "\n",
+            TARN_VERSION, seed, rounds, training->steps, training->patience);
+    if (scorer != NULL) {
+        tarn_model_get_info(scorer, &info);
+        fprintf(file, "the first round's evictions by model %016" PRIx64 "\n", info.hash);
+    }
     for (size_t i = 0; i < count; i++)
         fprintf(file, "%s: %zu requests, %" PRIu32 " objects\n", traces[i]->name, traces[i]->count,
                 traces[i]->objects);
-    return fclose(file) == 0 ? text : NULL;
+    long at = ftell(file);
+    fprintf(file, "%*s", NOTE_ROOM, "");
+    if (fclose(file) != 0 || at < 0)
+        return tarn_fail(error, TARN_NO_MEMORY, "model train: out of memory");
+    training->note = training->provenance + at;
+    write_note(training);
+    return TARN_OK;
 }
 
 static tarn_status train(const struct tarn_cli *cli, const struct tarn_trace_data *const *traces,
-                         size_t count, uint64_t rounds, uint32_t steps, tarn_model **model,
+                         size_t count, uint64_t rounds, tarn_model **model,
                          struct tarn_collected *last, struct training *training,
                          struct tarn_error *error)
 {
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    char *provenance = describe(traces, count, rounds, steps, cli->seed);
-    tarn_status status = provenance != NULL
-                             ? TARN_OK
-                             : tarn_fail(error, TARN_NO_MEMORY, "model train: out of memory");
+    tarn_status status = describe(traces, count, rounds, cli->seed, *model, training, error);
     if (status == TARN_OK && *model == NULL)
         status = make_novice(cli->seed, model, error);
-    training->steps = steps;
     for (uint64_t round = 0; round < rounds && status == TARN_OK; round++) {
         tarn_collected_free(last);
         tarn_progress_start(&training->progress, cli, "collecting samples");
@@ -91,18 +117,19 @@ static tarn_status train(const struct tarn_cli *cli, const struct tarn_trace_dat
                                "model train: the traces are too short: no run gave 1000 samples");
         if (status != TARN_OK)
             break;
+        training->done = 0;
         tarn_progress_start(&training->progress, cli, "training");
         tarn_model *trained = NULL;
         status = tarn_model_pretrain(
             &(struct tarn_model_pretrain_params){
                 .runs = last->runs,
                 .run_count = last->run_count,
-                .steps = steps,
+                .steps = training->steps,
                 .seed = cli->seed + round,
                 .widths = training->widths,
                 .width_count = training->width_count,
                 .early_exit = training->early_exit,
-                .provenance = provenance,
+                .provenance = training->provenance,
                 .patience = training->patience,
                 .device = training->device,
                 .progress = report_steps,
@@ -115,7 +142,6 @@ static tarn_status train(const struct tarn_cli *cli, const struct tarn_trace_dat
             *model = trained;
         }
     }
-    free(provenance);
     return status;
 }
 
@@ -174,30 +200,31 @@ static int tarn_cmd_model_train(struct tarn_cli *cli, int argc, char **argv)
         (code = tarn_cli_integer(cli, "patience", 0, 10000, &patience)) != TARN_EXIT_OK ||
         (code = tarn_cli_integer(cli, "limit", 1, UINT64_MAX, &limit)) != TARN_EXIT_OK ||
         (code = tarn_model_read_widths(cli, training.widths, &training.width_count)) !=
-            TARN_EXIT_OK)
+            TARN_EXIT_OK ||
+        (code = tarn_model_check_search(cli)) != TARN_EXIT_OK)
         return code;
-    if (!tarn_cli_flag(cli, "search") &&
-        (tarn_cli_value(cli, "class") != NULL || tarn_cli_value(cli, "trials") != NULL))
-        return tarn_cli_usage(cli, "--class and --trials belong to --search");
+    training.steps = (uint32_t)steps;
     training.patience = (uint32_t)patience;
     training.early_exit = tarn_cli_flag(cli, "early-exit");
     struct tarn_trace_data **traces = calloc((size_t)argc, sizeof(struct tarn_trace_data *));
     if (traces == NULL)
         status = tarn_fail(&error, TARN_NO_MEMORY, "model train: out of memory");
+    if (status == TARN_OK) /* hours of work aren't to end in a wrong path */
+        status = tarn_cli_check_output(output, &error);
+    if (status == TARN_OK)
+        status = open_device(cli, &training.device, &error);
+    if (status == TARN_OK && start != NULL && !tarn_cli_flag(cli, "search"))
+        status = tarn_model_load_one(start, &model, &error);
     for (int i = 0; i < argc && status == TARN_OK; i++)
         status = tarn_trace_load(argv[i], &(struct tarn_trace_load_params){.limit = limit},
                                  &traces[i], &error);
     if (status == TARN_OK && tarn_cli_flag(cli, "search")) {
-        code = tarn_model_search(cli, traces, (size_t)argc, start, output);
+        code = tarn_model_search(cli, traces, (size_t)argc, start, output, training.device);
         goto done;
     }
-    if (status == TARN_OK && start != NULL)
-        status = tarn_model_load(start, &model, &error);
-    if (status == TARN_OK)
-        status = open_device(cli, &training.device, &error);
     if (status == TARN_OK)
         status = train(cli, (const struct tarn_trace_data *const *)traces, (size_t)argc, rounds,
-                       (uint32_t)steps, &model, &collected, &training, &error);
+                       &model, &collected, &training, &error);
     if (status == TARN_OK)
         status = tarn_model_save(model, output, &error);
     code = status == TARN_OK ? report(cli, output, model, &collected, &training)
@@ -206,6 +233,7 @@ done:
     tarn_collected_free(&collected);
     tarn_model_destroy(&model);
     tarn_device_close(&training.device);
+    free(training.provenance);
     for (int i = 0; i < argc && traces != NULL; i++)
         tarn_trace_data_free(&traces[i]);
     free(traces);
@@ -238,7 +266,8 @@ static const struct tarn_command tarn_command_model_train = {
         "Replays each trace through caches of 0.2, 1, 3, 10 and 25 % of its footprint, with\n"
         "all keys and with three in ten, and trains a network on what became of the objects\n"
         "that were considered for eviction. The model's file says which traces it comes from.\n"
-        "Steps are computed on the host, or on the device that --device names.\n"
+        "Steps are computed on the host, or on the device that --device names; replays, those of\n"
+        "a search too, run on the host.\n"
         "\n"
         "With --search the traces are sorted by the class of their workload. For each class, "
         "weights\n"
@@ -246,7 +275,8 @@ static const struct tarn_command tarn_command_model_train = {
         "each trace, with settings of several kinds; the best ones in the fourth fifth are held\n"
         "against the general model in the last one. A set that isn't better by two standard "
         "errors\n"
-        "isn't kept. The file that is written has the general model, the sets that --model had, "
+        "isn't kept. An elastic general model has elastic sets. The file that is written has the "
+        "general model, the sets that --model had, "
         "and\n"
         "those that were found.",
     .options = train_options,
@@ -289,6 +319,7 @@ static cJSON *describe_set(const struct tarn_set_info *set)
     snprintf(hash, sizeof hash, "%016" PRIx64, info.hash);
     cJSON_AddStringToObject(json, "name", set->name);
     cJSON_AddStringToObject(json, "hash", hash);
+    tarn_model_json_elastic(json, &info);
     tarn_json_number(json, "rate", (double)s->rate);
     tarn_json_number(json, "pace", (double)s->pace);
     tarn_json_number(json, "replayed", (double)s->replayed);
@@ -319,6 +350,7 @@ static void print_set(const struct tarn_set_info *set)
     const struct tarn_set_settings *s = &set->settings;
     tarn_model_get_info(set->model, &info);
     printf("\nset         %s, weights %016" PRIx64 "\n", set->name, info.hash);
+    tarn_model_print_elastic(&info);
     printf("settings    rate x %g, pace x %g, rehearsal %g, mix %g over %g, network %g",
            (double)s->rate, (double)s->pace, (double)s->replayed, (double)s->mix_rate,
            (double)s->mix_half_life, (double)s->network);

@@ -9,9 +9,16 @@
 #include "sim/collect.h"
 
 struct tarn_trace_data;
-/** `tarn model train --search`; `start` may be NULL. Returns an exit code. */
+/** What can't go with `--search`, or without it: TARN_EXIT_OK, or TARN_EXIT_USAGE after saying so. */
+int tarn_model_check_search(const struct tarn_cli *cli);
+/**
+ * `tarn model train --search`; `start` may be NULL, and `device` (the caller's): steps on the host. Returns an
+ * exit code.
+ */
 int tarn_model_search(const struct tarn_cli *cli, struct tarn_trace_data *const *traces,
-                      size_t count, const char *start, const char *output);
+                      size_t count, const char *start, const char *output, tarn_device *device);
+/** tarn_model_load(), with a word of its own for a file of sets. */
+tarn_status tarn_model_load_one(const char *path, tarn_model **model, struct tarn_error *error);
 
 extern const struct tarn_command tarn_command_model_history;
 extern const struct tarn_command tarn_command_model_slice;

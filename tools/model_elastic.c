@@ -49,6 +49,16 @@ int tarn_model_read_widths(const struct tarn_cli *cli, uint32_t widths[TARN_MODE
     return TARN_EXIT_OK;
 }
 
+tarn_status tarn_model_load_one(const char *path, tarn_model **model, struct tarn_error *error)
+{
+    tarn_model_sets *sets = NULL;
+    tarn_status status = tarn_model_load(path, model, error);
+    if (status == TARN_CORRUPT && tarn_model_sets_load(path, &sets, NULL) == TARN_OK)
+        status = tarn_fail(error, TARN_INVALID, "%s: a file of sets; this needs one model", path);
+    tarn_model_sets_destroy(&sets);
+    return status;
+}
+
 /* What both commands begin with: FILE, --width and -o. */
 static int begin(struct tarn_cli *cli, int argc, char **argv, uint64_t *width, tarn_model **model)
 {
@@ -62,8 +72,10 @@ static int begin(struct tarn_cli *cli, int argc, char **argv, uint64_t *width, t
         return code;
     if (*width == 0)
         return tarn_cli_usage(cli, "--width N is needed");
-    return tarn_model_load(argv[0], model, &error) == TARN_OK ? TARN_EXIT_OK
-                                                              : tarn_cli_fail(cli, &error);
+    tarn_status status = tarn_cli_check_output(tarn_cli_value(cli, "output"), &error);
+    if (status == TARN_OK)
+        status = tarn_model_load_one(argv[0], model, &error);
+    return status == TARN_OK ? TARN_EXIT_OK : tarn_cli_fail(cli, &error);
 }
 
 static int end(const struct tarn_cli *cli, const tarn_model *made, tarn_status status,

@@ -172,8 +172,38 @@ static tarn_status load_start(const char *path, tarn_model_sets **sets, struct t
     return status;
 }
 
+/* A name that tarn_model_sets_add() takes, and not the general set's: that one isn't searched. */
+static bool is_set_name(const char *name)
+{
+    static const char usual[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.";
+    size_t length = strlen(name);
+    return length > 0 && length < TARN_SET_NAME && strspn(name, usual) == length;
+}
+
+int tarn_model_check_search(const struct tarn_cli *cli)
+{
+    static const char *const not_here[] = {"widths", "patience", "rounds", "steps"};
+    const char *name = tarn_cli_value(cli, "class");
+    uint64_t trials;
+    if (!tarn_cli_flag(cli, "search"))
+        return name == NULL && tarn_cli_value(cli, "trials") == NULL
+                   ? TARN_EXIT_OK
+                   : tarn_cli_usage(cli, "--class and --trials belong to --search");
+    for (size_t i = 0; i < sizeof not_here / sizeof *not_here; i++)
+        if (tarn_cli_value(cli, not_here[i]) != NULL)
+            return tarn_cli_usage(cli, "--search chooses that itself: no --%s", not_here[i]);
+    if (tarn_cli_flag(cli, "early-exit"))
+        return tarn_cli_usage(cli, "--search chooses that itself: no --early-exit");
+    if (name != NULL && !is_set_name(name))
+        return tarn_cli_usage(cli, "--class: '%.40s' isn't 1 to %d letters, digits, - _ .", name,
+                              TARN_SET_NAME - 1);
+    if (name != NULL && strcmp(name, "general") == 0)
+        return tarn_cli_usage(cli, "--class: 'general' is what sets are held against");
+    return tarn_cli_integer(cli, "trials", 2, TARN_SEARCH_TRIALS, &trials);
+}
+
 int tarn_model_search(const struct tarn_cli *cli, struct tarn_trace_data *const *traces,
-                      size_t count, const char *start, const char *output)
+                      size_t count, const char *start, const char *output, tarn_device *device)
 {
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     struct job job = {.cli = cli};
@@ -193,6 +223,7 @@ int tarn_model_search(const struct tarn_cli *cli, struct tarn_trace_data *const 
             .trials = (uint32_t)trials,
             .threads = cores > 0 ? (unsigned)cores : 1,
             .seed = cli->seed,
+            .device = device,
             .progress = tarn_progress_callback,
             .user = &job.progress,
         };

@@ -5,15 +5,43 @@
 #include <cjson/cJSON.h>
 #include <ctype.h>
 #include <errno.h>
+#include <limits.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/options.h"
+
+/* ---- files ---- */
+
+tarn_status tarn_cli_check_output(const char *path, struct tarn_error *error)
+{
+    char temporary[PATH_MAX];
+    struct stat info;
+    if (strcmp(path, "-") == 0)
+        return TARN_OK;
+    if (stat(path, &info) == 0 && !S_ISREG(info.st_mode)) {
+        /* a pipe isn't opened: that would wait for its reader */
+        if (S_ISDIR(info.st_mode) || access(path, W_OK) != 0)
+            return tarn_fail(error, TARN_IO, "%s: %s", path,
+                             strerror(S_ISDIR(info.st_mode) ? EISDIR : errno));
+        return TARN_OK;
+    }
+    int length = snprintf(temporary, sizeof temporary, "%s.XXXXXX", path);
+    if (length < 0 || (size_t)length >= sizeof temporary)
+        return tarn_fail(error, TARN_INVALID, "%s: the path is too long", path);
+    int fd = mkstemp(temporary);
+    if (fd < 0)
+        return tarn_fail(error, TARN_IO, "%s: %s", path, strerror(errno));
+    close(fd);
+    unlink(temporary);
+    return TARN_OK;
+}
 
 /* ---- sizes ---- */
 

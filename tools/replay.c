@@ -107,11 +107,15 @@ static int plan_policies(const struct tarn_cli *cli, struct plan *plan)
         weighs |= strcmp(plan->policy[i], "gdsf") == 0 && plan->replay.run.weigh_costs;
     }
     static const char *const learners_only[] = {
-        "goal", "model", "mint-every", "shadow-share", "state-dir", "ensemble", "relief"};
+        "goal", "model", "mint-every", "shadow-share", "state-dir", "ensemble", "relief", "width"};
     for (size_t i = 0; i < sizeof learners_only / sizeof *learners_only && !learns; i++)
         if (tarn_cli_value(cli, learners_only[i]) != NULL && !(i == 0 && weighs))
             return tarn_cli_usage(cli, "--%s is for a policy that learns; none is asked for",
                                   learners_only[i]);
+    if (tarn_cli_flag(cli, "early-exit") && !learns)
+        return tarn_cli_usage(cli, "--early-exit is for a policy that learns; none is asked for");
+    if (tarn_cli_flag(cli, "early-exit") && tarn_cli_value(cli, "width") == NULL)
+        return tarn_cli_usage(cli, "--early-exit needs --width N: without it the engine chooses");
     return TARN_EXIT_OK;
 }
 
@@ -272,6 +276,7 @@ static void print_table(const struct tarn_cli *cli, const struct plan *plan,
                                         "k req/s", "CPU s",      "miss cost"};
     char amount[64], a[32], b[32], c[32], d[32];
     bool costs = isfinite(tarn_run_miss_cost_ratio(&replayed->results[0].run));
+    bool bound = !plan->replay.run.weigh_costs; /* belady is none on what misses cost */
     size_t columns = sizeof heads / sizeof heads[0] - (costs ? 0 : 1);
     tarn_replay_amount(replayed->footprint, replayed->unit_sizes, amount);
     printf("%s: %llu requests, %llu objects", replayed->name,
@@ -286,8 +291,9 @@ static void print_table(const struct tarn_cli *cli, const struct plan *plan,
         tarn_table *table = tarn_table_create(heads, columns);
         for (size_t i = 0; i < plan->policies; i++) {
             const struct tarn_run *run = &results[i].run;
-            double gap =
-                lru != NULL && best != NULL ? tarn_run_gap_closed(run, &lru->run, &best->run) : NAN;
+            double gap = lru != NULL && best != NULL && bound
+                             ? tarn_run_gap_closed(run, &lru->run, &best->run)
+                             : NAN;
             tarn_table_row(table, "%s\t%s\t%s\t%s\t%.0f\t%.3f%s%s", results[i].policy,
                            percent(tarn_run_miss_ratio(run), 2, a),
                            percent(tarn_run_byte_miss_ratio(run), 2, b), percent(gap, 1, c),
@@ -387,7 +393,8 @@ done:
 static const struct tarn_cli_option options[] = {
     {"size", 's', "S,...", "sizes of the cache: 1% of the footprint, 64MiB, 10000obj (1%,10%)"},
     {"policy", 'p', "P,...",
-     "policies: lru fifo clock slru arc lfu sieve s3fifo wtinylfu gdsf lhd belady, or all"},
+     "policies: learned lru fifo clock slru arc lfu sieve s3fifo wtinylfu gdsf lhd belady, or all\n"
+     "(learned,lru,arc,sieve,s3fifo,wtinylfu,belady)"},
     {"format", 'f', "F", "of the traces: auto (default), oracle, csv, keys or tarn"},
     {"columns", 0, "NAMES", "csv: what the columns are, as in time,key,size,op,tag,cost"},
     {"limit", 0, "N", "only the first N requests of each trace"},
@@ -428,7 +435,9 @@ const struct tarn_command tarn_command_replay = {
         "a delete removes, and neither counts in the ratios. Objects larger than the cache are\n"
         "never stored. A hit keeps the size that was stored. Where the trace has costs, \"miss "
         "cost\"\n"
-        "is what the misses cost, of what they would if every get missed.\n",
+        "is what the misses cost, of what they would if every get missed; with --goal latency no "
+        "gap\n"
+        "is shown, since belady is no bound on costs.\n",
     .options = options,
     .examples = "tarn replay web.oracleGeneral.zst --size 1%,10% --policy lru,s3fifo,belady\n"
                 "tarn replay log.csv --columns time,key,size --size 64MiB --plot log.svg\n"

@@ -11,7 +11,7 @@
 #include "trace/gen.h"
 #include "trace/trace.h"
 
-enum { BATCH = 4096 };
+enum { BATCH = 4096, TAGS = 8 };
 
 /* Reading options that info and convert share. */
 #define READ_OPTIONS                                                                               \
@@ -49,7 +49,44 @@ struct summary {
     double size_mean;
     double reuse_median, reuse_p90; /* requests between two of one object */
     uint64_t first_time, last_time;
+    uint64_t by_tag[TAGS]; /* gets; 0: without a tag */
+    uint64_t costs;        /* gets whose miss's cost is known; of these, in us */
+    double cost_min, cost_median, cost_mean, cost_max;
 };
+
+static double as_cost(uint64_t value)
+{
+    uint32_t bits = (uint32_t)value;
+    float cost;
+    memcpy(&cost, &bits, sizeof cost);
+    return (double)cost;
+}
+
+/* Tags and costs of the gets. Costs are sorted by their bits: those of positive floats rise as they do. */
+static void summarise_extra(const struct tarn_trace_data *data, uint64_t *values, struct summary *s)
+{
+    double sum = 0;
+    size_t n = 0;
+    for (size_t i = 0; i < data->count; i++) {
+        if (data->op != NULL && (tarn_trace_op)data->op[i] != TARN_TRACE_GET)
+            continue;
+        s->by_tag[data->tag != NULL ? data->tag[i] % TAGS : 0]++;
+        if (data->cost == NULL || !(data->cost[i] > 0))
+            continue;
+        uint32_t bits;
+        memcpy(&bits, &data->cost[i], sizeof bits);
+        sum += (double)data->cost[i];
+        values[n++] = bits;
+    }
+    s->costs = n;
+    if (n == 0)
+        return;
+    qsort(values, n, sizeof *values, compare_u64);
+    s->cost_min = as_cost(values[0]);
+    s->cost_median = as_cost(values[n / 2]);
+    s->cost_mean = sum / (double)n;
+    s->cost_max = as_cost(values[n - 1]);
+}
 
 /* Summary of `data`; `values` has room for data->count numbers. */
 static void summarise(const struct tarn_trace_data *data, uint64_t *values, struct summary *s)
@@ -88,6 +125,51 @@ static void summarise(const struct tarn_trace_data *data, uint64_t *values, stru
         s->first_time = data->time[0];
         s->last_time = data->time[data->count - 1];
     }
+    summarise_extra(data, values, s);
+}
+
+static void json_extra(cJSON *json, const struct tarn_trace_data *data, const struct summary *s)
+{
+    char name[8];
+    if (data->tag != NULL) {
+        cJSON *tags = cJSON_AddObjectToObject(json, "gets_by_tag");
+        for (int i = 0; i < TAGS; i++) {
+            snprintf(name, sizeof name, "%d", i);
+            if (s->by_tag[i] > 0)
+                tarn_json_integer(tags, name, s->by_tag[i]);
+        }
+    } else {
+        cJSON_AddNullToObject(json, "gets_by_tag");
+    }
+    if (s->costs == 0) {
+        cJSON_AddNullToObject(json, "cost_us");
+        return;
+    }
+    cJSON *cost = cJSON_AddObjectToObject(json, "cost_us");
+    tarn_json_integer(cost, "gets", s->costs);
+    tarn_json_number(cost, "min", s->cost_min);
+    tarn_json_number(cost, "median", s->cost_median);
+    tarn_json_number(cost, "mean", s->cost_mean);
+    tarn_json_number(cost, "max", s->cost_max);
+}
+
+static void print_extra(const struct tarn_trace_data *data, const struct summary *s)
+{
+    const char *comma = "";
+    if (data->tag != NULL) {
+        printf("tags        gets of ");
+        for (int i = 1; i < TAGS; i++)
+            if (s->by_tag[i] > 0) {
+                printf("%s%d: %llu", comma, i, (unsigned long long)s->by_tag[i]);
+                comma = ", ";
+            }
+        if (s->by_tag[0] > 0)
+            printf("%snone: %llu", comma, (unsigned long long)s->by_tag[0]);
+        printf("\n");
+    }
+    if (s->costs > 0)
+        printf("costs       min %g, median %g, mean %g, max %g us; of %llu gets\n", s->cost_min,
+               s->cost_median, s->cost_mean, s->cost_max, (unsigned long long)s->costs);
 }
 
 static int print_info(const struct tarn_cli *cli, const struct tarn_trace_data *data,
@@ -125,6 +207,7 @@ static int print_info(const struct tarn_cli *cli, const struct tarn_trace_data *
             tarn_json_integer(json, "times_out_of_order", s->backwards);
         else
             cJSON_AddNullToObject(json, "times_out_of_order");
+        json_extra(json, data, s);
         return tarn_cli_print_json(cli, json);
     }
     char a[32], b[32], c[32], d[32];
@@ -150,6 +233,7 @@ static int print_info(const struct tarn_cli *cli, const struct tarn_trace_data *
     if (data->time != NULL)
         printf("time        %llu to %llu s\n", (unsigned long long)s->first_time,
                (unsigned long long)s->last_time);
+    print_extra(data, s);
     if (s->backwards > 0)
         printf("note        %llu times are out of order\n", (unsigned long long)s->backwards);
     return TARN_EXIT_OK;
@@ -201,7 +285,9 @@ static const struct tarn_command trace_info = {
     .description =
         "Prints requests, objects, footprint (the sum of each object's last size), sizes, the "
         "share\n"
-        "of objects requested once, and how many requests lie between two of one object.\n"
+        "of objects requested once, how many requests lie between two of one object, and, where "
+        "the\n"
+        "trace has them, the gets of each tag and what misses cost.\n"
         "FILE may be - for standard input.\n",
     .options = info_options,
     .examples = "tarn trace info web.oracleGeneral.zst\n"

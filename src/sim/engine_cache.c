@@ -127,6 +127,9 @@ static void stats(void *cache, struct tarn_replay_stats *stats)
     struct engine_cache *c = cache;
     stats->has_engine = true;
     tarn_engine_get_stats(c->engine, &stats->engine);
+    if (stats->engine.set != NULL) /* the engine's, which goes first */
+        snprintf(stats->set, sizeof stats->set, "%s", stats->engine.set);
+    stats->engine.set = NULL;
     tarn_engine_get_versions(c->engine, &stats->versions);
     tarn_engine_copy_feedback(c->engine, &stats->feedback);
     stats->swaps = (int64_t)stats->versions.swaps;

@@ -37,7 +37,8 @@ struct tarn_replay_stats {
     } blend[TARN_REPLAY_BLEND_MAX];
     size_t blend_count;
     bool has_engine;
-    struct tarn_engine_stats engine; /**< if `has_engine` */
+    struct tarn_engine_stats engine; /**< if `has_engine`; its `set` is NULL, see below */
+    char set[TARN_SET_NAME];         /**< whose settings were in effect, "" if there are no sets */
     struct tarn_version_stats versions;
     struct tarn_feedback *feedback; /**< the result's; NULL: there was no memory for it */
 };

@@ -135,6 +135,21 @@ static cJSON *versions(const struct tarn_version_stats *stats)
     return NULL;
 }
 
+/* What part of an elastic network decides, and which set of weights and settings. */
+static bool add_choices(cJSON *json, const struct tarn_replay_stats *stats)
+{
+    const struct tarn_engine_stats *engine = &stats->engine;
+    bool known = engine->width > 0;
+    return add(json, "width", known ? integer(engine->width) : cJSON_CreateNull()) &&
+           add(json, "early_exit",
+               known ? cJSON_CreateBool(engine->early_exit) : cJSON_CreateNull()) &&
+           add(json, "width_changes", integer(engine->width_changes)) &&
+           add(json, "set", string(stats->set[0] != '\0' ? stats->set : NULL)) &&
+           add(json, "workload_class", string(engine->workload_class)) &&
+           add(json, "class_changes", integer(engine->class_changes)) &&
+           add(json, "class_returns", integer(engine->class_returns));
+}
+
 struct cJSON *tarn_replay_result_json(const struct tarn_replay_result *result)
 {
     const struct tarn_run *run = &result->run;
@@ -165,7 +180,7 @@ struct cJSON *tarn_replay_result_json(const struct tarn_replay_result *result)
              add(json, "ensemble_now", string(stats->engine.ensemble_now)) &&
              add(json, "ensemble_tests", integer(stats->engine.ensemble_tests)) &&
              add(json, "ensemble_changes", integer(stats->engine.ensemble_changes)) &&
-             add(json, "members", members(&stats->engine)) &&
+             add(json, "members", members(&stats->engine)) && add_choices(json, stats) &&
              add(json, "kernels", kernels(&stats->engine)) &&
              add(json, "relief", integer(stats->engine.relief)) &&
              add(json, "unsound_rounds", integer(stats->engine.unsound_rounds)) &&

@@ -47,15 +47,36 @@ static void put_classes(cJSON *json, const struct tarn_feedback *f)
     }
 }
 
+/*
+ * A row's own sums: tarn_feedback_sum() takes version 0 for all of them, where the row of that number is of those
+ * only that are no longer told apart.
+ */
+static struct tarn_feedback_figures sum_of(const struct tarn_feedback_version *version)
+{
+    struct tarn_feedback_figures sum = {0};
+    for (int c = 0; c < TARN_WORKLOADS; c++) {
+        const struct tarn_feedback_figures *its = &version->by_class[c];
+        sum.requests += its->requests;
+        sum.misses += its->misses;
+        sum.sampled += its->sampled;
+        sum.cost += its->cost;
+        for (int k = 0; k < TARN_FEEDBACK_EXPERTS; k++)
+            sum.expert_cost[k] += its->expert_cost[k];
+        sum.beside_lru += its->beside_lru;
+        sum.own_misses += its->own_misses;
+        sum.lru_misses += its->lru_misses;
+    }
+    return sum;
+}
+
 static void put_versions(cJSON *json, const struct tarn_feedback *f)
 {
     cJSON *versions = cJSON_AddArrayToObject(json, "versions");
     for (uint32_t i = 0; i < f->version_count; i++) {
         const struct tarn_feedback_version *version = &f->version[i];
         cJSON *row = cJSON_CreateObject(), *classes;
-        struct tarn_feedback_figures sum = {0};
+        struct tarn_feedback_figures sum = sum_of(version);
         put(row, "version", (double)version->version);
-        tarn_feedback_sum(f, TARN_WORKLOADS, version->version, &sum);
         put_figures(row, f, &sum);
         classes = cJSON_AddObjectToObject(row, "regret_by_class");
         for (int c = 0; c < TARN_WORKLOADS; c++)

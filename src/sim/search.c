@@ -194,13 +194,30 @@ static void draw(struct search *s, struct tarn_set_settings *t)
     t->step_rate = one_of(rng, rates, 3);
 }
 
+/* An elastic model's widths: its sets are cut like it. */
+static size_t widths_of(const struct tarn_model_info *info, uint32_t widths[TARN_MODEL_NESTED + 1])
+{
+    size_t count = 0;
+    while (count < TARN_MODEL_NESTED && info->nested[count] > 0) {
+        widths[count] = info->nested[count];
+        count++;
+    }
+    if (count > 0)
+        widths[count++] = info->hidden1;
+    return count;
+}
+
 /* The general weights, without the masked inputs, trained further as the settings say. */
 static tarn_status make(struct search *s, const struct tarn_set_settings *t, const char *provenance,
                         tarn_model **model, struct tarn_error *error)
 {
     tarn_model_sets *sets = NULL;
     struct tarn_set_info info;
+    struct tarn_model_info general;
+    uint32_t widths[TARN_MODEL_NESTED + 1];
     tarn_status status = tarn_model_sets_create(&sets);
+    tarn_model_get_info(s->params->general, &general);
+    size_t width_count = widths_of(&general, widths);
     if (status == TARN_OK) /* which takes the masked weights away */
         status = tarn_model_sets_add(sets, "general", s->params->general, t, error);
     if (status == TARN_OK) {
@@ -213,6 +230,10 @@ static tarn_status make(struct search *s, const struct tarn_set_settings *t, con
                 .rate = t->step_rate,
                 .seed = s->params->seed,
                 .start = info.model,
+                .widths = widths,
+                .width_count = width_count,
+                .early_exit = general.early_exit,
+                .device = s->params->device,
                 .masked = t->masked,
                 .provenance = provenance,
             },

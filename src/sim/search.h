@@ -7,6 +7,8 @@
  * a verdict on the last fifth with other random numbers: the best one is kept if it misses less than the general
  * model by more than two standard errors.
  *
+ * What the general model has nested in it (widths, early exit) is trained in the sets alike.
+ *
  * Deterministic by its seed. On the calling thread, but for the collection of samples.
  */
 #ifndef TARN_SIM_SEARCH_H
@@ -24,6 +26,8 @@ struct tarn_search_params {
     uint32_t trials;                   /**< 0: 12 */
     unsigned threads;                  /**< 0: 1 */
     uint64_t seed;
+    tarn_device
+        *device; /**< computes the steps; the caller's; NULL: the host. Replays run on the host */
     const char *provenance; /**< how the result's begins */
     /** Share done, in [0, 1]. May be NULL. */
     void (*progress)(void *user, double share);

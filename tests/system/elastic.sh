@@ -10,7 +10,7 @@ says '^elastic     8, 16, 32 units, each without' 'says that it is one'
 run model info e.model --json
 json 'in JSON too' "d['widths'] == [8, 16, 32] and d['early_exit'] and d['shape'] == [28, 32, 32, 11]"
 run model info --json
-json 'the built-in one has its own width' "d['widths'][-1] == 32"
+json 'the built-in one is elastic' "d['widths'] == [8, 16, 32] and d['early_exit']"
 run model slice e.model --width 8 -o small.model
 expect 0 '' 'a slice'
 run model info small.model --json
@@ -29,6 +29,9 @@ for options in '--width 8' '--width 16 --early-exit' ''; do
     # shellcheck disable=SC2086
     run replay a.tarn --policy learned --size 5% --model e.model $options --device host --json --quiet
     expect 0 '' "replayed with '$options'"
+    json 'which the result says' "(lambda r: ['--width', str(r['width'])] + r['early_exit'] * ['--early-exit'] == '$options'.split() if '$options'
+      else r['width'] in (8, 16, 32) and r['width_changes'] >= 0)(d['traces'][0]['results'][0])"
+    json 'and which set' "(lambda r: r['set'] == 'general' and r['class_changes'] == r['class_returns'] == 0)(d['traces'][0]['results'][0])"
 done
 cp .out whole
 run replay a.tarn --policy learned --size 5% --model large.model --width 32 --device host --json --quiet

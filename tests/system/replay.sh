@@ -72,6 +72,8 @@ json 'with it as the goal it is less' "all(r['miss_cost_ratio'] < 0.5 * b for r,
 run replay costs.csv --size 20% --policy gdsf --goal latency
 expect 0 '' 'gdsf weighs costs without a learner'
 says 'miss cost' 'which the table shows'
+run replay costs.csv --size 20% --policy lru,belady,gdsf --goal latency
+check 'and no gap, for which there is no bound' [ "$(printf '%s\n' "$out" | grep -cE '^(lru|gdsf|belady) .* % +- ')" = 3 ]
 refused 'a goal for nobody' 2 'none is asked for' costs.csv --policy lru --goal latency
 run replay costs.csv --size 20% --policy learned --relief 4 --json
 json 'what is given up is told' "d['traces'][0]['results'][0]['relief'] == 4 and d['traces'][0]['results'][0]['unsound_rounds'] == 0"
@@ -98,6 +100,9 @@ refused 'a missing trace' 1 'missing.keys' missing.keys
 refused 'an empty trace' 1 'empty' empty --format keys
 refused 'standard input twice' 2 'once' - -
 refused 'a goal without learning' 2 'learns' loop.keys --policy lru --goal bytes
+refused 'a width without learning' 2 'width is for a policy that learns' loop.keys --policy lru --width 8
+refused 'an early exit without learning' 2 'early-exit is for a policy that learns' loop.keys --policy lru --early-exit
+refused 'an early exit of the width that the engine chooses' 2 'needs --width' loop.keys --early-exit
 refused 'an unknown goal' 2 'goal' loop.keys --goal speed
 refused 'a state without learning' 2 'learns' loop.keys --policy lru --state-dir kept
 refused 'candidates never' 2 'mint-every' loop.keys --mint-every 0

@@ -26,11 +26,51 @@ run model verify cut.sets
 expect 1 'cut.sets: 3000 bytes' 'a cut file is refused by its name'
 run replay a.tarn --policy learned --size 5% --model my.sets --device host --json --quiet
 expect 0 '' 'replay takes it'
+json 'and says what it does' "d['traces'][0]['results'][0]['set'] == 'general' and 'workload_class' in d['traces'][0]['results'][0]"
 run model train a.tarn --class mine -o x.model
 expect 2 'belong to --search' 'a class without a search'
+for wrong in '--class general' '--class a/b' '--class 12345678901234567890123456789012' '--trials 1' '--widths 8,32' \
+    --early-exit '--patience 3' '--rounds 1' '--steps 10'; do
+    # shellcheck disable=SC2086
+    run model train no-such-trace --search $wrong -o x.sets
+    expect 2 "${wrong%% *}" "a search with $wrong, before anything is read"
+done
+run model train no-such-trace --search --device virtual:none -o x.sets
+expect 77 'virtual:none' 'a device that is not there'
+"$tarn" model train a.tarn --steps 20 --rounds 1 --patience 0 --widths 4,32 --early-exit -o elastic.model --quiet
+run model train a.tarn --search --trials 2 --class mine --model elastic.model -o elastic.sets --quiet
+expect 0 '' 'a search from an elastic model'
+run model info elastic.sets --json
+json 'whose set is kept, and elastic alike' "[(s['name'], s['widths'], s['early_exit']) for s in d['sets']] == \
+  [('general', [4, 32], True), ('mine', [4, 32], True)]"
+run replay a.tarn --policy learned --size 5% --model elastic.sets --width 4 --device host --json --quiet
+expect 0 '' 'and used at a width'
+run model slice elastic.sets --width 4 -o x.model
+expect 1 'elastic.sets: a file of sets; this needs one model' 'slice wants one model'
+run model grow elastic.sets --width 40 -o x.model
+expect 1 'this needs one model' 'and grow'
+run model train no-such-trace --model elastic.sets -o x.model
+expect 1 'this needs one model' 'and training without a search'
 run model train blank.tarn --search --class mine -o x.sets --quiet
 expect 1 'too short' 'a trace that is too short'
 run model train a.tarn --steps 100000 --rounds 1 --patience 1 -o early.model --json --quiet
 expect 0 '' 'an early end'
 json 'fewer steps than asked for' "0 < d['steps'] < 100000 and d['loss'] > 0"
+cp .out early
+run model info early.model --json
+json 'which its provenance says' "('ended early, after %d steps' % json.load(open('early'))['steps']) in d['provenance'] and \
+  'patience 1\n' in d['provenance'] and 'evictions by' not in d['provenance']"
+run model train a.tarn --steps 100 --rounds 1 --model poor.model -o next.model --quiet
+run model info next.model --json
+json 'whole rounds, and what it began with' "'early' not in d['provenance'] and 'evictions by model' in d['provenance']"
+mkdir folder
+for path in missing/x.model folder; do
+    run model train no-such-trace -o $path
+    expect 1 "$path: " "where nothing can be written is said first: $path"
+    run model train no-such-trace --search -o $path
+    expect 1 "$path: " 'with a search too'
+    run model slice poor.model no-such-trace --width 8 -o $path
+    expect 1 "$path: " 'and by slice'
+done
+check 'nothing stays behind' [ -z "$(ls folder)" -a -z "$(ls | grep '\.model\..')" ]
 finish

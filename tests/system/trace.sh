@@ -60,6 +60,14 @@ printf '5 ; a;9\r\n4;b ;7\r\n' >s.csv
 run trace info s.csv --columns time,key,size --json
 json 'csv with semicolons' "d['footprint'] == 16 and d['times_out_of_order'] == 1"
 printf 'key,tag,cost\n1,7,2500\n2,0,0\n3,,0.5\n' >c.csv
+run trace info c.csv --json
+json 'tags and costs' "d['gets_by_tag'] == {'0': 2, '7': 1} and \
+  d['cost_us'] == {'gets': 2, 'min': 0.5, 'median': 2500, 'mean': 1250.25, 'max': 2500}"
+run trace info c.csv
+says '^tags        gets of 7: 1, none: 2' 'tags as text'
+says '^costs       min 0.5, median 2500, mean 1250.25, max 2500 us; of 2 gets' 'costs as text'
+run trace info s.csv --columns time,key,size --json
+json 'a trace without' "d['gets_by_tag'] is None and d['cost_us'] is None"
 run trace convert c.csv -o c.tarn
 run trace convert c.tarn -o c2.csv
 check 'tags and costs are kept' [ "$(paste -sd' ' c2.csv)" = 'key,size,op,tag,cost 1,1,get,7,2500 2,1,get,0,0 3,1,get,0,0.5' ]
