@@ -120,7 +120,8 @@ static void enter_class(struct tarn_engine *e, tarn_workload_class workload)
     memset(b->snap, 0, sizeof b->snap);
     b->workload = workload;
     b->sampled = mix->requests;
-    if (b->feedback->mix_seen[workload] > 0 && mix->experts > 0 && e->learning.recall)
+    if (b->feedback->mix_seen[workload] > 0 && mix->experts > 0 && e->learning.recall &&
+        !e->learning.in_place)
         tarn_mix_recall(mix, b->feedback->mix[workload]);
 }
 

@@ -24,6 +24,7 @@ void tarn_learning_defaults(struct tarn_learning_params *params)
 {
     *params = (struct tarn_learning_params){
         .keep_held_out = true,
+        .recall = true,
         .rate = 1,
         .pace = 1,
         .reservoir = 4096,

@@ -45,6 +45,9 @@ tarn_status tarn_relief_init(struct tarn_engine *e)
     tarn_pressure_init(
         &e->pressure,
         &(struct tarn_pressure_params){.levels = MOST, .budget = (double)e->params.policy_budget});
+    tarn_cache_lock(e->cache);
+    e->learned->times = e->params.background == TARN_BACKGROUND_THREAD && e->params.relief == 0;
+    tarn_cache_unlock(e->cache);
     if (e->params.relief > 0)
         apply(e, (uint32_t)e->params.relief);
     return TARN_OK;

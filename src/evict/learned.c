@@ -243,9 +243,9 @@ void tarn_learned_merge(struct tarn_learned *learned)
 
 /* ---- a request in so many is timed ---- */
 
-static uint64_t begin_time(uint64_t now)
+static uint64_t begin_time(const struct tarn_learned *learned, uint64_t now)
 {
-    return now % TIMED_EVERY == 0 ? tarn_clock_thread_cpu_ns() : 0;
+    return learned->times && now % TIMED_EVERY == 0 ? tarn_clock_thread_cpu_ns() : 0;
 }
 
 static void end_time(struct tarn_learned *learned, uint64_t began)
@@ -257,7 +257,7 @@ static void end_time(struct tarn_learned *learned, uint64_t began)
 static void hit(void *policy, uint32_t slot, uint64_t now)
 {
     struct tarn_learned *learned = policy;
-    uint64_t began = begin_time(now);
+    uint64_t began = begin_time(learned, now);
     learned->timed.requests++;
     do_hit(learned, slot, now);
     end_time(learned, began);
@@ -266,7 +266,7 @@ static void hit(void *policy, uint32_t slot, uint64_t now)
 static void miss(void *policy, uint64_t hash, uint64_t now)
 {
     struct tarn_learned *learned = policy;
-    uint64_t began = begin_time(now);
+    uint64_t began = begin_time(learned, now);
     learned->timed.requests++;
     do_miss(learned, hash, now);
     end_time(learned, began);
@@ -274,16 +274,18 @@ static void miss(void *policy, uint64_t hash, uint64_t now)
 
 static void insert(void *policy, uint32_t slot, uint64_t charge, uint64_t now)
 {
-    uint64_t began = begin_time(now);
-    do_insert(policy, slot, charge, now);
-    end_time(policy, began);
+    struct tarn_learned *learned = policy;
+    uint64_t began = begin_time(learned, now);
+    do_insert(learned, slot, charge, now);
+    end_time(learned, began);
 }
 
 static uint32_t victim(void *policy, uint64_t now)
 {
-    uint64_t began = begin_time(now);
-    uint32_t slot = do_victim(policy, now);
-    end_time(policy, began);
+    struct tarn_learned *learned = policy;
+    uint64_t began = begin_time(learned, now);
+    uint32_t slot = do_victim(learned, now);
+    end_time(learned, began);
     return slot;
 }
 

@@ -45,6 +45,7 @@ struct tarn_learned {
     bool shadows;                  /**< run them */
     float most_cost;               /**< of the shadows; see struct tarn_mix_params */
     tarn_relief relief;
+    bool times; /**< somebody asks for `timed`; the owner's, who sets it under the lock */
     struct tarn_timed timed;
     uint64_t seed;
     double mix_rate, mix_half_life; /**< of the mix, once it runs; 0: its own */

@@ -151,7 +151,9 @@ static void an_engine_carries_it_out(void)
     for (int relief = -1; relief <= TARN_ENGINE_RELIEF_MOST; relief++) {
         tarn_engine *engine = start(relief, TARN_BACKGROUND_STEPS);
         REQUIRE(engine != NULL);
-        serve(engine, 20000); /* however long that takes: nothing measured has a say */
+        CHECK(!engine->learned->times); /* with steps nobody asks for it, */
+        engine->learned->times = true;  /* but it can be asked for */
+        serve(engine, 20000);           /* however long that takes: nothing measured has a say */
         tarn_engine_get_stats(engine, &stats);
         CHECK_NUMBER(stats.relief, relief > 0 ? relief : 0);
         CHECK(stats.relief_changes == 0 && stats.policy_load == 0);
