@@ -31,8 +31,10 @@ static double differ(const tarn_model *a, uint32_t slice_a, const tarn_model *b,
     double worst = 0;
     tarn_forward_slice_host(&a->shape, slice_a, a->weights, tiles, TARN_LANES, one);
     tarn_forward_slice_host(&b->shape, slice_b, b->weights, tiles, TARN_LANES, other);
-    for (int i = 0; i < TARN_LANES; i++)
-        worst = fmax(worst, fabs((double)one[i] - (double)other[i]));
+    for (int i = 0; i < TARN_LANES; i++) { /* not fmax(): gcc 12 for arm64 fails on such a loop */
+        double one_differs = fabs((double)one[i] - (double)other[i]);
+        worst = one_differs > worst ? one_differs : worst;
+    }
     return worst;
 }
 
