@@ -309,17 +309,8 @@ static int load_argument(struct tarn_cli *cli, int argc, char **argv, tarn_model
     return tarn_cli_fail(cli, &error);
 }
 
-static cJSON *describe_set(const struct tarn_set_info *set)
+void tarn_model_json_settings(cJSON *json, const struct tarn_set_settings *s)
 {
-    struct tarn_model_info info;
-    const struct tarn_set_settings *s = &set->settings;
-    cJSON *json = cJSON_CreateObject();
-    char hash[24];
-    tarn_model_get_info(set->model, &info);
-    snprintf(hash, sizeof hash, "%016" PRIx64, info.hash);
-    cJSON_AddStringToObject(json, "name", set->name);
-    cJSON_AddStringToObject(json, "hash", hash);
-    tarn_model_json_elastic(json, &info);
     tarn_json_number(json, "rate", (double)s->rate);
     tarn_json_number(json, "pace", (double)s->pace);
     tarn_json_number(json, "replayed", (double)s->replayed);
@@ -329,6 +320,19 @@ static cJSON *describe_set(const struct tarn_set_info *set)
     tarn_json_integer(json, "masked", s->masked);
     tarn_json_integer(json, "steps", s->steps);
     tarn_json_number(json, "step_rate", (double)s->step_rate);
+}
+
+static cJSON *describe_set(const struct tarn_set_info *set)
+{
+    struct tarn_model_info info;
+    cJSON *json = cJSON_CreateObject();
+    char hash[24];
+    tarn_model_get_info(set->model, &info);
+    snprintf(hash, sizeof hash, "%016" PRIx64, info.hash);
+    cJSON_AddStringToObject(json, "name", set->name);
+    cJSON_AddStringToObject(json, "hash", hash);
+    tarn_model_json_elastic(json, &info);
+    tarn_model_json_settings(json, &set->settings);
     cJSON_AddStringToObject(json, "provenance", info.provenance);
     return json;
 }

@@ -27,6 +27,8 @@ extern const struct tarn_command tarn_command_model_grow;
 /** What an elastic model has to say, a line; of another nothing. */
 void tarn_model_print_elastic(const struct tarn_model_info *info);
 void tarn_model_json_elastic(cJSON *json, const struct tarn_model_info *info);
+/** Adds a set's settings to the object. */
+void tarn_model_json_settings(cJSON *json, const struct tarn_set_settings *settings);
 /** --widths of `train`; 0 of them without it. Returns an exit code. */
 int tarn_model_read_widths(const struct tarn_cli *cli, uint32_t widths[TARN_MODEL_NESTED + 1],
                            size_t *count);

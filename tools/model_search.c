@@ -85,19 +85,10 @@ static tarn_status search(struct job *job, struct group *group, tarn_model_sets 
 
 static cJSON *describe_trial(const struct tarn_search_trial *t)
 {
-    const struct tarn_set_settings *s = &t->settings;
     cJSON *json = cJSON_CreateObject();
     tarn_json_number(json, "first", t->first);
     tarn_json_number(json, "second", t->second);
-    tarn_json_number(json, "rate", (double)s->rate);
-    tarn_json_number(json, "pace", (double)s->pace);
-    tarn_json_number(json, "replayed", (double)s->replayed);
-    tarn_json_number(json, "mix_rate", (double)s->mix_rate);
-    tarn_json_number(json, "mix_half_life", (double)s->mix_half_life);
-    tarn_json_number(json, "network", (double)s->network);
-    tarn_json_integer(json, "masked", s->masked);
-    tarn_json_integer(json, "steps", s->steps);
-    tarn_json_number(json, "step_rate", (double)s->step_rate);
+    tarn_model_json_settings(json, &t->settings);
     return json;
 }
 

@@ -266,7 +266,7 @@ static bool train_pair(const char *folder, struct work *work, uint32_t steps, bo
 }
 
 /* In the places of networks that aren't asked: so those that are built in don't matter. */
-static struct tarn_model *make_stub(uint32_t outputs)
+static struct tarn_model *make_silent(uint32_t outputs)
 {
     static const float weights[TARN_WORKLOAD_INPUTS * 2 + 64];
     const struct tarn_shape shape = {TARN_WORKLOAD_INPUTS, 2, 2, outputs};
@@ -297,17 +297,17 @@ int main(int argc, char **argv)
     /* what the first two say of workloads that they know is no measure: others for the next two */
     params.network[TARN_WORKLOAD_NOW_CLASS] = models[0];
     params.network[TARN_WORKLOAD_NOW_BLEND] = models[1];
-    struct tarn_model *stubs[] = {make_stub(TARN_WORKLOADS - 1),
-                                  make_stub(TARN_WORKLOAD_PARTS - 1)};
-    params.network[TARN_WORKLOAD_WHOLE_CLASS] = stubs[0];
-    params.network[TARN_WORKLOAD_WHOLE_BLEND] = stubs[1];
+    struct tarn_model *silent[] = {make_silent(TARN_WORKLOADS - 1),
+                                   make_silent(TARN_WORKLOAD_PARTS - 1)};
+    params.network[TARN_WORKLOAD_WHOLE_CLASS] = silent[0];
+    params.network[TARN_WORKLOAD_WHOLE_BLEND] = silent[1];
     work.models = &params;
     work.seed++;
     ok = ok && train_pair(argv[1], &work, steps, true, models + 2);
     for (int k = 0; k < TARN_WORKLOAD_NETWORKS; k++)
         tarn_model_destroy(&models[k]);
-    tarn_model_destroy(&stubs[0]);
-    tarn_model_destroy(&stubs[1]);
+    tarn_model_destroy(&silent[0]);
+    tarn_model_destroy(&silent[1]);
     free(work.runs);
     return ok ? 0 : 1;
 }
