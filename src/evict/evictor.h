@@ -4,7 +4,7 @@
  * The learned policy's machinery over one table of residents: histories, ghosts, check wheel,
  * candidate rounds with a pool, scores of several experts mixed by weights. The live cache and each
  * miniature shadow cache have one evictor; they share a `struct tarn_world`, which the live one writes.
- * POLICY's sections 0 to 5. Under the cache's lock.
+ * docs/eviction.md. Under the cache's lock.
  */
 #ifndef TARN_EVICT_EVICTOR_H
 #define TARN_EVICT_EVICTOR_H
