@@ -227,10 +227,11 @@ void tarn_checkpoints_write(struct tarn_engine *engine);
 /** The last one, once no thread of the engine's runs and its device is left. */
 void tarn_checkpoints_finish(struct tarn_engine *engine);
 /**
- * Another version than training made is live: training goes on from its weights, with its own moments,
- * samples and pace; what a job that is under way gives is dropped. Under the background's lock.
+ * Training goes on from the live version's weights, with its own moments, samples and pace; what a job that is
+ * under way gives is dropped. `other`: it is another version than training made, so that misses say nothing of
+ * the workload for a while. Under the background's lock.
  */
-void tarn_learning_restart(struct tarn_engine *engine);
+void tarn_learning_restart(struct tarn_engine *engine, bool other);
 
 /** Who is told of the requests; before the cache. */
 struct tarn_listener tarn_workload_listener(struct tarn_engine *engine);

@@ -318,7 +318,7 @@ void tarn_versions_changed(struct tarn_engine *e, enum tarn_version_change chang
         tarn_sets_changed(e);
         tarn_tags_restart(e);
         tarn_ensemble_restart(e);
-        tarn_learning_restart(e);
+        tarn_learning_restart(e, true);
     }
 }
 
@@ -439,7 +439,7 @@ static void start_over(struct tarn_engine *e, const char *why)
     const struct tarn_trainer_state afresh = {
         .weights = e->versions.live->model->weights, .m = zeros, .v = zeros};
     tarn_trainer_set_state(e->trainer, &afresh);
-    tarn_learning_restart(e);
+    tarn_learning_restart(e, false);
 }
 
 /*
