@@ -37,7 +37,11 @@ uint32_t tarn_nested_count(const struct tarn_nested *nested);
  * many. Of a network that isn't elastic: 0, all of it.
  */
 uint32_t tarn_nested_slice(const struct tarn_nested *nested, uint32_t width, bool exits);
-/** The slice that the samples of tile number `tile` train: even ones all, odd ones the others in turn. */
+#define TARN_NESTED_EVERY 4
+/**
+ * The slice that the samples of tile number `tile` train: the last one of TARN_NESTED_EVERY one of the slices,
+ * in turn, the others all of the network, which learns hardly slower for them.
+ */
 uint32_t tarn_nested_of_tile(const struct tarn_nested *nested, uint32_t tile);
 /** The label of a sample in that tile. */
 uint32_t tarn_nested_label(const struct tarn_nested *nested, uint32_t tile, uint32_t label);
