@@ -4,7 +4,7 @@
  * what can't be had is gone without.
  */
 #include "../check.h"
-#include "failing_heap.h"
+#include "../failing_heap.h"
 
 #include <tarn/engine.h>
 
