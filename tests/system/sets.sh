@@ -37,7 +37,7 @@ for wrong in '--class general' '--class a/b' '--class 12345678901234567890123456
 done
 run model train no-such-trace --search --device virtual:none -o x.sets
 expect 77 'virtual:none' 'a device that is not there'
-"$tarn" model train a.tarn --steps 20 --rounds 1 --patience 0 --widths 4,32 --early-exit -o elastic.model --quiet
+"$tarn" model train a.tarn --steps 5 --rounds 1 --patience 0 --widths 4,32 --early-exit -o elastic.model --quiet
 run model train a.tarn --search --trials 2 --class mine --model elastic.model -o elastic.sets --quiet
 expect 0 '' 'a search from an elastic model'
 run model info elastic.sets --json
