@@ -313,8 +313,11 @@ void tarn_sets_restore(struct tarn_engine *e, const struct tarn_checkpoint_part 
     uint32_t set = tarn_model_sets_find(s->sets, part->name);
     if (!tarn_learnt_set(e, &memory->learnt, &part->state) ||
         tarn_versions_make_plain(e, part->live, e->versions.anchor->model, &memory->live, NULL) !=
-            TARN_OK)
+            TARN_OK) {
+        tarn_log(TARN_LOG_WARNING, "engine: class %s begins anew: out of memory",
+                 tarn_workload_name((tarn_workload_class)part->number));
         return;
+    }
     /* a set that isn't there any more, or was searched for anew, has other settings */
     memory->set = set < s->sets->count ? set : 0;
     memory->settings = s->sets->set[memory->set].settings;

@@ -390,8 +390,10 @@ uint32_t tarn_tags_parts(const struct tarn_engine *e, struct tarn_checkpoint_par
 void tarn_tags_restore(struct tarn_engine *e, const struct tarn_checkpoint_part *part)
 {
     struct tarn_tag *tag = &e->tags.tag[part->number - 1];
-    if (!make_room(e, tag) || !tarn_learnt_set(e, &tag->learnt, &part->state))
+    if (!make_room(e, tag) || !tarn_learnt_set(e, &tag->learnt, &part->state)) {
+        tarn_log(TARN_LOG_WARNING, "engine: tag %u begins anew: out of memory", part->number);
         return;
+    }
     tag->rate = part->rate;
     tag->put = e->ring.put[part->number]; /* those that came before have had their turns */
     memcpy(tag->name, part->name, sizeof tag->name);
