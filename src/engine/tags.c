@@ -62,18 +62,30 @@ static bool make_learnt(struct tarn_learnt *learnt, size_t count)
     return true;
 }
 
-bool tarn_learnt_keep(struct tarn_engine *e, struct tarn_learnt *learnt)
+bool tarn_learnt_set(const struct tarn_engine *e, struct tarn_learnt *learnt,
+                     const struct tarn_trainer_state *state)
 {
     size_t count = tarn_shape_weights(&e->shape);
-    struct tarn_trainer_state state;
     if (!make_learnt(learnt, count))
         return false;
-    tarn_trainer_get_state(e->trainer, &state);
-    memcpy(learnt->weights, state.weights, count * sizeof(float));
-    memcpy(learnt->m, state.m, count * sizeof(float));
-    memcpy(learnt->v, state.v, count * sizeof(float));
-    learnt->steps = state.steps;
+    memcpy(learnt->weights, state->weights, count * sizeof(float));
+    memcpy(learnt->m, state->m, count * sizeof(float));
+    memcpy(learnt->v, state->v, count * sizeof(float));
+    learnt->steps = state->steps;
     return true;
+}
+
+bool tarn_learnt_keep(struct tarn_engine *e, struct tarn_learnt *learnt)
+{
+    struct tarn_trainer_state state;
+    tarn_trainer_get_state(e->trainer, &state);
+    return tarn_learnt_set(e, learnt, &state);
+}
+
+bool tarn_learnt_is_sound(const struct tarn_engine *e, const struct tarn_learnt *learnt)
+{
+    return learnt->weights != NULL &&
+           tarn_net_is_finite(learnt->weights, 3 * tarn_shape_weights(&e->shape));
 }
 
 bool tarn_learnt_put_back(struct tarn_engine *e, const struct tarn_learnt *learnt)
@@ -82,8 +94,8 @@ bool tarn_learnt_put_back(struct tarn_engine *e, const struct tarn_learnt *learn
     return tarn_trainer_set_state(e->trainer, &state) == TARN_OK;
 }
 
-/* It begins with the network that has scored its objects so far. */
-static bool begin(struct tarn_engine *e, struct tarn_tag *tag)
+/* Room for what a tag learns, and what all of them need. */
+static bool make_room(struct tarn_engine *e, struct tarn_tag *tag)
 {
     size_t count = tarn_shape_weights(&e->shape);
     if (e->tags.general.weights == NULL && !make_learnt(&e->tags.general, count))
@@ -91,9 +103,17 @@ static bool begin(struct tarn_engine *e, struct tarn_tag *tag)
     if (e->tags.gate == NULL &&
         tarn_model_gate_create(&(struct tarn_model_gate_params){0}, &e->tags.gate) != TARN_OK)
         return false;
-    if (!make_learnt(&tag->learnt, count))
+    return make_learnt(&tag->learnt, count);
+}
+
+/* It begins with the network that has scored its objects so far. */
+static bool begin(struct tarn_engine *e, uint32_t i)
+{
+    struct tarn_tag *tag = &e->tags.tag[i];
+    if (!make_room(e, tag))
         return false;
-    memcpy(tag->learnt.weights, e->versions.live->model->weights, count * sizeof(float));
+    memcpy(tag->learnt.weights, tarn_bundle_of_tag(e->versions.live, i + 1)->model->weights,
+           tarn_shape_weights(&e->shape) * sizeof(float));
     return true;
 }
 
@@ -133,7 +153,7 @@ uint32_t tarn_tags_next(struct tarn_engine *e)
         return 0;
     uint32_t best = give_credit(e);
     struct tarn_tag *tag = best > 0 ? &t->tag[best - 1] : NULL;
-    if (tag == NULL || (tag->learnt.weights == NULL && !begin(e, tag)))
+    if (tag == NULL || (tag->learnt.weights == NULL && !begin(e, best - 1)))
         return 0;
     tag->credit -= 1;
     tarn_learnt_keep(e, &t->general);
@@ -344,6 +364,39 @@ void tarn_tags_restart(struct tarn_engine *e)
         tag->unminted = false;
         tag->in_a_row = 0;
     }
+}
+
+/* ---- kept ---- */
+
+uint32_t tarn_tags_parts(const struct tarn_engine *e, struct tarn_checkpoint_part *parts)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < TARN_BUNDLE_TAGS; i++) {
+        const struct tarn_tag *tag = &e->tags.tag[i];
+        const struct tarn_learnt *l = &tag->learnt;
+        if (!tarn_learnt_is_sound(e, l))
+            continue;
+        struct tarn_checkpoint_part *part = &parts[count++];
+        *part = (struct tarn_checkpoint_part){
+            .number = i + 1,
+            .rate = tag->rate,
+            .state = {l->weights, l->m, l->v, l->steps},
+        };
+        memcpy(part->name, tag->name, sizeof part->name);
+    }
+    return count;
+}
+
+void tarn_tags_restore(struct tarn_engine *e, const struct tarn_checkpoint_part *part)
+{
+    struct tarn_tag *tag = &e->tags.tag[part->number - 1];
+    if (!make_room(e, tag) || !tarn_learnt_set(e, &tag->learnt, &part->state)) {
+        tarn_log(TARN_LOG_WARNING, "engine: tag %u begins anew: out of memory", part->number);
+        return;
+    }
+    tag->rate = part->rate;
+    tag->put = e->ring.put[part->number]; /* those that came before have had their turns */
+    memcpy(tag->name, part->name, sizeof tag->name);
 }
 
 /* ---- from outside ---- */

@@ -14,8 +14,10 @@
 #define TARN_ENGINE_TAGS_H
 
 #include "deploy/gate.h"
+#include "learn/checkpoint.h"
 #include "learn/ring.h"
 #include "model/bundle.h"
+#include "net/trainer.h"
 
 #define TARN_TAG_LEAST 1024 /* samples in the ring before a tag is learnt apart */
 #define TARN_TAG_NAME  TARN_SET_NAME
@@ -32,6 +34,11 @@ struct tarn_learnt {
 bool tarn_learnt_keep(struct tarn_engine *engine, struct tarn_learnt *learnt);
 /** Goes on from there. */
 bool tarn_learnt_put_back(struct tarn_engine *engine, const struct tarn_learnt *learnt);
+/** The same copy of anything else: made on first use; false without memory. */
+bool tarn_learnt_set(const struct tarn_engine *engine, struct tarn_learnt *learnt,
+                     const struct tarn_trainer_state *state);
+/** Whether a trainer could go on from there. */
+bool tarn_learnt_is_sound(const struct tarn_engine *engine, const struct tarn_learnt *learnt);
 void tarn_learnt_free(struct tarn_learnt *learnt);
 
 struct tarn_tag {
@@ -74,6 +81,10 @@ bool tarn_tags_draw(struct tarn_engine *engine, uint32_t tag, uint64_t now, uint
 void tarn_tags_mint(struct tarn_engine *engine);
 /** Another version than training made is live: tags go on from its networks, with their own moments. */
 void tarn_tags_restart(struct tarn_engine *engine);
+/** What tags have learnt, for a checkpoint: writes up to TARN_BUNDLE_TAGS parts, returns how many. */
+uint32_t tarn_tags_parts(const struct tarn_engine *engine, struct tarn_checkpoint_part *parts);
+/** At the start: a tag goes on from what a checkpoint has kept. Without memory it begins anew. */
+void tarn_tags_restore(struct tarn_engine *engine, const struct tarn_checkpoint_part *part);
 /** Bytes. */
 uint64_t tarn_tags_memory(const struct tarn_engine *engine);
 

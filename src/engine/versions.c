@@ -17,6 +17,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "model/sets.h"
 
 #define HISTORY_RECORDS  256
 #define ANCHOR_EVERY     4    /* tries */
@@ -118,14 +119,44 @@ static tarn_status open_history(struct tarn_engine *e, struct tarn_error *error)
     return status;
 }
 
-static bool has_failed(tarn_history *history, uint64_t hash)
+static bool has_failed(tarn_history *history, const struct tarn_bundle *bundle)
 {
     struct tarn_history_record records[16]; /* the newest: what was live at the end is among them */
     size_t count = tarn_history_read(history, records, sizeof records / sizeof records[0]);
     for (size_t i = 0; i < count; i++)
-        if (records[i].failed && records[i].hash == hash)
+        if (records[i].failed &&
+            (records[i].hash == bundle->hash || records[i].hash == bundle->own))
             return true;
     return false;
+}
+
+/* A tag's network in a file of sets: by its number, for names are the caller's. */
+static void name_of_tag(uint32_t i, char name[TARN_SET_NAME])
+{
+    snprintf(name, TARN_SET_NAME, "tag%u", (unsigned)i + 1);
+}
+
+static tarn_status make_kept(struct tarn_engine *e, const tarn_model_sets *kept,
+                             struct tarn_bundle **bundle, struct tarn_error *error)
+{
+    const tarn_model *general = kept->set[0].model;
+    struct tarn_bundle_params params;
+    tarn_status status = TARN_OK;
+    char name[TARN_SET_NAME];
+    tarn_versions_params(e, general->weights, general, &params);
+    for (uint32_t i = 0; status == TARN_OK && i < TARN_BUNDLE_TAGS; i++) {
+        name_of_tag(i, name);
+        uint32_t k = tarn_model_sets_find(kept, name);
+        if (k == kept->count || e->learning.no_tags || e->learning.in_place)
+            continue;
+        const tarn_model *model = kept->set[k].model;
+        status = tarn_versions_make_plain(e, model->weights, model, &params.tagged[i], error);
+    }
+    if (status == TARN_OK)
+        status = tarn_bundle_create(&params, bundle, error);
+    for (uint32_t i = 0; i < TARN_BUNDLE_TAGS; i++)
+        tarn_bundle_release(&params.tagged[i]);
+    return status;
 }
 
 /* What was live at the end of the last start goes before what the caller begins with, unless it failed. */
@@ -133,20 +164,20 @@ static struct tarn_bundle *load_live(struct tarn_engine *e)
 {
     char path[PATH_MAX];
     struct tarn_error reason = {0};
-    tarn_model *model = NULL;
+    tarn_model_sets *kept = NULL;
     struct tarn_bundle *bundle = NULL;
     if (e->params.state_dir == NULL || !path_of(e, "live.model", path))
         return NULL;
-    tarn_status status = tarn_model_load(path, &model, &reason);
-    if (status == TARN_OK && memcmp(&model->shape, &e->shape, sizeof e->shape) != 0)
+    tarn_status status = tarn_model_sets_load(path, &kept, &reason);
+    if (status == TARN_OK && memcmp(&kept->set[0].model->shape, &e->shape, sizeof e->shape) != 0)
         status = tarn_fail(&reason, TARN_UNSUPPORTED, "a network of another shape");
     if (status == TARN_OK)
-        status = tarn_versions_make(e, model->weights, model, &bundle, &reason);
-    if (status == TARN_OK && has_failed(e->versions.history, bundle->hash)) {
+        status = make_kept(e, kept, &bundle, &reason);
+    if (status == TARN_OK && has_failed(e->versions.history, bundle)) {
         status = tarn_fail(&reason, TARN_COOLDOWN, "it was rolled back");
         tarn_bundle_release(&bundle);
     }
-    tarn_model_destroy(&model);
+    tarn_model_sets_destroy(&kept);
     if (status != TARN_OK && status != TARN_NOT_FOUND)
         tarn_log(TARN_LOG_WARNING, "engine: %s isn't used: %s", path, reason.message);
     return bundle;
@@ -174,13 +205,38 @@ static tarn_status load_anchor(struct tarn_engine *e, const tarn_model *given,
     return status;
 }
 
+/* A model, or with networks of tags a file of sets. */
+static tarn_status save_live(const struct tarn_bundle *live, const char *path,
+                             struct tarn_error *error)
+{
+    struct tarn_set_settings settings;
+    tarn_model_sets *sets = NULL;
+    char name[TARN_SET_NAME];
+    if (live->tags == 0)
+        return tarn_model_save(live->model, path, error);
+    tarn_set_defaults(&settings);
+    tarn_status status = tarn_model_sets_create(&sets);
+    if (status == TARN_OK)
+        status = tarn_model_sets_add(sets, "general", live->model, &settings, error);
+    for (uint32_t i = 0; status == TARN_OK && i < TARN_BUNDLE_TAGS; i++) {
+        name_of_tag(i, name);
+        if (live->tagged[i] != NULL)
+            status = tarn_model_sets_add(sets, name, live->tagged[i]->model, &settings, error);
+    }
+    if (status == TARN_OK)
+        status = tarn_model_sets_save(sets, path, error);
+    tarn_model_sets_destroy(&sets);
+    /* wide networks don't all fit into one file: then the general one is what is kept */
+    return status == TARN_TOO_LARGE ? tarn_model_save(live->model, path, error) : status;
+}
+
 /* The model first: a history that says "rolled back" must not stand beside what was rolled back. */
 static tarn_status write_state(struct tarn_engine *e, const struct tarn_bundle *live,
                                const struct tarn_bundle *failed, struct tarn_error *error)
 {
     char path[PATH_MAX];
     tarn_status status = path_of(e, "live.model", path)
-                             ? tarn_model_save(live->model, path, error)
+                             ? save_live(live, path, error)
                              : tarn_fail(error, TARN_INVALID, "the path is too long");
     if (status == TARN_OK)
         status = tarn_history_flush(e->versions.history, error);
