@@ -44,10 +44,9 @@ void tarn_learnt_free(struct tarn_learnt *learnt);
 struct tarn_tag {
     char name[TARN_TAG_NAME];
     struct tarn_learnt learnt;
-    uint64_t put;  /**< samples of it that ever came, as of the last turn */
-    double credit; /**< jobs that it has to come */
-    bool unminted; /**< it has learnt since its last candidate */
-    uint64_t minted_at;
+    uint64_t put;             /**< samples of it that ever came, as of the last turn */
+    double credit;            /**< jobs that it has to come */
+    bool unminted;            /**< it has learnt since its last candidate */
     uint32_t in_a_row, tries; /**< kept out one after the other; candidates */
     uint32_t set_tries;       /**< looks at its set */
     uint64_t jobs, minted, kept_out, dropped;
@@ -62,6 +61,7 @@ struct tarn_tags {
     bool restart;               /**< what that job gives is of no use */
     bool turn;                  /**< the last job was the general network's */
     bool used;                  /**< some tag is learnt apart */
+    uint64_t minted_at;         /**< requests, when tags were last asked about */
     tarn_model_gate *gate;
     struct tarn_gate_report report;
 };
@@ -77,7 +77,27 @@ bool tarn_tags_take(struct tarn_engine *engine);
 /** Samples of one step of the tag's job. False if there are too few. Under the cache's lock. */
 bool tarn_tags_draw(struct tarn_engine *engine, uint32_t tag, uint64_t now, uint32_t count,
                     int8_t (*features)[TARN_FEATURES], uint32_t *labels);
-/** Candidates that are due go through the gate. No job is under way. */
+/** What the next version may do with tags: networks that the gate has let in, all at once. */
+struct tarn_tag_changes {
+    struct tarn_bundle *tagged[TARN_BUNDLE_TAGS]; /**< a version's; counted */
+    const struct tarn_model_set
+        *set[TARN_BUNDLE_TAGS]; /**< that it begins with; NULL: it goes on */
+    uint32_t tags;              /**< bit i: tag i + 1 has another network, or none any more */
+    char names[96];             /**< theirs */
+};
+/**
+ * Asks the gate about all tags that have learnt something since the last time. No job is under way. To be settled by
+ * tarn_tags_settle() whatever becomes of it.
+ */
+void tarn_tags_gather(struct tarn_engine *engine, struct tarn_tag_changes *changes);
+/** They go live beside the general network that is live. True if they have. */
+bool tarn_tags_swap(struct tarn_engine *engine, const struct tarn_tag_changes *changes);
+/** They have gone live, or not. Lets go of them. */
+void tarn_tags_settle(struct tarn_engine *engine, struct tarn_tag_changes *changes, bool live);
+/**
+ * Tags are asked about whenever the general network is, so that what all of them have learnt in an interval is one version; here, if
+ * that hasn't had a candidate for so long. No job is under way.
+ */
 void tarn_tags_mint(struct tarn_engine *engine);
 /** Another version than training made is live: tags go on from its networks, with their own moments. */
 void tarn_tags_restart(struct tarn_engine *engine);

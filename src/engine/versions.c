@@ -378,29 +378,37 @@ void tarn_versions_changed(struct tarn_engine *e, enum tarn_version_change chang
     }
 }
 
-static void swap_trained(struct tarn_engine *e, const float *weights)
+/* True if it has gone live. `tags`: whose networks come with it; NULL: those that are live stay. */
+static bool swap_trained(struct tarn_engine *e, const float *weights,
+                         const struct tarn_tag_changes *tags)
 {
     struct tarn_versions *v = &e->versions;
     struct tarn_bundle *bundle = NULL;
     struct tarn_error error = {0};
-    struct tarn_change why = tarn_versions_change(e, TARN_REASON_TRAINED, tarn_ensemble_change(e));
+    char text[sizeof tags->names + 8];
+    const char *ensemble = tarn_ensemble_change(e);
+    bool with = tags != NULL && tags->tags != 0;
+    snprintf(text, sizeof text, "with %s", with ? tags->names : "");
+    struct tarn_change why =
+        tarn_versions_change(e, TARN_REASON_TRAINED, ensemble == NULL && with ? text : ensemble);
     if (!e->learning.in_place) {
         why.metrics = 3;
         why.metric[0] = (struct tarn_metric){TARN_METRIC_LOSS, v->report.loss};
         why.metric[1] = (struct tarn_metric){TARN_METRIC_PARENT_LOSS, v->report.loss_live};
         why.metric[2] = (struct tarn_metric){TARN_METRIC_DISTANCE, v->report.weights_l2};
     }
-    tarn_status status =
-        tarn_versions_make_whole(e, weights, v->live->model, v->live->tagged, &bundle, &error);
+    tarn_status status = tarn_versions_make_whole(
+        e, weights, v->live->model, with ? tags->tagged : v->live->tagged, &bundle, &error);
     if (status == TARN_OK)
         status = tarn_slot_swap(v->slot, bundle, v->live->version, &why, NULL, &error);
     if (status == TARN_OK) {
         tarn_versions_changed(e, TARN_VERSION_TRAINED);
-        return;
+        return true;
     }
     tarn_bundle_release(&bundle);
     if (status != TARN_BUSY && status != TARN_COOLDOWN)
         tarn_log(TARN_LOG_WARNING, "engine: a trained version isn't live: %s", error.message);
+    return false;
 }
 
 /* ---- the gate ---- */
@@ -530,6 +538,8 @@ static bool is_due(const struct tarn_engine *e, uint64_t now, float period)
 static void mint(struct tarn_engine *e)
 {
     struct tarn_versions *v = &e->versions;
+    struct tarn_tag_changes tags;
+    bool live = false;
     const float *weights = tarn_trainer_weights(e->trainer);
     tarn_cache_lock(e->cache);
     uint64_t now = tarn_cache_now(e->cache);
@@ -541,25 +551,28 @@ static void mint(struct tarn_engine *e)
     v->minted_at = now;
     v->minted_ns = tarn_clock_ns();
     v->minted++;
+    tarn_tags_gather(e, &tags);
     tarn_gate_answer answer = ask(e, weights, &v->report);
     tarn_log(TARN_LOG_DEBUG, "engine: a candidate: %s", v->report.reason);
     if (answer == TARN_GATE_PASS) {
         tarn_ensemble_look(e, weights);
-        swap_trained(e, weights);
+        live = swap_trained(e, weights, &tags);
     } else if (answer == TARN_GATE_FAR && shorten(e, weights)) {
         v->shortened++;
         tarn_ensemble_look(e, v->shortened_weights);
-        swap_trained(e, v->shortened_weights);
+        live = swap_trained(e, v->shortened_weights, &tags);
     } else if (answer == TARN_GATE_KEEP && v->report.anchor_better && return_to_anchor(e)) {
         v->kept_out++;
     } else {
         v->kept_out++;
+        live = tarn_tags_swap(e, &tags);
         v->in_a_row += v->report.samples >= TARN_GATE_LEAST;
         if (v->in_a_row >= MOST_IN_A_ROW) {
             v->in_a_row = 0;
             start_over(e, v->report.reason);
         }
     }
+    tarn_tags_settle(e, &tags, live);
 }
 
 void tarn_versions_offer(struct tarn_engine *e)
@@ -568,7 +581,7 @@ void tarn_versions_offer(struct tarn_engine *e)
     if (!tarn_net_is_finite(weights, tarn_shape_weights(&e->shape))) {
         start_over(e, "a weight of the candidate is no number");
     } else if (e->learning.in_place) {
-        swap_trained(e, weights);
+        swap_trained(e, weights, NULL);
     } else {
         e->versions.unminted = true;
         mint(e);

@@ -153,6 +153,47 @@ static void a_version_goes_back_as_a_whole(void)
     tarn_engine_destroy(&e);
 }
 
+/* However many parts a version has: eight kept ones reach as far back as they would without tags. */
+static void an_interval_is_one_version(void)
+{
+    enum { EVERY = 1000, FROM = 90000 };
+    struct tarn_slot_stats before, after;
+    struct tarn_history_record records[64];
+    uint32_t several = 0, general = 0, named = 0;
+    tarn_engine *e = start(false, TARN_BACKGROUND_STEPS);
+    REQUIRE(e != NULL);
+    serve(e, 0, FROM, true);
+    CHECK_NUMBER(tarn_versions_mint_interval(e, e->learned->live.period), EVERY);
+    tarn_slot_get_stats(e->versions.slot, &before);
+    struct tarn_bundle *last = tarn_bundle_hold(e->versions.live);
+    for (size_t at = FROM; at < REQUESTS; at += 10) {
+        serve(e, at, at + 10, true);
+        const struct tarn_bundle *live = e->versions.live;
+        uint32_t parts = live->own != last->own;
+        if (live == last)
+            continue;
+        general += parts;
+        for (int i = 0; i < 2; i++)
+            parts += live->tagged[i] != last->tagged[i];
+        several += parts > 1;
+        tarn_bundle_release(&last);
+        last = tarn_bundle_hold(e->versions.live);
+    }
+    tarn_bundle_release(&last);
+    tarn_slot_get_stats(e->versions.slot, &after);
+    uint64_t swaps = after.swaps - before.swaps;
+    printf("# %lu versions in %d intervals: %u of several networks\n", swaps,
+           (REQUESTS - FROM) / EVERY, several);
+    CHECK(swaps <= (REQUESTS - FROM) / EVERY + 1 && swaps > 20);
+    CHECK(several > 10 && general > 10);
+    /* who has learnt is told */
+    size_t count = tarn_history_read(e->versions.history, records, 64);
+    for (size_t i = 0; i < count; i++)
+        named += strstr(records[i].text, "tag1") != NULL && strstr(records[i].text, "tag2") != NULL;
+    CHECK(named > 5);
+    tarn_engine_destroy(&e);
+}
+
 static void it_works_under_the_arbiter_too(void)
 {
     tarn_engine *e = start(false, TARN_BACKGROUND_THREAD);
@@ -355,4 +396,4 @@ CHECK_MAIN(CASE(a_site_that_restarts_goes_on), CASE(so_does_one_that_is_killed),
            CASE(each_file_is_good_for_itself), CASE(what_failed_is_not_offered_again),
            CASE(sets_of_another_shape_are_refused), CASE(kinds_that_look_alike_are_told_apart),
            CASE(without_tags_nothing_is_different), CASE(a_version_goes_back_as_a_whole),
-           CASE(it_works_under_the_arbiter_too))
+           CASE(an_interval_is_one_version), CASE(it_works_under_the_arbiter_too))
