@@ -4,7 +4,7 @@
  * Elastic networks: one set of weights whose first units are a smaller network that works too (slices, see
  * src/kernels/layout.h), and changes of size that keep what was learnt. Pure; any thread.
  *
- * Nested training: of a step's samples half train all of the network, the others one slice each (slimmable
+ * Nested training: of a step's samples three in four train all of the network, the others one slice each (slimmable
  * networks, Yu et al. 2019; early exit after Teerapittayanon et al. 2016, with the output layer shared).
  */
 #ifndef TARN_NET_ELASTIC_H
