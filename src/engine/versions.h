@@ -71,8 +71,10 @@ struct tarn_versions {
     struct tarn_rollout paired; /**< judges by the trial, where there is one */
     struct tarn_rollout arms;   /**< judges by the arms */
     struct tarn_cache_segment
-        segment[TARN_TABLE_SEGMENTS]; /**< what was counted at the last look */
-    char end[96];                     /**< how the last one ended */
+        segment[TARN_TABLE_SEGMENTS]; /**< what was counted at the last look, */
+    double
+        segment_cost[TARN_TABLE_SEGMENTS]; /**< and what misses had cost; see struct tarn_learned */
+    char end[96];                          /**< how the last one ended */
 };
 
 /** After the ring is there, before the cache. */

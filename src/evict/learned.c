@@ -140,6 +140,16 @@ static void do_miss(struct tarn_learned *learned, uint64_t hash, uint64_t now)
     tell_get(learned, hash, -1, now);
 }
 
+/* As in the miniature caches: what a miss costs is known once the object is stored. */
+static void charge_segment(struct tarn_learned *learned, uint64_t hash)
+{
+    const struct tarn_world *world = &learned->world;
+    uint32_t (*segment)(uint64_t) = learned->live.table->segment;
+    if (world->goal_cost && segment != NULL)
+        learned->segment_cost[segment(hash)] +=
+            (double)tarn_costs_weight(&world->costs, world->told->cost);
+}
+
 static void do_insert(struct tarn_learned *learned, uint32_t slot, uint64_t charge, uint64_t now)
 {
     learned->world.told = tarn_table_meta(learned->live.table, slot);
@@ -148,6 +158,7 @@ static void do_insert(struct tarn_learned *learned, uint32_t slot, uint64_t char
     uint64_t hash = tarn_table_hash(learned->live.table, slot);
     if (learned->listener.store != NULL)
         learned->listener.store(learned->listener.context, hash, size_lg(learned, slot));
+    charge_segment(learned, hash);
     if (tarn_mix_is_sampled(&learned->mix, hash))
         tarn_mix_put(&learned->mix, hash, tarn_table_meta(learned->live.table, slot)->size, now);
     uint16_t size = tarn_table_meta(learned->live.table, slot)->size;

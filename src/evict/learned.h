@@ -50,6 +50,8 @@ struct tarn_learned {
     uint64_t seed;
     double mix_rate, mix_half_life; /**< of the mix, once it runs; 0: its own */
     float samples_per_period;       /**< the ring's size over the T that it is to cover */
+    /** With goal_cost, while residents are told apart: what misses cost by segment, in mean costs. They count when the object is stored. */
+    double segment_cost[TARN_TABLE_SEGMENTS];
 };
 
 struct tarn_learned_params {
