@@ -217,6 +217,11 @@ struct tarn_engine_stats {
     uint64_t rounds_on_device; /**< of those */
     uint64_t
         rounds_ahead; /**< of all rounds: before their victims were needed, not on a request's way */
+    /**
+     * Of the requests that miniature caches and the classifier of workloads hear of from the background's thread:
+     * those that they didn't hear of because it had fallen behind. 0 with TARN_BACKGROUND_STEPS.
+     */
+    uint64_t dropped_notes;
     uint64_t samples;     /**< training samples taken */
     float loss;           /**< of the last steps; NaN before the first */
     uint64_t model_bytes; /**< the model as a file */

@@ -301,7 +301,10 @@ static tarn_status make_slot(struct tarn_engine *e, struct tarn_error *error)
         return status;
     }
     tarn_slot_hold(v->slot, 0, &v->live);
-    return tarn_slot_register(v->slot, &v->reader);
+    status = tarn_slot_register(v->slot, &v->reader);
+    if (status == TARN_OK && e->params.background == TARN_BACKGROUND_THREAD)
+        status = tarn_slot_register(v->slot, &v->later_reader);
+    return status;
 }
 
 tarn_status tarn_versions_init(struct tarn_engine *e, const tarn_model *given,
@@ -340,6 +343,7 @@ void tarn_versions_free(struct tarn_engine *e)
     struct tarn_versions *v = &e->versions;
     if (v->slot != NULL) {
         tarn_slot_unregister(v->slot, &v->reader);
+        tarn_slot_unregister(v->slot, &v->later_reader);
         tarn_slot_destroy(&v->slot);
     }
     tarn_bundle_release(&v->live);
