@@ -660,7 +660,8 @@ void tarn_round_finish(struct tarn_evictor *evictor, struct tarn_round *round)
     keep_lowest(evictor, victims, sizes.pool);
     evictor->list_version = round->version;
     evictor->list_slice = round->slice;
-    evictor->reserve = round->at_once / RESERVE_SHARE;
+    /* in a small cache the list is short, and what is next best isn't nearly as good */
+    evictor->reserve = (victims < round->at_once ? victims : round->at_once) / RESERVE_SHARE;
     if (round->ahead)
         evictor->filled_at = evictor->evictions;
 }
