@@ -285,8 +285,9 @@ static void log_samples(struct tarn_evictor *evictor, const struct tarn_round *r
     uint32_t fresh = round->count - round->stale;
     if (!evictor->live || observer->sample == NULL || fresh == 0)
         return;
-    /* samples can wait for whoever fills the list, a request can't */
-    if (!round->ahead && evictor->evictions - evictor->filled_at < FILLED_LATELY)
+    /* samples can wait for the thread that fills the list, a request can't */
+    if (!round->ahead && evictor->hits != NULL &&
+        evictor->evictions - evictor->filled_at < FILLED_LATELY)
         return;
     for (; evictor->sample_credit >= 1.0f; evictor->sample_credit -= 1.0f) {
         uint32_t i = round->stale + tarn_rng_below(&evictor->rng, fresh), slot = round->slot[i];

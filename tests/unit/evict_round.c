@@ -476,7 +476,9 @@ static void who_fills_ahead_takes_the_samples(void)
     w.shared.sample_share = 1;
     run(&w, 3000, 1);
     CHECK(samples > 1000); /* nobody does */
+    struct tarn_hits hits = {0};
     struct tarn_evictor *e = &w.evictor;
+    e->hits = &hits; /* there is a thread */
     e->round.ahead = true;
     tarn_round_draw(e, &e->round, w.now);
     score(&w);
