@@ -47,6 +47,7 @@ tarn_status tarn_evictor_init(struct tarn_evictor *evictor,
         .list_share = params->list_share,
         .device_limit = params->device_limit,
         .device_share = params->device_share,
+        .filled_at = UINT32_MAX / 2, /* never yet */
     };
     memcpy(evictor->expert, params->expert, sizeof evictor->expert);
     memcpy(evictor->weight, params->weight, sizeof evictor->weight);

@@ -187,7 +187,8 @@ struct tarn_evictor {
     uint32_t list_count, list_next;
     uint64_t list_version;
     uint32_t list_slice;
-    uint32_t reserve; /**< victims that a dry list may take from the pool */
+    uint32_t filled_at; /**< `evictions` when a round was last finished that was drawn ahead */
+    uint32_t reserve;   /**< victims that a dry list may take from the pool */
     uint8_t stamp;
     struct tarn_round round;
 

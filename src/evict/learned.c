@@ -19,6 +19,9 @@
 #define MOST_COUNTERS   8e8
 #define START_FILL      4 /* or when it is filled to one part in so many */
 
+/* Where a thread fills the list and is late, a request scores for so many times as many victims at once. */
+#define LATE_SHARE 4
+
 static void set_sample_share(struct tarn_learned *learned)
 {
     float share = learned->samples_per_period / learned->live.period;
@@ -492,6 +495,8 @@ tarn_status tarn_learned_create(const struct tarn_learned_params *params, struct
         .device_share = params->device_share,
         .seed = params->seed,
     };
+    if (params->later_reader != NULL)
+        live.list_share /= LATE_SHARE;
     tarn_mix_choose(&learned->world, live.expert);
     tarn_status status = tarn_evictor_init(&learned->live, &live);
     if (status != TARN_OK) {

@@ -11,6 +11,7 @@
 #define RESCORE_T     0.01f /* a pooled score lasts so many T, */
 #define WORST_SCORE   1e9f  /* of a network: beyond it a score is no score; */
 #define WORST_OTHER   1e30f /* of a heuristic */
+#define FILLED_LATELY 1024  /* evictions: who fills the list takes the samples too */
 #define DRAWN_AT_ONCE 32
 #define RESERVE_SHARE                                                                              \
     2 /* beside what a round adds to a list: one in so many more, if they are needed */
@@ -283,6 +284,10 @@ static void log_samples(struct tarn_evictor *evictor, const struct tarn_round *r
     const struct tarn_observer *observer = &evictor->world->observer;
     uint32_t fresh = round->count - round->stale;
     if (!evictor->live || observer->sample == NULL || fresh == 0)
+        return;
+    /* samples can wait for the thread that fills the list, a request can't */
+    if (!round->ahead && evictor->hits != NULL &&
+        evictor->evictions - evictor->filled_at < FILLED_LATELY)
         return;
     for (; evictor->sample_credit >= 1.0f; evictor->sample_credit -= 1.0f) {
         uint32_t i = round->stale + tarn_rng_below(&evictor->rng, fresh), slot = round->slot[i];
@@ -656,7 +661,10 @@ void tarn_round_finish(struct tarn_evictor *evictor, struct tarn_round *round)
     keep_lowest(evictor, victims, sizes.pool);
     evictor->list_version = round->version;
     evictor->list_slice = round->slice;
-    evictor->reserve = round->at_once / RESERVE_SHARE;
+    /* in a small cache the list is short, and what is next best isn't nearly as good */
+    evictor->reserve = (victims < round->at_once ? victims : round->at_once) / RESERVE_SHARE;
+    if (round->ahead)
+        evictor->filled_at = evictor->evictions;
 }
 
 bool tarn_round_take_reserve(struct tarn_evictor *evictor)

@@ -42,6 +42,8 @@ static bool begin(struct world *w, bool later, bool goal_cost)
                                &(struct tarn_cache_hooks){.factory = factory, .factory_context = w},
                                &w->cache) != TARN_OK)
         return false;
+    w->learned->live.list_share =
+        TARN_SHARE_OBJECTS; /* as many victims at once as without a thread */
     bool made = tarn_trial_init(&w->trial, &(struct tarn_trial_params){
                                                .world = w->learned->small_world,
                                                .capacity = w->learned->live.capacity,

@@ -459,9 +459,46 @@ static void who_fills_ahead_leaves_a_reserve(void)
     end(&w);
 }
 
-CHECK_MAIN(CASE(who_fills_ahead_leaves_a_reserve), CASE(a_round_sees_one_version),
-           CASE(a_round_sees_one_width), CASE(the_lowest_leave_and_the_next_are_kept),
-           CASE(the_worst_of_all_residents_leave), CASE(what_changed_since_is_skipped),
+static bool count_sample(void *context, uint64_t hash, uint8_t tag,
+                         const int8_t features[TARN_FEATURES], uint64_t now, float period)
+{
+    (void)hash, (void)tag, (void)features, (void)now, (void)period;
+    ++*(uint32_t *)context;
+    return false;
+}
+
+static void who_fills_ahead_takes_the_samples(void)
+{
+    struct world w;
+    uint32_t samples = 0;
+    REQUIRE(begin(&w, 500, TARN_EXPERT_LFU, 8, 64));
+    w.shared.observer = (struct tarn_observer){.context = &samples, .sample = count_sample};
+    w.shared.sample_share = 1;
+    run(&w, 3000, 1);
+    CHECK(samples > 1000); /* nobody does */
+    struct tarn_hits hits = {0};
+    struct tarn_evictor *e = &w.evictor;
+    e->hits = &hits; /* there is a thread */
+    e->round.ahead = true;
+    tarn_round_draw(e, &e->round, w.now);
+    score(&w);
+    tarn_round_finish(e, &e->round);
+    e->round.ahead = false;
+    uint32_t evictions = e->evictions;
+    samples = 0;
+    while (e->evictions - evictions < 1000)
+        run(&w, 1, w.now);
+    CHECK_NUMBER(samples, 0);
+    while (e->evictions - evictions < 1100)
+        run(&w, 1, w.now);
+    CHECK(samples > 60); /* who did is gone */
+    end(&w);
+}
+
+CHECK_MAIN(CASE(who_fills_ahead_leaves_a_reserve), CASE(who_fills_ahead_takes_the_samples),
+           CASE(a_round_sees_one_version), CASE(a_round_sees_one_width),
+           CASE(the_lowest_leave_and_the_next_are_kept), CASE(the_worst_of_all_residents_leave),
+           CASE(what_changed_since_is_skipped),
            CASE(what_is_asked_for_while_it_is_scored_is_dropped), CASE(rounds_may_overlap),
            CASE(every_round_finds_candidates), CASE(a_network_that_is_not_numbers_does_no_harm),
            CASE(tiles_hold_the_features_of_the_candidates))
