@@ -46,30 +46,28 @@ uint32_t tarn_width_forms(const struct tarn_nested *nested, const struct tarn_sh
     return count;
 }
 
+/* ns for a nat of a victim's loss. */
+static float nat_of(const struct tarn_width_view *v)
+{
+    float miss = v->miss_ns > 0 ? v->miss_ns : TARN_WIDTH_MISS_NS;
+    return TARN_WIDTH_MISSES_A_NAT * miss / (v->pressure > 0 ? TARN_WIDTH_HURRY : 1);
+}
+
 /* ns a victim more than the whole network costs; NaN if nothing is known of it. */
 static float price_of(const struct tarn_width_view *v, const struct tarn_width_form *form)
 {
-    float miss = v->miss_ns > 0 ? v->miss_ns : TARN_WIDTH_MISS_NS;
-    return form->excess * TARN_WIDTH_MISSES_A_NAT * miss +
-           (form->work - 1) * v->score_ns * TARN_WIDTH_SCORES;
+    return form->excess * nat_of(v) + (form->work - 1) * v->score_ns * TARN_WIDTH_SCORES;
 }
 
 uint32_t tarn_width_choose(const struct tarn_width_view *v)
 {
-    float miss = v->miss_ns > 0 ? v->miss_ns : TARN_WIDTH_MISS_NS;
     uint32_t best = v->now < v->count && !isnan(v->forms[v->now].excess) ? v->now : 0;
-    if (v->pressure > 0) {
-        for (uint32_t i = 0; i < v->count; i++)
-            if (v->forms[i].work < v->forms[best].work && !(v->forms[i].excess > TARN_WIDTH_WORST))
-                best = i;
-        return best;
-    }
     float least = price_of(v, &v->forms[best]);
     for (uint32_t i = 0; i < v->count; i++) {
         const struct tarn_width_form *form = &v->forms[i];
         /* the whole is what the others are measured by: its own error is that of the one in use */
         float error = isnan(form->error) ? 0 : form->error;
-        float price = price_of(v, form) + error * TARN_WIDTH_MISSES_A_NAT * miss;
+        float price = price_of(v, form) + error * nat_of(v);
         if (i != v->now && price < least) {
             least = price;
             best = i;

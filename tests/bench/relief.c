@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the learned policy saves and loses when it gives something up under load (enum tarn_relief): an engine
+ * What the learned policy saves and loses when it gives something up under load (the width, enum tarn_relief): an engine
  * for each level, and one that doesn't train either, see the same requests in turns of a few thousand, so that
  * neighbours on the machine slow down all. CPU time of the thread; means over all traces and sizes.
  *
@@ -12,12 +12,15 @@
 
 #include "base/clock.h"
 #include "engine/engine_private.h"
+#include "engine/width.h"
 #include "trace/trace.h"
 
-enum { TURN = 4000, SIDES = TARN_RELIEFS + 1, LEAST_OBJECTS = 50, MOST_SIZES = 8 };
+enum { EVERYTHING, NARROW, RELIEVED, UNTRAINED = RELIEVED + TARN_RELIEFS - 1, SIDES };
+enum { TURN = 4000, LEAST_OBJECTS = 50, MOST_SIZES = 8 };
 
-static const char *const names[SIDES] = {"everything on", "half of the shadows' keys",
-                                         "and short rounds", "and no shadows", "and no training"};
+static const char *const names[SIDES] = {
+    "everything on",    "the narrowest network", "and half of the shadows' keys",
+    "and short rounds", "and no shadows",        "and no training"};
 
 struct side {
     tarn_engine *engine;
@@ -44,12 +47,15 @@ static void open_side(struct side *side, int level, const struct tarn_trace_data
                                                         .memory = trace->unit_sizes ? 0 : capacity,
                                                         .device = "host",
                                                         .background = TARN_BACKGROUND_STEPS,
-                                                        .no_learn = level == TARN_RELIEFS},
+                                                        .no_learn = level == UNTRAINED},
                            &side->engine, &error) != TARN_OK)
         fail(error.message);
+    if (level == EVERYTHING)
+        return;
+    tarn_width_press(side->engine, 1);
+    int relief = level == UNTRAINED ? TARN_RELIEF_NO_SHADOWS : level - NARROW;
     tarn_cache_lock(side->engine->cache);
-    tarn_learned_relieve(side->engine->learned,
-                         level < TARN_RELIEFS ? (tarn_relief)level : TARN_RELIEF_NO_SHADOWS);
+    tarn_learned_relieve(side->engine->learned, (tarn_relief)relief);
     tarn_cache_unlock(side->engine->cache);
 }
 
