@@ -288,8 +288,9 @@ static int run(struct tarn_cli *cli, int argc, char **argv)
     if (code != TARN_EXIT_OK)
         return code;
     struct tarn_error error = {0};
-    tarn_status status = TARN_OK;
-    for (int kind = 0; kind < TARN_SHARE_WAYS; kind++) {
+    const char *plot = tarn_cli_value(cli, "plot");
+    tarn_status status = plot != NULL ? tarn_cli_check_output(plot, &error) : TARN_OK;
+    for (int kind = 0; kind < TARN_SHARE_WAYS && status == TARN_OK; kind++) {
         struct tarn_share_way *way = &r.bench.way[kind];
         way->kind = kind;
         way->room = (size_t)r.lookups * r.rounds;
@@ -301,7 +302,6 @@ static int run(struct tarn_cli *cli, int argc, char **argv)
         status = r.simulated ? run_simulated(&r, &error) : run_real(&r, &error);
     for (int kind = 0; kind < TARN_SHARE_WAYS; kind++)
         sort(&r.bench.way[kind]);
-    const char *plot = tarn_cli_value(cli, "plot");
     if (status == TARN_OK && plot != NULL)
         status = tarn_share_plot(&r.bench, r.id, plot, &error);
     code = status == TARN_OK ? report(&r) : tarn_cli_fail(cli, &error);

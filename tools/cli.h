@@ -127,6 +127,10 @@ int tarn_cli_fail(const struct tarn_cli *cli, const struct tarn_error *error);
  * place of a file, no permission. A temporary file beside it is made and removed; "-" is always fine.
  */
 tarn_status tarn_cli_check_output(const char *path, struct tarn_error *error);
+/** The same of files that will be read: one that isn't there, a folder, no permission. What is in them isn't looked at. */
+tarn_status tarn_cli_check_inputs(int count, char *const *paths, struct tarn_error *error);
+/** Makes a folder that files will be kept in, if it is missing, and sees whether they can be. */
+tarn_status tarn_cli_check_folder(const char *path, struct tarn_error *error);
 /** Prints `tarn: COMMAND: MESSAGE` with a hint at the help, and returns 2. */
 int tarn_cli_usage(const struct tarn_cli *cli, const char *format, ...) TARN_PRINTF(2, 3);
 /** The closest of `names` (ends with NULL) to a mistyped word, or NULL if none is close. */

@@ -189,6 +189,8 @@ static int tarn_cmd_model_train(struct tarn_cli *cli, int argc, char **argv)
     struct tarn_error error = {0};
     struct tarn_collected collected = {0};
     tarn_model *model = NULL;
+    tarn_model_sets *sets = NULL;
+    bool searches = tarn_cli_flag(cli, "search");
     tarn_status status = TARN_OK;
     int code;
     if (argc < 1)
@@ -209,17 +211,22 @@ static int tarn_cmd_model_train(struct tarn_cli *cli, int argc, char **argv)
     struct tarn_trace_data **traces = calloc((size_t)argc, sizeof(struct tarn_trace_data *));
     if (traces == NULL)
         status = tarn_fail(&error, TARN_NO_MEMORY, "model train: out of memory");
-    if (status == TARN_OK) /* hours of work aren't to end in a wrong path */
+    if (status ==
+        TARN_OK) /* hours of work aren't to end in a wrong path: what is named is looked at first */
         status = tarn_cli_check_output(output, &error);
     if (status == TARN_OK)
         status = open_device(cli, &training.device, &error);
-    if (status == TARN_OK && start != NULL && !tarn_cli_flag(cli, "search"))
+    if (status == TARN_OK && searches)
+        status = tarn_model_load_start(start, &sets, &error);
+    else if (status == TARN_OK && start != NULL)
         status = tarn_model_load_one(start, &model, &error);
+    if (status == TARN_OK)
+        status = tarn_cli_check_inputs(argc, argv, &error);
     for (int i = 0; i < argc && status == TARN_OK; i++)
         status = tarn_trace_load(argv[i], &(struct tarn_trace_load_params){.limit = limit},
                                  &traces[i], &error);
-    if (status == TARN_OK && tarn_cli_flag(cli, "search")) {
-        code = tarn_model_search(cli, traces, (size_t)argc, start, output, training.device);
+    if (status == TARN_OK && searches) {
+        code = tarn_model_search(cli, traces, (size_t)argc, sets, output, training.device);
         goto done;
     }
     if (status == TARN_OK)
@@ -232,6 +239,7 @@ static int tarn_cmd_model_train(struct tarn_cli *cli, int argc, char **argv)
 done:
     tarn_collected_free(&collected);
     tarn_model_destroy(&model);
+    tarn_model_sets_destroy(&sets);
     tarn_device_close(&training.device);
     free(training.provenance);
     for (int i = 0; i < argc && traces != NULL; i++)

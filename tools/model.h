@@ -11,12 +11,15 @@
 struct tarn_trace_data;
 /** What can't go with `--search`, or without it: TARN_EXIT_OK, or TARN_EXIT_USAGE after saying so. */
 int tarn_model_check_search(const struct tarn_cli *cli);
+/** What a search starts from: the sets or the model in that file, or with NULL the built-in model. The caller's. */
+tarn_status tarn_model_load_start(const char *path, tarn_model_sets **sets,
+                                  struct tarn_error *error);
 /**
- * `tarn model train --search`; `start` may be NULL, and `device` (the caller's): steps on the host. Returns an
- * exit code.
+ * `tarn model train --search`: what is found is added to `sets`. `device` (the caller's) may be NULL: steps on the
+ * host. Returns an exit code.
  */
 int tarn_model_search(const struct tarn_cli *cli, struct tarn_trace_data *const *traces,
-                      size_t count, const char *start, const char *output, tarn_device *device);
+                      size_t count, tarn_model_sets *sets, const char *output, tarn_device *device);
 /** tarn_model_load(), with a word of its own for a file of sets. */
 tarn_status tarn_model_load_one(const char *path, tarn_model **model, struct tarn_error *error);
 

@@ -112,6 +112,7 @@ static tarn_status collect(const struct tarn_cli *cli, const tarn_model *model, 
     struct tarn_trace_data **traces = calloc((size_t)count, sizeof *traces);
     if (traces == NULL)
         return tarn_fail(error, TARN_NO_MEMORY, "model slice: out of memory");
+    status = tarn_cli_check_inputs(count, paths, error);
     for (int i = 0; i < count && status == TARN_OK; i++)
         status = tarn_trace_load(paths[i], &(struct tarn_trace_load_params){.limit = limit},
                                  &traces[i], error);

@@ -147,7 +147,8 @@ static void job_free(struct job *job)
 }
 
 /* The general set, and others that are there already: those that were found stay. */
-static tarn_status load_start(const char *path, tarn_model_sets **sets, struct tarn_error *error)
+tarn_status tarn_model_load_start(const char *path, tarn_model_sets **sets,
+                                  struct tarn_error *error)
 {
     struct tarn_set_settings settings;
     tarn_model *model = NULL;
@@ -194,38 +195,33 @@ int tarn_model_check_search(const struct tarn_cli *cli)
 }
 
 int tarn_model_search(const struct tarn_cli *cli, struct tarn_trace_data *const *traces,
-                      size_t count, const char *start, const char *output, tarn_device *device)
+                      size_t count, tarn_model_sets *sets, const char *output, tarn_device *device)
 {
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     struct job job = {.cli = cli};
     struct tarn_error error = {0};
     struct tarn_set_info general;
-    tarn_model_sets *sets = NULL;
     uint64_t trials = 12;
     int code = tarn_cli_integer(cli, "trials", 2, TARN_SEARCH_TRIALS, &trials);
     if (code != TARN_EXIT_OK)
         return code;
-    tarn_status status = load_start(start, &sets, &error);
-    if (status == TARN_OK) {
-        tarn_model_sets_get(sets, 0, &general);
-        job.params = (struct tarn_search_params){
-            .general = general.model,
-            .settings = general.settings,
-            .trials = (uint32_t)trials,
-            .threads = cores > 0 ? (unsigned)cores : 1,
-            .seed = cli->seed,
-            .device = device,
-            .progress = tarn_progress_callback,
-            .user = &job.progress,
-        };
-        status = sort_traces(&job, traces, count, tarn_cli_value(cli, "class"), &error);
-    }
+    tarn_model_sets_get(sets, 0, &general);
+    job.params = (struct tarn_search_params){
+        .general = general.model,
+        .settings = general.settings,
+        .trials = (uint32_t)trials,
+        .threads = cores > 0 ? (unsigned)cores : 1,
+        .seed = cli->seed,
+        .device = device,
+        .progress = tarn_progress_callback,
+        .user = &job.progress,
+    };
+    tarn_status status = sort_traces(&job, traces, count, tarn_cli_value(cli, "class"), &error);
     for (size_t i = 0; i < job.groups && status == TARN_OK; i++)
         status = search(&job, &job.group[i], sets, &error);
     if (status == TARN_OK)
         status = tarn_model_sets_save(sets, output, &error);
     code = status == TARN_OK ? report(&job, output) : tarn_cli_fail(cli, &error);
     job_free(&job);
-    tarn_model_sets_destroy(&sets);
     return code;
 }

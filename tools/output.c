@@ -43,6 +43,33 @@ tarn_status tarn_cli_check_output(const char *path, struct tarn_error *error)
     return TARN_OK;
 }
 
+tarn_status tarn_cli_check_inputs(int count, char *const *paths, struct tarn_error *error)
+{
+    for (int i = 0; i < count; i++) {
+        struct stat info;
+        if (strcmp(paths[i], "-") == 0)
+            continue;
+        /* not opened: a pipe has its writer once */
+        if (stat(paths[i], &info) != 0 || access(paths[i], R_OK) != 0)
+            return tarn_fail(error, TARN_IO, "%s: %s", paths[i], strerror(errno));
+        if (S_ISDIR(info.st_mode))
+            return tarn_fail(error, TARN_IO, "%s: %s", paths[i], strerror(EISDIR));
+    }
+    return TARN_OK;
+}
+
+tarn_status tarn_cli_check_folder(const char *path, struct tarn_error *error)
+{
+    struct stat info;
+    if (mkdir(path, 0777) != 0 && errno != EEXIST)
+        return tarn_fail(error, TARN_IO, "%s: %s", path, strerror(errno));
+    if (stat(path, &info) == 0 && !S_ISDIR(info.st_mode))
+        return tarn_fail(error, TARN_IO, "%s: %s", path, strerror(ENOTDIR));
+    if (access(path, W_OK | X_OK) != 0)
+        return tarn_fail(error, TARN_IO, "%s: %s", path, strerror(errno));
+    return TARN_OK;
+}
+
 /* ---- sizes ---- */
 
 tarn_status tarn_size_parse(const char *text, struct tarn_size *size, struct tarn_error *error)

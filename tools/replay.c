@@ -340,6 +340,19 @@ static int print_json(const struct tarn_cli *cli, const struct plan *plan,
     return tarn_cli_print_json(cli, json);
 }
 
+/* What would end a long replay is told before it. */
+static tarn_status check_files(const struct tarn_cli *cli, int argc, char **argv,
+                               struct tarn_error *error)
+{
+    const char *plot = tarn_cli_value(cli, "plot"), *state = tarn_cli_value(cli, "state-dir");
+    tarn_status status = tarn_cli_check_inputs(argc, argv, error);
+    if (status == TARN_OK && plot != NULL)
+        status = tarn_cli_check_output(plot, error);
+    if (status == TARN_OK && state != NULL) /* last, for it makes the folder */
+        status = tarn_cli_check_folder(state, error);
+    return status;
+}
+
 static int tarn_cmd_replay(struct tarn_cli *cli, int argc, char **argv)
 {
     struct plan plan = {0};
@@ -353,7 +366,8 @@ static int tarn_cmd_replay(struct tarn_cli *cli, int argc, char **argv)
     int code = make_plan(cli, argc, argv, &plan);
     if (code != TARN_EXIT_OK)
         goto done;
-    if (tarn_cli_value(cli, "model") != NULL) {
+    status = check_files(cli, argc, argv, &error);
+    if (status == TARN_OK && tarn_cli_value(cli, "model") != NULL) {
         status = tarn_model_sets_load(tarn_cli_value(cli, "model"), &sets, &error);
         plan.replay.learning.engine.sets = sets;
     }

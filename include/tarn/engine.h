@@ -127,8 +127,8 @@ struct tarn_engine_params {
     int relief; /**< 1 to TARN_ENGINE_RELIEF_MOST: so much, always; 0: as load asks; -1: nothing */
     float policy_budget; /**< that share, of which more is load; 0: 0.5 */
     /**
-     * A folder, made if it is missing, for the history of versions and checkpoints of training, from which
-     * the next start goes on (docs/learning.md); NULL: nothing is kept. One engine at a time; must live as
+     * A folder, made if it is missing, for what is live, the history of versions and checkpoints of training, from which
+     * the next start goes on (docs/deploy.md); NULL: nothing is kept. One engine at a time; must live as
      * long as it.
      */
     const char *state_dir;
@@ -185,7 +185,7 @@ TARN_API void tarn_engine_drain_samples(tarn_engine *engine);
 
 /**
  * What a tag (1 to TARN_TAGS) is called, and so which of params.sets its network begins with, if that is better than the general one
- * when the tag has samples: "tag1" and so on until it is named. TARN_INVALID: no such tag, or a name too long for a set.
+ * when the tag has samples: "tag1" and so on, or the name that a state_dir has kept, until it is named. TARN_INVALID: no such tag, or a name too long for a set.
  */
 TARN_API tarn_status tarn_engine_name_tag(tarn_engine *engine, uint32_t tag, const char *name,
                                           struct tarn_error *error);
@@ -217,6 +217,11 @@ struct tarn_engine_stats {
     uint64_t rounds_on_device; /**< of those */
     uint64_t
         rounds_ahead; /**< of all rounds: before their victims were needed, not on a request's way */
+    /**
+     * Of the requests that miniature caches and the classifier of workloads hear of from the background's thread:
+     * those that they didn't hear of because it had fallen behind. 0 with TARN_BACKGROUND_STEPS.
+     */
+    uint64_t dropped_notes;
     uint64_t samples;     /**< training samples taken */
     float loss;           /**< of the last steps; NaN before the first */
     uint64_t model_bytes; /**< the model as a file */

@@ -18,6 +18,8 @@ enum tarn_meta_flags {
     TARN_META_GHOST = 1,   /* its history was known when it was inserted */
     TARN_META_SAMPLED = 2, /* has training samples that wait for its next access */
     TARN_META_QUEUE = 4,   /* policies: which of two queues */
+    TARN_META_WAITS =
+        4, /* the learned one has none: a hit of it waits to be taken into its history */
 };
 
 /** Cleared to zeros when an object is inserted; what each field means is up to the policy. */

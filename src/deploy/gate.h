@@ -6,7 +6,7 @@
  *
  * 1. Is every weight a number (by the bits of its exponent)?
  * 2. Is it no worse on held-out keys? d = nll(candidate) - nll(live) on the same samples, labels with the
- *    censoring of now; it passes if mean(d) <= sd(d) / sqrt(V) (POLICY 6a). A key is held out if
+ *    censoring of now; it passes if mean(d) <= sd(d) / sqrt(V) (docs/eviction.md). A key is held out if
  *    tarn_model_gate_holds_out(hash); the trainer skips those. Fewer than 64 samples: the live one stays.
  *    Miss ratios of miniature caches are too noisy for small steps, the survival loss isn't.
  * 3. Is it near? Distance of the weights, and of the orders into which the scores of both put the same samples:

@@ -392,7 +392,7 @@ tarn_status tarn_slot_reject(tarn_slot *slot, struct tarn_bundle *bundle,
         keep(slot, bundle, true);
         cool_bundle(slot, bundle, why->requests);
         slot->rejected++;
-        /* by what it is after a restart too, when there are no networks of tags */
+        /* by what it is beside whatever networks of tags there are after a restart */
         note(slot, TARN_EVENT_REJECT, bundle->version, bundle->parent, bundle->own, &failed);
     }
     tarn_step_unlock(&slot->lock);

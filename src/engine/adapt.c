@@ -186,11 +186,12 @@ static void found_drift(struct tarn_engine *e, const struct tarn_drift_detector 
     tarn_early_restart(&l->early);
 }
 
-void tarn_adapt_restarted(struct tarn_engine *e)
+void tarn_adapt_restarted(struct tarn_engine *e, bool other)
 {
     struct tarn_learner *l = e->learner;
     tarn_drift_restart(&l->by_loss);
-    tarn_drift_restart(&l->by_misses);
+    if (other)
+        tarn_drift_restart(&l->by_misses);
     end_pause(l);
 }
 

@@ -11,25 +11,30 @@
 #define LEAST_VICTIMS 8 /* of a round that is worth another thread's while */
 #define MOST_AT_ONCE  4 /* rounds of one look */
 
-static void wake(void *context)
+void tarn_ahead_hurry(struct tarn_engine *e)
 {
-    struct tarn_engine *e = context;
-    /* without its lock: one that is missed is seen a millisecond later */
-    pthread_cond_signal(&e->wake);
+    /* without its lock: who is about to sleep may miss it for a millisecond, who looks around does not */
+    if (!atomic_exchange(&e->hurried, true))
+        pthread_cond_signal(&e->wake);
+}
+
+static void hurry(void *context)
+{
+    tarn_ahead_hurry(context);
 }
 
 tarn_status tarn_ahead_init(struct tarn_engine *e)
 {
     if (e->params.background != TARN_BACKGROUND_THREAD)
         return TARN_OK;
-    uint32_t most = e->on_device ? TARN_LIST_MAX : TARN_AHEAD_VICTIMS;
-    tarn_status status =
-        tarn_round_init(&e->ahead, TARN_POOL_MAX + most * 32, e->learned->live.experts, NULL);
+    tarn_status status = tarn_round_init(&e->ahead, TARN_POOL_MAX + TARN_AHEAD_AT_ONCE * 32,
+                                         e->learned->live.experts, NULL);
     if (status != TARN_OK)
         return status;
     e->ahead.ahead = true;
+    e->ahead.at_once = TARN_AHEAD_AT_ONCE;
     tarn_cache_lock(e->cache);
-    e->learned->world.low = wake;
+    e->learned->world.low = hurry;
     e->learned->world.low_context = e;
     tarn_cache_unlock(e->cache);
     return TARN_OK;
@@ -46,8 +51,8 @@ static bool fill_list(struct tarn_engine *e)
     struct tarn_evictor *live = &e->learned->live;
     tarn_cache_lock(e->cache);
     uint32_t victims = tarn_round_victims(live, true);
-    bool wanted =
-        victims >= LEAST_VICTIMS && live->evictions > 0 && tarn_evictor_stock(live) <= victims / 2;
+    bool wanted = victims >= LEAST_VICTIMS && live->evictions > 0 &&
+                  tarn_evictor_stock(live) <= victims * 3 / 4;
     if (wanted) {
         tarn_round_draw(live, round, tarn_cache_now(e->cache));
         tarn_round_leave(live, round);

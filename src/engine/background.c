@@ -5,6 +5,7 @@
  */
 #include "engine_private.h"
 
+#include <errno.h>
 #include <time.h>
 
 #include "base/clock.h"
@@ -92,15 +93,22 @@ static void start_round(struct tarn_engine *e)
         leave_device(e, status);
 }
 
-static void look(struct tarn_engine *e, uint64_t timeout_us)
+/* What requests wait for. Under the background's lock. */
+static void look_at_requests(struct tarn_engine *e, uint64_t timeout_us, bool hurried)
 {
-    pthread_mutex_lock(&e->background_lock);
-    tarn_engine_watch_device(e);
     if (e->round_in_flight)
         finish_round(e, timeout_us);
     if (e->score != NULL && !e->round_in_flight && e->score_failure == TARN_OK)
         start_round(e);
     tarn_ahead_look(e);
+    tarn_deferred_look(e, hurried);
+}
+
+static void look(struct tarn_engine *e, uint64_t timeout_us)
+{
+    pthread_mutex_lock(&e->background_lock);
+    tarn_engine_watch_device(e);
+    look_at_requests(e, timeout_us, false);
     if (!e->params.no_learn)
         tarn_learning_look(e);
     tarn_weather_look(e);
@@ -122,23 +130,39 @@ void tarn_engine_step(tarn_engine *e)
     look(e, TARN_STEP_WAIT_US);
 }
 
-/* The thread of TARN_BACKGROUND_THREAD: looks often while there are requests, seldom while not. */
+/* Sleeps until then, or until somebody is in a hurry: true. Under `wake_lock`. */
+static bool sleep_until(struct tarn_engine *e, uint64_t ns)
+{
+    struct timespec until = {.tv_sec = (time_t)(ns / 1000000000),
+                             .tv_nsec = (long)(ns % 1000000000)};
+    int status = 0;
+    bool hurried;
+    while (!(hurried = atomic_exchange(&e->hurried, false)) && !e->stop && status != ETIMEDOUT)
+        status = pthread_cond_timedwait(&e->wake, &e->wake_lock, &until);
+    return hurried;
+}
+
+/*
+ * The thread of TARN_BACKGROUND_THREAD: looks often while there are requests, seldom while not, and at
+ * the rounds alone as often as they are waited for.
+ */
 static void *run(void *context)
 {
     struct tarn_engine *e = context;
-    uint64_t before = 0;
-    long sleep_ns = SHORT_SLEEP_NS;
+    uint64_t before = 0, sleep_ns = SHORT_SLEEP_NS, next = tarn_clock_ns() + sleep_ns;
     pthread_mutex_lock(&e->wake_lock);
     while (!e->stop) {
-        struct timespec until;
-        clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_nsec += sleep_ns;
-        until.tv_sec += until.tv_nsec / 1000000000;
-        until.tv_nsec %= 1000000000;
-        pthread_cond_timedwait(&e->wake, &e->wake_lock, &until);
+        bool hurried = sleep_until(e, next);
         if (e->stop)
             break;
         pthread_mutex_unlock(&e->wake_lock);
+        if (hurried && tarn_clock_ns() < next) {
+            pthread_mutex_lock(&e->background_lock);
+            look_at_requests(e, 1000, true);
+            pthread_mutex_unlock(&e->background_lock);
+            pthread_mutex_lock(&e->wake_lock);
+            continue;
+        }
         look(e, 1000);
         tarn_cache_lock(e->cache);
         uint64_t now = tarn_cache_now(e->cache);
@@ -146,6 +170,7 @@ static void *run(void *context)
         sleep_ns = now != before ? SHORT_SLEEP_NS
                                  : (sleep_ns * 2 < LONG_SLEEP_NS ? sleep_ns * 2 : LONG_SLEEP_NS);
         before = now;
+        next = tarn_clock_ns() + sleep_ns;
         pthread_mutex_lock(&e->wake_lock);
     }
     pthread_mutex_unlock(&e->wake_lock);
@@ -177,6 +202,7 @@ void tarn_background_free(struct tarn_engine *e)
         tarn_learning_finish(e);
     }
     tarn_ahead_free(e);
+    tarn_deferred_finish(e);
     tarn_checkpoints_finish(e);
     tarn_training_free(e);
     tarn_learning_free(e);

@@ -42,13 +42,24 @@ static bool find_path(const struct tarn_engine *e, char path[TARN_KEPT_PATH])
     return dir != NULL && dir[0] != '\0' && !e->params.no_learn && tarn_kept_path(dir, NAME, path);
 }
 
-static struct tarn_checkpoint parts_of(struct tarn_engine *e)
+static void take_part(void *context, const struct tarn_checkpoint_part *part)
+{
+    struct tarn_engine *e = context;
+    if (part->is_class)
+        tarn_sets_restore(e, part);
+    else
+        tarn_tags_restore(e, part);
+}
+
+static struct tarn_checkpoint what_of(struct tarn_engine *e)
 {
     return (struct tarn_checkpoint){
         .shape = &e->learner->shape,
         .trainer = e->trainer,
         .ring = &e->ring,
         .reservoir = e->ring.reservoir,
+        .take = take_part,
+        .context = e,
     };
 }
 
@@ -68,7 +79,7 @@ static void keep_aside(const char *path, const char *why)
 void tarn_checkpoints_load(struct tarn_engine *e)
 {
     struct tarn_learner *l = e->learner;
-    struct tarn_checkpoint parts = parts_of(e);
+    struct tarn_checkpoint what = what_of(e);
     struct tarn_error error = {0};
     char path[TARN_KEPT_PATH];
     l->checkpoint_ns = tarn_clock_ns();
@@ -77,7 +88,7 @@ void tarn_checkpoints_load(struct tarn_engine *e)
     tarn_kept_make_folders(path);
     remove_leftovers(e->params.state_dir);
     tarn_cache_lock(e->cache);
-    tarn_status status = tarn_checkpoint_load(path, &parts, tarn_cache_now(e->cache), &error);
+    tarn_status status = tarn_checkpoint_load(path, &what, tarn_cache_now(e->cache), &error);
     tarn_cache_unlock(e->cache);
     if (status == TARN_NOT_FOUND)
         return;
@@ -89,6 +100,7 @@ void tarn_checkpoints_load(struct tarn_engine *e)
         tarn_log(TARN_LOG_WARNING, "engine: training starts afresh: %s", error.message);
         return;
     }
+    tarn_sets_resume(e);
     l->checkpoint_steps = tarn_trainer_steps(e->trainer);
     e->trained.elements = l->checkpoint_steps * TARN_TRAIN_BATCH;
     tarn_log(TARN_LOG_INFO, "engine: training goes on from step %" PRIu64 " (%s)",
@@ -102,16 +114,22 @@ static void make_image(struct tarn_engine *e)
     struct tarn_learner *l = e->learner;
     struct tarn_error error = {0};
     uint64_t steps = tarn_trainer_steps(e->trainer);
+    struct tarn_checkpoint_part parts[TARN_CHECKPOINT_PARTS];
+    struct tarn_checkpoint what = what_of(e);
+    what.parts = parts;
+    what.part_count = tarn_tags_parts(e, parts);
+    what.part_count += tarn_sets_parts(e, parts + what.part_count);
     tarn_cache_lock(e->cache);
-    struct tarn_checkpoint parts = parts_of(e);
-    tarn_status status = tarn_checkpoint_begin(&l->image, &parts, &error);
+    tarn_status status = tarn_checkpoint_begin(&l->image, &what, &error);
     tarn_cache_unlock(e->cache);
     bool begun = status == TARN_OK;
+    if (begun)
+        tarn_checkpoint_put_parts(&l->image, &what);
     do {
         if (!begun)
             break;
         tarn_cache_lock(e->cache);
-        status = tarn_checkpoint_copy(&l->image, &parts, PORTION, tarn_cache_now(e->cache));
+        status = tarn_checkpoint_copy(&l->image, &what, PORTION, tarn_cache_now(e->cache));
         tarn_cache_unlock(e->cache);
     } while (status == TARN_BUSY);
     l->image_ready = status == TARN_OK;
@@ -142,7 +160,7 @@ static bool is_due(const struct tarn_engine *e)
 /* Nothing is under way, and there is more to save than last time. */
 static bool is_possible(struct tarn_engine *e)
 {
-    return e->params.state_dir != NULL && e->learner->image.data == NULL &&
+    return e->params.state_dir != NULL && e->learner->image.data == NULL && e->tags.job == 0 &&
            atomic_load_explicit(&e->job, memory_order_acquire) == TARN_JOB_NONE &&
            !tarn_trainer_in_flight(e->trainer) &&
            tarn_trainer_steps(e->trainer) != e->learner->checkpoint_steps;

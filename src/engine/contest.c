@@ -24,7 +24,7 @@ static bool start(struct tarn_engine *e)
     tarn_cache_lock(e->cache);
     if (tarn_versions_count_objects(e, &objects)) {
         tarn_status status = tarn_trial_init(&c->trial, &(struct tarn_trial_params){
-                                                            .world = &e->learned->world,
+                                                            .world = e->learned->small_world,
                                                             .capacity = e->learned->live.capacity,
                                                             .objects = objects,
                                                             .most_cost = most * PART_OF_COST,

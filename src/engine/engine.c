@@ -51,6 +51,7 @@ static tarn_status make_policy(void *context, struct tarn_table *table,
     bool samples = !e->params.no_learn || e->params.sample != NULL;
     struct tarn_learned_params params = {
         .reader = e->versions.reader,
+        .later_reader = e->versions.later_reader,
         .goal_bytes = e->params.goal == TARN_GOAL_BYTES,
         .goal_cost = e->params.goal == TARN_GOAL_LATENCY,
         .shadows = !e->params.no_shadows,
@@ -192,6 +193,7 @@ void tarn_engine_destroy(tarn_engine **engine)
     tarn_engine_leave_device(e);
     tarn_free(e->hashes);
     tarn_ring_free(&e->ring);
+    tarn_deferred_free(e);
     tarn_workload_destroy(&e->workload);
     tarn_ensemble_free(e);
     tarn_versions_free(e);
@@ -287,6 +289,7 @@ void tarn_engine_get_stats(tarn_engine *e, struct tarn_engine_stats *stats)
 {
     *stats = (struct tarn_engine_stats){0};
     pthread_mutex_lock(&e->background_lock);
+    tarn_deferred_finish(e);
     tarn_cache_lock(e->cache);
     const struct tarn_evictor *live = &e->learned->live;
     stats->rounds = live->rounds;
@@ -300,6 +303,7 @@ void tarn_engine_get_stats(tarn_engine *e, struct tarn_engine_stats *stats)
                                sizeof *e->ring.reservoir->samples;
     stats->memory = tarn_learned_memory(e->learned) + stats->train_memory;
     tarn_workload_add_stats(e, stats);
+    tarn_deferred_get_stats(e, stats);
     stats->memory += tarn_books_memory(e);
     tarn_ensemble_get_stats(e, stats);
     for (uint32_t k = 0; k < live->experts && (k == 0 || k < e->learned->mix.experts); k++) {

@@ -34,8 +34,8 @@
  */
 #define TARN_STEP_WAIT_US 1000000
 
-#define TARN_AHEAD_VICTIMS                                                                         \
-    64 /* of a round that the background scores on the host: it holds the lock */
+#define TARN_AHEAD_VICTIMS 128 /* of the list that the background fills on the host, */
+#define TARN_AHEAD_AT_ONCE 64  /* and of one round: it holds the lock */
 
 /** Who has the trainer. */
 enum tarn_job {
@@ -47,6 +47,7 @@ enum tarn_job {
 struct tarn_learner;
 struct tarn_width;
 struct tarn_books;
+struct tarn_ear;
 
 /** What was said of experts that give no numbers (weather.c). */
 struct tarn_weather {
@@ -91,6 +92,7 @@ struct tarn_engine {
     struct tarn_ring ring;
     uint64_t samples;
     struct tarn_workload *workload; /**< NULL: there was no memory for it */
+    struct tarn_ear *ear;           /**< deferred.c; NULL: it hears at once */
 
     /* the background's, guarded by `background_lock` */
     pthread_mutex_t background_lock;
@@ -143,6 +145,7 @@ struct tarn_engine {
     pthread_mutex_t wake_lock;
     pthread_cond_t wake;
     bool stop;
+    atomic_bool hurried; /**< somebody waits for the next look: it follows at once */
     atomic_bool training;
 };
 
@@ -177,6 +180,22 @@ tarn_status tarn_ahead_init(struct tarn_engine *engine);
 void tarn_ahead_free(struct tarn_engine *engine);
 /** Fills the list where no device does. Under the background's lock. */
 void tarn_ahead_look(struct tarn_engine *engine);
+/** The background's thread looks at once at what requests wait for. By any thread; cheap. */
+void tarn_ahead_hurry(struct tarn_engine *engine);
+
+/**
+ * What requests leave to the background's thread (deferred.c). Under the background's lock: replays what they have
+ * noted; `hurried`: only what is worth it, if it is worth it.
+ */
+void tarn_deferred_look(struct tarn_engine *engine, bool hurried);
+/** All of it, at the end or where somebody asks for figures. Under that lock, or with no thread left. */
+void tarn_deferred_finish(struct tarn_engine *engine);
+/** Listens for the classifier, which exists, and notes what it is to hear. Zeros: there was no memory. */
+struct tarn_listener tarn_ear_listener(struct tarn_engine *engine);
+/** Under both locks. */
+void tarn_deferred_get_stats(const struct tarn_engine *engine, struct tarn_engine_stats *stats);
+/** Once the cache is gone. */
+void tarn_deferred_free(struct tarn_engine *engine);
 
 /** What is given up under load (relief.c); after the cache. TARN_INVALID: there is no such level. */
 tarn_status tarn_relief_init(struct tarn_engine *engine);
@@ -227,10 +246,11 @@ void tarn_checkpoints_write(struct tarn_engine *engine);
 /** The last one, once no thread of the engine's runs and its device is left. */
 void tarn_checkpoints_finish(struct tarn_engine *engine);
 /**
- * Another version than training made is live: training goes on from its weights, with its own moments,
- * samples and pace; what a job that is under way gives is dropped. Under the background's lock.
+ * Training goes on from the live version's weights, with its own moments, samples and pace; what a job that is
+ * under way gives is dropped. `other`: it is another version than training made, so that misses say nothing of
+ * the workload for a while. Under the background's lock.
  */
-void tarn_learning_restart(struct tarn_engine *engine);
+void tarn_learning_restart(struct tarn_engine *engine, bool other);
 
 /** Who is told of the requests; before the cache. */
 struct tarn_listener tarn_workload_listener(struct tarn_engine *engine);

@@ -174,14 +174,14 @@ static void go_on_from_live(struct tarn_engine *e)
     e->restart = tarn_trainer_set_state(e->trainer, &state) == TARN_BUSY;
 }
 
-void tarn_learning_restart(struct tarn_engine *e)
+void tarn_learning_restart(struct tarn_engine *e, bool other)
 {
     /* until the job is taken back the trainer is the arbiter's */
     if (atomic_load_explicit(&e->job, memory_order_acquire) != TARN_JOB_NONE)
         e->restart = true;
     else
         go_on_from_live(e);
-    tarn_adapt_restarted(e);
+    tarn_adapt_restarted(e, other);
 }
 
 /* ---- the end of a launch ---- */

@@ -75,8 +75,8 @@ struct tarn_pace tarn_adapt_pace(struct tarn_engine *engine);
  * trainer's weights on it; none is under way.
  */
 struct tarn_heldout_result tarn_adapt_look_at_held_out(struct tarn_engine *engine, uint32_t newest);
-/** Other weights are live and training goes on from them. */
-void tarn_adapt_restarted(struct tarn_engine *engine);
+/** Training goes on from the live weights, which are `other` ones than before, or not. */
+void tarn_adapt_restarted(struct tarn_engine *engine, bool other);
 
 /** The learning rate of the last launch. */
 float tarn_learning_rate(const struct tarn_engine *engine);

@@ -16,7 +16,8 @@
 #define PATIENCE_SHARE 8
 #define LEAST_OF_STEP  128 /* requests of an arm before its step is passed */
 #define ROUGH_BLOCK    64  /* requests of an arm, and how many of them calibrate it, */
-#define ROUGH_BLOCKS   32  /* where miniature caches say the rest */
+#define ROUGH_BLOCKS   32  /* where miniature caches say the rest; */
+#define COST_BLOCKS    64  /* where misses differ in cost, usual blocks and so many of them */
 
 /* Both judge, so each has half of what may go wrong. */
 #define HALF_ALPHA 0.005
@@ -215,14 +216,14 @@ static void look_at_shadows(struct tarn_engine *e)
     }
 }
 
-static void init_tests(struct tarn_versions *v, uint64_t objects)
+static void init_tests(struct tarn_versions *v, uint64_t objects, bool by_cost)
 {
     struct tarn_rollout_params arms = {.settle = objects / 50}; /* twice those of the first arm */
     if (v->by_shadows) {
         arms.alpha = HALF_ALPHA;
         arms.beta = HALF_BETA;
-        arms.block = ROUGH_BLOCK;
-        arms.calibration = ROUGH_BLOCKS;
+        arms.block = by_cost ? 0 : ROUGH_BLOCK;
+        arms.calibration = by_cost ? COST_BLOCKS : ROUGH_BLOCKS;
         tarn_rollout_init(&v->paired, &(struct tarn_rollout_params){
                                           .paired = true, .alpha = HALF_ALPHA, .beta = HALF_BETA});
     }
@@ -243,8 +244,9 @@ static void prepare(struct tarn_engine *e)
     if (status == TARN_OK && !more)
         status = tarn_cache_set_arms(e->cache, 1, tarn_rollout_share(0));
     if (status == TARN_OK && !more) {
-        init_tests(v, tarn_cache_table(e->cache)->count);
+        init_tests(v, tarn_cache_table(e->cache)->count, e->params.goal == TARN_GOAL_LATENCY);
         tarn_cache_get_segments(e->cache, v->segment);
+        memcpy(v->segment_cost, e->learned->segment_cost, sizeof v->segment_cost);
         v->phase = TARN_ROLLOUT_CALIBRATE;
     }
     tarn_cache_unlock(e->cache);
@@ -252,33 +254,47 @@ static void prepare(struct tarn_engine *e)
         tarn_versions_rollout_stop(e, tarn_status_message(status));
 }
 
-/* Each step's arm and its control, since the last look. */
-static void count_arms(struct tarn_engine *e, struct tarn_rollout_counts *counts)
+static void add_segment(struct tarn_rollout_counts *to, bool arm, uint64_t gets, uint64_t misses)
+{
+    *(arm ? &to->requests : &to->control_requests) += gets;
+    *(arm ? &to->misses : &to->control_misses) += misses;
+}
+
+/*
+ * Each step's arm and its control, since the last look: as they are told (`counts`; may be NULL), and as they are judged,
+ * where misses differ in cost by what they cost in mean costs. Fractions of one wait for the next look.
+ */
+static void count_arms(struct tarn_engine *e, struct tarn_rollout_counts *judged,
+                       struct tarn_rollout_counts *counts)
 {
     struct tarn_versions *v = &e->versions;
     struct tarn_cache_segment now[TARN_TABLE_SEGMENTS];
+    double cost[TARN_TABLE_SEGMENTS];
+    bool by_cost = e->params.goal == TARN_GOAL_LATENCY;
     tarn_cache_lock(e->cache);
     tarn_cache_get_segments(e->cache, now);
+    memcpy(cost, e->learned->segment_cost, sizeof cost);
     tarn_cache_unlock(e->cache);
-    for (uint32_t step = 0; step < TARN_ROLLOUT_STEPS; step++) {
-        struct tarn_rollout_counts *c = &counts[step];
-        *c = (struct tarn_rollout_counts){0};
-        for (uint32_t k = 0; k < TARN_TABLE_SEGMENTS; k++) {
-            uint64_t gets = now[k].gets - v->segment[k].gets;
-            uint64_t misses = now[k].misses - v->segment[k].misses;
-            *(k <= step ? &c->requests : &c->control_requests) += gets;
-            *(k <= step ? &c->misses : &c->control_misses) += misses;
+    memset(judged, 0, TARN_ROLLOUT_STEPS * sizeof *judged);
+    for (uint32_t k = 0; k < TARN_TABLE_SEGMENTS; k++) {
+        uint64_t gets = now[k].gets - v->segment[k].gets;
+        uint64_t misses = now[k].misses - v->segment[k].misses;
+        uint64_t weighed = (uint64_t)cost[k] - (uint64_t)v->segment_cost[k];
+        for (uint32_t step = 0; step < TARN_ROLLOUT_STEPS; step++) {
+            add_segment(&judged[step], k <= step, gets, by_cost ? weighed : misses);
+            if (counts != NULL && step == v->step)
+                add_segment(counts, k <= step, gets, misses);
         }
-    }
-    for (uint32_t k = 0; k < TARN_TABLE_SEGMENTS; k++)
         v->segment[k] = now[k];
+        v->segment_cost[k] = cost[k];
+    }
 }
 
 static void calibrate(struct tarn_engine *e)
 {
     struct tarn_versions *v = &e->versions;
     struct tarn_rollout_counts counts[TARN_ROLLOUT_STEPS];
-    count_arms(e, counts);
+    count_arms(e, counts, NULL);
     if (tarn_rollout_feed(&v->arms, counts) == TARN_ROLLOUT_TIMEOUT) {
         tarn_versions_rollout_stop(e, "the arms' miss ratios vary too much to tell them apart");
         return;
@@ -315,14 +331,6 @@ static bool has_settled(const struct tarn_engine *e, uint32_t step)
            (double)requests >= 2 * objects;
 }
 
-static void add_counts(struct tarn_rollout_counts *to, const struct tarn_rollout_counts *more)
-{
-    to->requests += more->requests;
-    to->misses += more->misses;
-    to->control_requests += more->control_requests;
-    to->control_misses += more->control_misses;
-}
-
 static tarn_rollout_verdict ask_trial(struct tarn_engine *e)
 {
     struct tarn_rollout_counts counts[TARN_ROLLOUT_STEPS];
@@ -338,11 +346,8 @@ static void look_at_arms(struct tarn_engine *e)
     struct tarn_versions *v = &e->versions;
     struct tarn_rollout_counts counts[TARN_ROLLOUT_STEPS];
     tarn_rollout_verdict arms = TARN_ROLLOUT_CONTINUE, paired = arms;
-    count_arms(e, counts);
-    add_counts(&v->counted[v->step], &counts[v->step]);
-    /* arms count misses alike: where they differ in cost and the miniature caches judge by it, these decide */
-    bool by_cost = e->params.goal == TARN_GOAL_LATENCY && v->by_shadows;
-    if (v->arms.step == v->step && !by_cost)
+    count_arms(e, counts, &v->counted[v->step]);
+    if (v->arms.step == v->step)
         arms = tarn_rollout_feed(&v->arms, counts);
     if (v->by_shadows)
         paired = ask_trial(e);

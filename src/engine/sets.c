@@ -276,6 +276,65 @@ void tarn_sets_look(struct tarn_engine *e)
         decide(e);
 }
 
+/* ---- kept ---- */
+
+uint32_t tarn_sets_parts(struct tarn_engine *e, struct tarn_checkpoint_part *parts)
+{
+    struct tarn_class_sets *s = &e->sets;
+    uint32_t count = 0;
+    if (s->known && s->sets != NULL)
+        remember(e);
+    for (uint32_t c = 0; c < TARN_WORKLOADS; c++) {
+        const struct tarn_class_memory *memory = &s->memory[c];
+        const struct tarn_learnt *l = &memory->learnt;
+        if (memory->live == NULL || !tarn_learnt_is_sound(e, l))
+            continue;
+        struct tarn_checkpoint_part *part = &parts[count++];
+        *part = (struct tarn_checkpoint_part){
+            .is_class = true,
+            .current = s->known && c == (uint32_t)s->current,
+            .number = c,
+            .rate = 1,
+            .state = {l->weights, l->m, l->v, l->steps},
+            .live = memory->live->model->weights,
+        };
+        if (s->sets != NULL)
+            memcpy(part->name, s->sets->set[memory->set].name, sizeof part->name);
+    }
+    return count;
+}
+
+void tarn_sets_restore(struct tarn_engine *e, const struct tarn_checkpoint_part *part)
+{
+    struct tarn_class_sets *s = &e->sets;
+    if (part->number >= TARN_WORKLOADS || s->sets == NULL)
+        return;
+    struct tarn_class_memory *memory = &s->memory[part->number];
+    uint32_t set = tarn_model_sets_find(s->sets, part->name);
+    if (!tarn_learnt_set(e, &memory->learnt, &part->state) ||
+        tarn_versions_make_plain(e, part->live, e->versions.anchor->model, &memory->live, NULL) !=
+            TARN_OK) {
+        tarn_log(TARN_LOG_WARNING, "engine: class %s begins anew: out of memory",
+                 tarn_workload_name((tarn_workload_class)part->number));
+        return;
+    }
+    /* a set that isn't there any more, or was searched for anew, has other settings */
+    memory->set = set < s->sets->count ? set : 0;
+    memory->settings = s->sets->set[memory->set].settings;
+    if (!part->current)
+        return;
+    s->known = true;
+    s->current = (tarn_workload_class)part->number;
+}
+
+void tarn_sets_resume(struct tarn_engine *e)
+{
+    const struct tarn_class_sets *s = &e->sets;
+    const struct tarn_class_memory *memory = &s->memory[s->current];
+    if (s->known)
+        use(e, memory->set, &memory->settings);
+}
+
 void tarn_sets_get_stats(const struct tarn_engine *e, struct tarn_engine_stats *stats)
 {
     const struct tarn_class_sets *s = &e->sets;

@@ -59,6 +59,12 @@ uint32_t tarn_sets_masked(const struct tarn_engine *engine, uint32_t tag);
 void tarn_sets_look(struct tarn_engine *engine);
 /** Another version than training made is live. */
 void tarn_sets_changed(struct tarn_engine *engine);
+/** What classes have reached, this one's included, for a checkpoint: writes up to TARN_WORKLOADS parts. */
+uint32_t tarn_sets_parts(struct tarn_engine *engine, struct tarn_checkpoint_part *parts);
+/** At the start: a class goes on from what a checkpoint has kept. Without memory it begins anew. */
+void tarn_sets_restore(struct tarn_engine *engine, const struct tarn_checkpoint_part *part);
+/** After these: the settings of the class that learning went by are in effect. Not under the cache's lock. */
+void tarn_sets_resume(struct tarn_engine *engine);
 /** Its part of the statistics. */
 void tarn_sets_get_stats(const struct tarn_engine *engine, struct tarn_engine_stats *stats);
 /** The set that a tag begins with, or NULL. */

@@ -62,18 +62,30 @@ static bool make_learnt(struct tarn_learnt *learnt, size_t count)
     return true;
 }
 
-bool tarn_learnt_keep(struct tarn_engine *e, struct tarn_learnt *learnt)
+bool tarn_learnt_set(const struct tarn_engine *e, struct tarn_learnt *learnt,
+                     const struct tarn_trainer_state *state)
 {
     size_t count = tarn_shape_weights(&e->shape);
-    struct tarn_trainer_state state;
     if (!make_learnt(learnt, count))
         return false;
-    tarn_trainer_get_state(e->trainer, &state);
-    memcpy(learnt->weights, state.weights, count * sizeof(float));
-    memcpy(learnt->m, state.m, count * sizeof(float));
-    memcpy(learnt->v, state.v, count * sizeof(float));
-    learnt->steps = state.steps;
+    memcpy(learnt->weights, state->weights, count * sizeof(float));
+    memcpy(learnt->m, state->m, count * sizeof(float));
+    memcpy(learnt->v, state->v, count * sizeof(float));
+    learnt->steps = state->steps;
     return true;
+}
+
+bool tarn_learnt_keep(struct tarn_engine *e, struct tarn_learnt *learnt)
+{
+    struct tarn_trainer_state state;
+    tarn_trainer_get_state(e->trainer, &state);
+    return tarn_learnt_set(e, learnt, &state);
+}
+
+bool tarn_learnt_is_sound(const struct tarn_engine *e, const struct tarn_learnt *learnt)
+{
+    return learnt->weights != NULL &&
+           tarn_net_is_finite(learnt->weights, 3 * tarn_shape_weights(&e->shape));
 }
 
 bool tarn_learnt_put_back(struct tarn_engine *e, const struct tarn_learnt *learnt)
@@ -82,8 +94,8 @@ bool tarn_learnt_put_back(struct tarn_engine *e, const struct tarn_learnt *learn
     return tarn_trainer_set_state(e->trainer, &state) == TARN_OK;
 }
 
-/* It begins with the network that has scored its objects so far. */
-static bool begin(struct tarn_engine *e, struct tarn_tag *tag)
+/* Room for what a tag learns, and what all of them need. */
+static bool make_room(struct tarn_engine *e, struct tarn_tag *tag)
 {
     size_t count = tarn_shape_weights(&e->shape);
     if (e->tags.general.weights == NULL && !make_learnt(&e->tags.general, count))
@@ -91,9 +103,17 @@ static bool begin(struct tarn_engine *e, struct tarn_tag *tag)
     if (e->tags.gate == NULL &&
         tarn_model_gate_create(&(struct tarn_model_gate_params){0}, &e->tags.gate) != TARN_OK)
         return false;
-    if (!make_learnt(&tag->learnt, count))
+    return make_learnt(&tag->learnt, count);
+}
+
+/* It begins with the network that has scored its objects so far. */
+static bool begin(struct tarn_engine *e, uint32_t i)
+{
+    struct tarn_tag *tag = &e->tags.tag[i];
+    if (!make_room(e, tag))
         return false;
-    memcpy(tag->learnt.weights, e->versions.live->model->weights, count * sizeof(float));
+    memcpy(tag->learnt.weights, tarn_bundle_of_tag(e->versions.live, i + 1)->model->weights,
+           tarn_shape_weights(&e->shape) * sizeof(float));
     return true;
 }
 
@@ -133,7 +153,7 @@ uint32_t tarn_tags_next(struct tarn_engine *e)
         return 0;
     uint32_t best = give_credit(e);
     struct tarn_tag *tag = best > 0 ? &t->tag[best - 1] : NULL;
-    if (tag == NULL || (tag->learnt.weights == NULL && !begin(e, tag)))
+    if (tag == NULL || (tag->learnt.weights == NULL && !begin(e, best - 1)))
         return 0;
     tag->credit -= 1;
     tarn_learnt_keep(e, &t->general);
@@ -198,31 +218,19 @@ static tarn_gate_answer ask(struct tarn_engine *e, uint32_t i, const tarn_model 
                                &e->tags.report);
 }
 
-/* The live version with another network for this tag, made as `like`; NULL: with the general one. */
-static bool swap(struct tarn_engine *e, uint32_t i, const float *weights, const tarn_model *like)
+/* Another network for this tag, made as `like`; NULL: the general one. */
+static void put(struct tarn_engine *e, struct tarn_tag_changes *to, uint32_t i,
+                const float *weights, const tarn_model *like)
 {
-    struct tarn_versions *v = &e->versions;
-    struct tarn_bundle *tagged[TARN_BUNDLE_TAGS], *own = NULL, *bundle = NULL;
-    const tarn_model *model = v->live->model;
-    struct tarn_change why = tarn_versions_change(e, TARN_REASON_TRAINED, e->tags.tag[i].name);
-    tarn_status status = TARN_OK;
-    memcpy(tagged, v->live->tagged, sizeof tagged);
-    if (weights != NULL)
-        status = tarn_versions_make_plain(e, weights, like, &own, NULL);
-    tagged[i] = own;
-    if (status == TARN_OK)
-        status = tarn_versions_make_whole(e, model->weights, model, tagged, &bundle, NULL);
-    tarn_bundle_release(&own);
-    if (status == TARN_OK)
-        status = tarn_slot_swap(v->slot, bundle, v->live->version, &why, NULL, NULL);
-    if (status != TARN_OK) {
-        tarn_bundle_release(&bundle);
-        return false;
-    }
-    uint32_t in_a_row = v->in_a_row; /* the general network's: it has made no step */
-    tarn_versions_changed(e, TARN_VERSION_TRAINED);
-    v->in_a_row = in_a_row;
-    return true;
+    struct tarn_bundle *own = NULL;
+    if (weights != NULL && tarn_versions_make_plain(e, weights, like, &own, NULL) != TARN_OK)
+        return; /* it goes on learning */
+    tarn_bundle_release(&to->tagged[i]);
+    to->tagged[i] = own;
+    to->tags |= 1u << i;
+    size_t used = strlen(to->names);
+    snprintf(to->names + used, sizeof to->names - used, used > 0 ? ", %s" : "%s",
+             e->tags.tag[i].name);
 }
 
 static void start_from(struct tarn_engine *e, struct tarn_learnt *learnt, const float *weights)
@@ -234,7 +242,7 @@ static void start_from(struct tarn_engine *e, struct tarn_learnt *learnt, const 
 }
 
 /* A set that was made for the tag is live at once if it is better than what scores its objects. */
-static bool take_set(struct tarn_engine *e, uint32_t i)
+static bool take_set(struct tarn_engine *e, struct tarn_tag_changes *to, uint32_t i)
 {
     struct tarn_tag *tag = &e->tags.tag[i];
     const struct tarn_model_set *set = tarn_sets_of_tag(e, i + 1);
@@ -245,11 +253,8 @@ static bool take_set(struct tarn_engine *e, uint32_t i)
     ask(e, i, tarn_bundle_of_tag(e->versions.live, i + 1)->model, set->model->weights);
     if (r->samples < TARN_GATE_LEAST || !(r->difference < -r->error))
         return false;
-    if (!swap(e, i, set->model->weights, set->model))
-        return true; /* pinned, perhaps: it is asked again */
-    tag->set_tries = SET_TRIES;
-    tag->rate = set->settings.rate;
-    start_from(e, &tag->learnt, set->model->weights);
+    put(e, to, i, set->model->weights, set->model);
+    to->set[i] = set;
     return true;
 }
 
@@ -261,13 +266,13 @@ static bool is_behind(struct tarn_engine *e, uint32_t i, const float *own)
     return r->samples >= TARN_GATE_LEAST && r->difference > BEHIND_ERRORS * r->error;
 }
 
-static void drop(struct tarn_engine *e, uint32_t i)
+static void drop(struct tarn_engine *e, struct tarn_tag_changes *to, uint32_t i)
 {
     struct tarn_tag *tag = &e->tags.tag[i];
     tarn_log(TARN_LOG_INFO, "engine: tag %u begins again with the general network", i + 1);
     tag->dropped++;
     start_from(e, &tag->learnt, e->versions.live->model->weights);
-    swap(e, i, NULL, NULL);
+    put(e, to, i, NULL, NULL);
 }
 
 /* A candidate that is good but far: a part of the way, in place, for the trainer goes on from there. */
@@ -281,26 +286,26 @@ static bool shorten(struct tarn_engine *e, uint32_t i, const tarn_model *live, c
     return ask(e, i, live, part) == TARN_GATE_PASS;
 }
 
-static void mint(struct tarn_engine *e, uint32_t i)
+static void mint(struct tarn_engine *e, struct tarn_tag_changes *to, uint32_t i)
 {
     struct tarn_tag *tag = &e->tags.tag[i];
     const struct tarn_bundle *live = e->versions.live;
     const tarn_model *own = tarn_bundle_of_tag(live, i + 1)->model;
     tag->unminted = false;
-    if (take_set(e, i))
+    if (take_set(e, to, i))
         return;
     tag->minted++;
     if (own != live->model && ++tag->tries % LOOK_BACK == 0 && is_behind(e, i, own->weights)) {
-        drop(e, i);
+        drop(e, to, i);
         return;
     }
     tarn_gate_answer answer = ask(e, i, own, tag->learnt.weights);
     if (answer == TARN_GATE_PASS) {
         tag->in_a_row = 0;
-        swap(e, i, tag->learnt.weights, own);
+        put(e, to, i, tag->learnt.weights, own);
     } else if (answer == TARN_GATE_FAR && shorten(e, i, own, tag->learnt.weights)) {
         tag->in_a_row = 0;
-        swap(e, i, e->versions.shortened_weights, own);
+        put(e, to, i, e->versions.shortened_weights, own);
     } else {
         tag->kept_out++;
         tag->in_a_row += e->tags.report.samples >= TARN_GATE_LEAST;
@@ -311,24 +316,80 @@ static void mint(struct tarn_engine *e, uint32_t i)
     }
 }
 
+static uint64_t now_of(struct tarn_engine *e, float *period)
+{
+    tarn_cache_lock(e->cache);
+    uint64_t now = tarn_cache_now(e->cache);
+    *period = e->learned->live.period;
+    tarn_cache_unlock(e->cache);
+    return now;
+}
+
+void tarn_tags_gather(struct tarn_engine *e, struct tarn_tag_changes *changes)
+{
+    float period;
+    *changes = (struct tarn_tag_changes){0};
+    for (uint32_t i = 0; i < TARN_BUNDLE_TAGS; i++)
+        if (e->versions.live->tagged[i] != NULL)
+            changes->tagged[i] = tarn_bundle_hold(e->versions.live->tagged[i]);
+    e->tags.minted_at = now_of(e, &period);
+    for (uint32_t i = 0; i < TARN_BUNDLE_TAGS; i++)
+        if (e->tags.tag[i].unminted)
+            mint(e, changes, i);
+}
+
+bool tarn_tags_swap(struct tarn_engine *e, const struct tarn_tag_changes *changes)
+{
+    struct tarn_versions *v = &e->versions;
+    struct tarn_bundle *bundle = NULL;
+    const tarn_model *model = v->live->model;
+    if (changes->tags == 0)
+        return false;
+    struct tarn_change why = tarn_versions_change(e, TARN_REASON_TRAINED, changes->names);
+    tarn_status status =
+        tarn_versions_make_whole(e, model->weights, model, changes->tagged, &bundle, NULL);
+    if (status == TARN_OK)
+        status = tarn_slot_swap(v->slot, bundle, v->live->version, &why, NULL, NULL);
+    if (status != TARN_OK) { /* pinned, perhaps */
+        tarn_bundle_release(&bundle);
+        return false;
+    }
+    uint32_t in_a_row = v->in_a_row; /* the general network's: it has made no step */
+    tarn_versions_changed(e, TARN_VERSION_TRAINED);
+    v->in_a_row = in_a_row;
+    return true;
+}
+
+void tarn_tags_settle(struct tarn_engine *e, struct tarn_tag_changes *changes, bool live)
+{
+    for (uint32_t i = 0; i < TARN_BUNDLE_TAGS; i++) {
+        const struct tarn_model_set *set = changes->set[i];
+        struct tarn_tag *tag = &e->tags.tag[i];
+        tarn_bundle_release(&changes->tagged[i]);
+        if (set == NULL || !live)
+            continue; /* a set that didn't get in is asked about again */
+        tag->set_tries = SET_TRIES;
+        tag->rate = set->settings.rate;
+        start_from(e, &tag->learnt, set->model->weights);
+    }
+}
+
 void tarn_tags_mint(struct tarn_engine *e)
 {
+    uint64_t last = e->versions.minted_at;
+    struct tarn_tag_changes changes;
+    float period;
     bool any = false;
     for (uint32_t i = 0; i < TARN_BUNDLE_TAGS; i++)
         any = any || e->tags.tag[i].unminted;
     if (!any)
         return;
-    tarn_cache_lock(e->cache);
-    uint64_t now = tarn_cache_now(e->cache);
-    float period = e->learned->live.period;
-    tarn_cache_unlock(e->cache);
-    for (uint32_t i = 0; i < TARN_BUNDLE_TAGS; i++) {
-        struct tarn_tag *tag = &e->tags.tag[i];
-        if (!tag->unminted || now - tag->minted_at < tarn_versions_mint_interval(e, period))
-            continue;
-        tag->minted_at = now;
-        mint(e, i);
-    }
+    uint64_t now = now_of(e, &period);
+    last = last > e->tags.minted_at ? last : e->tags.minted_at;
+    if (now - last < tarn_versions_mint_interval(e, period))
+        return;
+    tarn_tags_gather(e, &changes);
+    tarn_tags_settle(e, &changes, tarn_tags_swap(e, &changes));
 }
 
 void tarn_tags_restart(struct tarn_engine *e)
@@ -344,6 +405,39 @@ void tarn_tags_restart(struct tarn_engine *e)
         tag->unminted = false;
         tag->in_a_row = 0;
     }
+}
+
+/* ---- kept ---- */
+
+uint32_t tarn_tags_parts(const struct tarn_engine *e, struct tarn_checkpoint_part *parts)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < TARN_BUNDLE_TAGS; i++) {
+        const struct tarn_tag *tag = &e->tags.tag[i];
+        const struct tarn_learnt *l = &tag->learnt;
+        if (!tarn_learnt_is_sound(e, l))
+            continue;
+        struct tarn_checkpoint_part *part = &parts[count++];
+        *part = (struct tarn_checkpoint_part){
+            .number = i + 1,
+            .rate = tag->rate,
+            .state = {l->weights, l->m, l->v, l->steps},
+        };
+        memcpy(part->name, tag->name, sizeof part->name);
+    }
+    return count;
+}
+
+void tarn_tags_restore(struct tarn_engine *e, const struct tarn_checkpoint_part *part)
+{
+    struct tarn_tag *tag = &e->tags.tag[part->number - 1];
+    if (!make_room(e, tag) || !tarn_learnt_set(e, &tag->learnt, &part->state)) {
+        tarn_log(TARN_LOG_WARNING, "engine: tag %u begins anew: out of memory", part->number);
+        return;
+    }
+    tag->rate = part->rate;
+    tag->put = e->ring.put[part->number]; /* those that came before have had their turns */
+    memcpy(tag->name, part->name, sizeof tag->name);
 }
 
 /* ---- from outside ---- */

@@ -14,8 +14,10 @@
 #define TARN_ENGINE_TAGS_H
 
 #include "deploy/gate.h"
+#include "learn/checkpoint.h"
 #include "learn/ring.h"
 #include "model/bundle.h"
+#include "net/trainer.h"
 
 #define TARN_TAG_LEAST 1024 /* samples in the ring before a tag is learnt apart */
 #define TARN_TAG_NAME  TARN_SET_NAME
@@ -32,15 +34,19 @@ struct tarn_learnt {
 bool tarn_learnt_keep(struct tarn_engine *engine, struct tarn_learnt *learnt);
 /** Goes on from there. */
 bool tarn_learnt_put_back(struct tarn_engine *engine, const struct tarn_learnt *learnt);
+/** The same copy of anything else: made on first use; false without memory. */
+bool tarn_learnt_set(const struct tarn_engine *engine, struct tarn_learnt *learnt,
+                     const struct tarn_trainer_state *state);
+/** Whether a trainer could go on from there. */
+bool tarn_learnt_is_sound(const struct tarn_engine *engine, const struct tarn_learnt *learnt);
 void tarn_learnt_free(struct tarn_learnt *learnt);
 
 struct tarn_tag {
     char name[TARN_TAG_NAME];
     struct tarn_learnt learnt;
-    uint64_t put;  /**< samples of it that ever came, as of the last turn */
-    double credit; /**< jobs that it has to come */
-    bool unminted; /**< it has learnt since its last candidate */
-    uint64_t minted_at;
+    uint64_t put;             /**< samples of it that ever came, as of the last turn */
+    double credit;            /**< jobs that it has to come */
+    bool unminted;            /**< it has learnt since its last candidate */
     uint32_t in_a_row, tries; /**< kept out one after the other; candidates */
     uint32_t set_tries;       /**< looks at its set */
     uint64_t jobs, minted, kept_out, dropped;
@@ -55,6 +61,7 @@ struct tarn_tags {
     bool restart;               /**< what that job gives is of no use */
     bool turn;                  /**< the last job was the general network's */
     bool used;                  /**< some tag is learnt apart */
+    uint64_t minted_at;         /**< requests, when tags were last asked about */
     tarn_model_gate *gate;
     struct tarn_gate_report report;
 };
@@ -70,10 +77,34 @@ bool tarn_tags_take(struct tarn_engine *engine);
 /** Samples of one step of the tag's job. False if there are too few. Under the cache's lock. */
 bool tarn_tags_draw(struct tarn_engine *engine, uint32_t tag, uint64_t now, uint32_t count,
                     int8_t (*features)[TARN_FEATURES], uint32_t *labels);
-/** Candidates that are due go through the gate. No job is under way. */
+/** What the next version may do with tags: networks that the gate has let in, all at once. */
+struct tarn_tag_changes {
+    struct tarn_bundle *tagged[TARN_BUNDLE_TAGS]; /**< a version's; counted */
+    const struct tarn_model_set
+        *set[TARN_BUNDLE_TAGS]; /**< that it begins with; NULL: it goes on */
+    uint32_t tags;              /**< bit i: tag i + 1 has another network, or none any more */
+    char names[96];             /**< theirs */
+};
+/**
+ * Asks the gate about all tags that have learnt something since the last time. No job is under way. To be settled by
+ * tarn_tags_settle() whatever becomes of it.
+ */
+void tarn_tags_gather(struct tarn_engine *engine, struct tarn_tag_changes *changes);
+/** They go live beside the general network that is live. True if they have. */
+bool tarn_tags_swap(struct tarn_engine *engine, const struct tarn_tag_changes *changes);
+/** They have gone live, or not. Lets go of them. */
+void tarn_tags_settle(struct tarn_engine *engine, struct tarn_tag_changes *changes, bool live);
+/**
+ * Tags are asked about whenever the general network is, so that what all of them have learnt in an interval is one version; here, if
+ * that hasn't had a candidate for so long. No job is under way.
+ */
 void tarn_tags_mint(struct tarn_engine *engine);
 /** Another version than training made is live: tags go on from its networks, with their own moments. */
 void tarn_tags_restart(struct tarn_engine *engine);
+/** What tags have learnt, for a checkpoint: writes up to TARN_BUNDLE_TAGS parts, returns how many. */
+uint32_t tarn_tags_parts(const struct tarn_engine *engine, struct tarn_checkpoint_part *parts);
+/** At the start: a tag goes on from what a checkpoint has kept. Without memory it begins anew. */
+void tarn_tags_restore(struct tarn_engine *engine, const struct tarn_checkpoint_part *part);
 /** Bytes. */
 uint64_t tarn_tags_memory(const struct tarn_engine *engine);
 

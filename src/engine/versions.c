@@ -17,6 +17,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "model/sets.h"
 
 #define HISTORY_RECORDS  256
 #define ANCHOR_EVERY     4    /* tries */
@@ -118,14 +119,44 @@ static tarn_status open_history(struct tarn_engine *e, struct tarn_error *error)
     return status;
 }
 
-static bool has_failed(tarn_history *history, uint64_t hash)
+static bool has_failed(tarn_history *history, const struct tarn_bundle *bundle)
 {
     struct tarn_history_record records[16]; /* the newest: what was live at the end is among them */
     size_t count = tarn_history_read(history, records, sizeof records / sizeof records[0]);
     for (size_t i = 0; i < count; i++)
-        if (records[i].failed && records[i].hash == hash)
+        if (records[i].failed &&
+            (records[i].hash == bundle->hash || records[i].hash == bundle->own))
             return true;
     return false;
+}
+
+/* A tag's network in a file of sets: by its number, for names are the caller's. */
+static void name_of_tag(uint32_t i, char name[TARN_SET_NAME])
+{
+    snprintf(name, TARN_SET_NAME, "tag%u", (unsigned)i + 1);
+}
+
+static tarn_status make_kept(struct tarn_engine *e, const tarn_model_sets *kept,
+                             struct tarn_bundle **bundle, struct tarn_error *error)
+{
+    const tarn_model *general = kept->set[0].model;
+    struct tarn_bundle_params params;
+    tarn_status status = TARN_OK;
+    char name[TARN_SET_NAME];
+    tarn_versions_params(e, general->weights, general, &params);
+    for (uint32_t i = 0; status == TARN_OK && i < TARN_BUNDLE_TAGS; i++) {
+        name_of_tag(i, name);
+        uint32_t k = tarn_model_sets_find(kept, name);
+        if (k == kept->count || e->learning.no_tags || e->learning.in_place)
+            continue;
+        const tarn_model *model = kept->set[k].model;
+        status = tarn_versions_make_plain(e, model->weights, model, &params.tagged[i], error);
+    }
+    if (status == TARN_OK)
+        status = tarn_bundle_create(&params, bundle, error);
+    for (uint32_t i = 0; i < TARN_BUNDLE_TAGS; i++)
+        tarn_bundle_release(&params.tagged[i]);
+    return status;
 }
 
 /* What was live at the end of the last start goes before what the caller begins with, unless it failed. */
@@ -133,20 +164,20 @@ static struct tarn_bundle *load_live(struct tarn_engine *e)
 {
     char path[PATH_MAX];
     struct tarn_error reason = {0};
-    tarn_model *model = NULL;
+    tarn_model_sets *kept = NULL;
     struct tarn_bundle *bundle = NULL;
     if (e->params.state_dir == NULL || !path_of(e, "live.model", path))
         return NULL;
-    tarn_status status = tarn_model_load(path, &model, &reason);
-    if (status == TARN_OK && memcmp(&model->shape, &e->shape, sizeof e->shape) != 0)
+    tarn_status status = tarn_model_sets_load(path, &kept, &reason);
+    if (status == TARN_OK && memcmp(&kept->set[0].model->shape, &e->shape, sizeof e->shape) != 0)
         status = tarn_fail(&reason, TARN_UNSUPPORTED, "a network of another shape");
     if (status == TARN_OK)
-        status = tarn_versions_make(e, model->weights, model, &bundle, &reason);
-    if (status == TARN_OK && has_failed(e->versions.history, bundle->hash)) {
+        status = make_kept(e, kept, &bundle, &reason);
+    if (status == TARN_OK && has_failed(e->versions.history, bundle)) {
         status = tarn_fail(&reason, TARN_COOLDOWN, "it was rolled back");
         tarn_bundle_release(&bundle);
     }
-    tarn_model_destroy(&model);
+    tarn_model_sets_destroy(&kept);
     if (status != TARN_OK && status != TARN_NOT_FOUND)
         tarn_log(TARN_LOG_WARNING, "engine: %s isn't used: %s", path, reason.message);
     return bundle;
@@ -174,13 +205,38 @@ static tarn_status load_anchor(struct tarn_engine *e, const tarn_model *given,
     return status;
 }
 
+/* A model, or with networks of tags a file of sets. */
+static tarn_status save_live(const struct tarn_bundle *live, const char *path,
+                             struct tarn_error *error)
+{
+    struct tarn_set_settings settings;
+    tarn_model_sets *sets = NULL;
+    char name[TARN_SET_NAME];
+    if (live->tags == 0)
+        return tarn_model_save(live->model, path, error);
+    tarn_set_defaults(&settings);
+    tarn_status status = tarn_model_sets_create(&sets);
+    if (status == TARN_OK)
+        status = tarn_model_sets_add(sets, "general", live->model, &settings, error);
+    for (uint32_t i = 0; status == TARN_OK && i < TARN_BUNDLE_TAGS; i++) {
+        name_of_tag(i, name);
+        if (live->tagged[i] != NULL)
+            status = tarn_model_sets_add(sets, name, live->tagged[i]->model, &settings, error);
+    }
+    if (status == TARN_OK)
+        status = tarn_model_sets_save(sets, path, error);
+    tarn_model_sets_destroy(&sets);
+    /* wide networks don't all fit into one file: then the general one is what is kept */
+    return status == TARN_TOO_LARGE ? tarn_model_save(live->model, path, error) : status;
+}
+
 /* The model first: a history that says "rolled back" must not stand beside what was rolled back. */
 static tarn_status write_state(struct tarn_engine *e, const struct tarn_bundle *live,
                                const struct tarn_bundle *failed, struct tarn_error *error)
 {
     char path[PATH_MAX];
     tarn_status status = path_of(e, "live.model", path)
-                             ? tarn_model_save(live->model, path, error)
+                             ? save_live(live, path, error)
                              : tarn_fail(error, TARN_INVALID, "the path is too long");
     if (status == TARN_OK)
         status = tarn_history_flush(e->versions.history, error);
@@ -245,7 +301,10 @@ static tarn_status make_slot(struct tarn_engine *e, struct tarn_error *error)
         return status;
     }
     tarn_slot_hold(v->slot, 0, &v->live);
-    return tarn_slot_register(v->slot, &v->reader);
+    status = tarn_slot_register(v->slot, &v->reader);
+    if (status == TARN_OK && e->params.background == TARN_BACKGROUND_THREAD)
+        status = tarn_slot_register(v->slot, &v->later_reader);
+    return status;
 }
 
 tarn_status tarn_versions_init(struct tarn_engine *e, const tarn_model *given,
@@ -284,6 +343,7 @@ void tarn_versions_free(struct tarn_engine *e)
     struct tarn_versions *v = &e->versions;
     if (v->slot != NULL) {
         tarn_slot_unregister(v->slot, &v->reader);
+        tarn_slot_unregister(v->slot, &v->later_reader);
         tarn_slot_destroy(&v->slot);
     }
     tarn_bundle_release(&v->live);
@@ -318,33 +378,41 @@ void tarn_versions_changed(struct tarn_engine *e, enum tarn_version_change chang
         tarn_sets_changed(e);
         tarn_tags_restart(e);
         tarn_ensemble_restart(e);
-        tarn_learning_restart(e);
+        tarn_learning_restart(e, true);
     }
 }
 
-static void swap_trained(struct tarn_engine *e, const float *weights)
+/* True if it has gone live. `tags`: whose networks come with it; NULL: those that are live stay. */
+static bool swap_trained(struct tarn_engine *e, const float *weights,
+                         const struct tarn_tag_changes *tags)
 {
     struct tarn_versions *v = &e->versions;
     struct tarn_bundle *bundle = NULL;
     struct tarn_error error = {0};
-    struct tarn_change why = tarn_versions_change(e, TARN_REASON_TRAINED, tarn_ensemble_change(e));
+    char text[sizeof tags->names + 8];
+    const char *ensemble = tarn_ensemble_change(e);
+    bool with = tags != NULL && tags->tags != 0;
+    snprintf(text, sizeof text, "with %s", with ? tags->names : "");
+    struct tarn_change why =
+        tarn_versions_change(e, TARN_REASON_TRAINED, ensemble == NULL && with ? text : ensemble);
     if (!e->learning.in_place) {
         why.metrics = 3;
         why.metric[0] = (struct tarn_metric){TARN_METRIC_LOSS, v->report.loss};
         why.metric[1] = (struct tarn_metric){TARN_METRIC_PARENT_LOSS, v->report.loss_live};
         why.metric[2] = (struct tarn_metric){TARN_METRIC_DISTANCE, v->report.weights_l2};
     }
-    tarn_status status =
-        tarn_versions_make_whole(e, weights, v->live->model, v->live->tagged, &bundle, &error);
+    tarn_status status = tarn_versions_make_whole(
+        e, weights, v->live->model, with ? tags->tagged : v->live->tagged, &bundle, &error);
     if (status == TARN_OK)
         status = tarn_slot_swap(v->slot, bundle, v->live->version, &why, NULL, &error);
     if (status == TARN_OK) {
         tarn_versions_changed(e, TARN_VERSION_TRAINED);
-        return;
+        return true;
     }
     tarn_bundle_release(&bundle);
     if (status != TARN_BUSY && status != TARN_COOLDOWN)
         tarn_log(TARN_LOG_WARNING, "engine: a trained version isn't live: %s", error.message);
+    return false;
 }
 
 /* ---- the gate ---- */
@@ -439,7 +507,7 @@ static void start_over(struct tarn_engine *e, const char *why)
     const struct tarn_trainer_state afresh = {
         .weights = e->versions.live->model->weights, .m = zeros, .v = zeros};
     tarn_trainer_set_state(e->trainer, &afresh);
-    tarn_learning_restart(e);
+    tarn_learning_restart(e, false);
 }
 
 /*
@@ -474,6 +542,8 @@ static bool is_due(const struct tarn_engine *e, uint64_t now, float period)
 static void mint(struct tarn_engine *e)
 {
     struct tarn_versions *v = &e->versions;
+    struct tarn_tag_changes tags;
+    bool live = false;
     const float *weights = tarn_trainer_weights(e->trainer);
     tarn_cache_lock(e->cache);
     uint64_t now = tarn_cache_now(e->cache);
@@ -485,25 +555,28 @@ static void mint(struct tarn_engine *e)
     v->minted_at = now;
     v->minted_ns = tarn_clock_ns();
     v->minted++;
+    tarn_tags_gather(e, &tags);
     tarn_gate_answer answer = ask(e, weights, &v->report);
     tarn_log(TARN_LOG_DEBUG, "engine: a candidate: %s", v->report.reason);
     if (answer == TARN_GATE_PASS) {
         tarn_ensemble_look(e, weights);
-        swap_trained(e, weights);
+        live = swap_trained(e, weights, &tags);
     } else if (answer == TARN_GATE_FAR && shorten(e, weights)) {
         v->shortened++;
         tarn_ensemble_look(e, v->shortened_weights);
-        swap_trained(e, v->shortened_weights);
+        live = swap_trained(e, v->shortened_weights, &tags);
     } else if (answer == TARN_GATE_KEEP && v->report.anchor_better && return_to_anchor(e)) {
         v->kept_out++;
     } else {
         v->kept_out++;
+        live = tarn_tags_swap(e, &tags);
         v->in_a_row += v->report.samples >= TARN_GATE_LEAST;
         if (v->in_a_row >= MOST_IN_A_ROW) {
             v->in_a_row = 0;
             start_over(e, v->report.reason);
         }
     }
+    tarn_tags_settle(e, &tags, live);
 }
 
 void tarn_versions_offer(struct tarn_engine *e)
@@ -512,7 +585,7 @@ void tarn_versions_offer(struct tarn_engine *e)
     if (!tarn_net_is_finite(weights, tarn_shape_weights(&e->shape))) {
         start_over(e, "a weight of the candidate is no number");
     } else if (e->learning.in_place) {
-        swap_trained(e, weights);
+        swap_trained(e, weights, NULL);
     } else {
         e->versions.unminted = true;
         mint(e);

@@ -31,10 +31,11 @@ enum tarn_rollout_phase {
 struct tarn_versions {
     tarn_history *history;
     tarn_slot *slot;
-    struct tarn_slot_reader *reader; /**< of eviction rounds, by the cache's lock */
-    struct tarn_bundle *live;        /**< a counted reference to what is live */
-    struct tarn_bundle *anchor;      /**< the same of the model that was given, or is built in */
-    uint64_t requests_before;        /**< those of earlier starts */
+    struct tarn_slot_reader *reader;       /**< of eviction rounds, by the cache's lock */
+    struct tarn_slot_reader *later_reader; /**< of the background's thread; NULL: there is none */
+    struct tarn_bundle *live;              /**< a counted reference to what is live */
+    struct tarn_bundle *anchor; /**< the same of the model that was given, or is built in */
+    uint64_t requests_before;   /**< those of earlier starts */
 
     tarn_model_gate *gate;
     struct tarn_gate_report report;
@@ -71,8 +72,10 @@ struct tarn_versions {
     struct tarn_rollout paired; /**< judges by the trial, where there is one */
     struct tarn_rollout arms;   /**< judges by the arms */
     struct tarn_cache_segment
-        segment[TARN_TABLE_SEGMENTS]; /**< what was counted at the last look */
-    char end[96];                     /**< how the last one ended */
+        segment[TARN_TABLE_SEGMENTS]; /**< what was counted at the last look, */
+    double
+        segment_cost[TARN_TABLE_SEGMENTS]; /**< and what misses had cost; see struct tarn_learned */
+    char end[96];                          /**< how the last one ended */
 };
 
 /** After the ring is there, before the cache. */

@@ -33,7 +33,7 @@ static void start(struct tarn_engine *e)
     tarn_cache_lock(e->cache);
     if (tarn_versions_count_objects(e, &objects)) {
         tarn_status status = tarn_trial_init(&v->trial, &(struct tarn_trial_params){
-                                                            .world = &e->learned->world,
+                                                            .world = e->learned->small_world,
                                                             .capacity = e->learned->live.capacity,
                                                             .objects = objects,
                                                             .most_cost = e->params.shadow_share,

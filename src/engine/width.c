@@ -183,6 +183,13 @@ static void use(struct tarn_engine *e, uint32_t slice)
     e->width->changes += slice != before;
 }
 
+/* What callers say that a miss costs them, on the mean; 0 if they don't. Under the cache's lock. */
+static float told_ns(const struct tarn_engine *e)
+{
+    const struct tarn_world *world = &e->learned->world;
+    return world->goal_cost && world->costs.seen > 0 ? world->costs.mean * 1000 : 0;
+}
+
 void tarn_width_look(struct tarn_engine *e)
 {
     struct tarn_width *w = e->width;
@@ -194,6 +201,7 @@ void tarn_width_look(struct tarn_engine *e)
     tarn_cache_lock(e->cache);
     w->elastic = w->count > 1;
     uint64_t now = tarn_cache_now(e->cache);
+    float miss_ns = told_ns(e);
     float every = fmaxf(LOOK_EVERY, LOOK_PERIODS * e->learned->live.period);
     tarn_cache_unlock(e->cache);
     if ((float)(now - w->looked_at) >= every) {
@@ -204,6 +212,7 @@ void tarn_width_look(struct tarn_engine *e)
                                    .count = w->count,
                                    .now = w->now,
                                    .score_ns = score_ns(e),
+                                   .miss_ns = miss_ns,
                                    .pressure = 1};
     uint32_t pressed = tarn_width_choose(&view);
     view.pressure = 0;

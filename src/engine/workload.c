@@ -26,6 +26,8 @@ struct tarn_listener tarn_workload_listener(struct tarn_engine *e)
         tarn_log(TARN_LOG_WARNING, "engine: %s: going on without", error.message);
         return (struct tarn_listener){0};
     }
+    if (e->params.background == TARN_BACKGROUND_THREAD)
+        return tarn_ear_listener(e);
     return (struct tarn_listener){e->workload, hear_access, hear_store, hear_overwrite};
 }
 

@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #define TARN_COHORT_SLICES 4096
+#define TARN_COHORT_LATE   0xffffffu /* requests */
 
 struct tarn_cohort {
     uint32_t accesses; /**< in this slice */
@@ -23,7 +24,8 @@ struct tarn_cohort {
 
 struct tarn_cohorts {
     uint32_t slice_length; /**< requests; set once before the first access */
-    uint64_t slice;        /**< the current one */
+    uint64_t slice;        /**< the current one, */
+    uint64_t begin, end;   /**< and its requests: [begin, end) */
     struct tarn_cohort ring[TARN_COHORT_SLICES];
 };
 
@@ -31,15 +33,28 @@ struct tarn_cohorts {
 void tarn_cohorts_init(struct tarn_cohorts *cohorts, uint32_t slice_length, uint64_t now);
 /** Makes `now`'s slice the current one, clearing those that come into use. */
 void tarn_cohorts_advance(struct tarn_cohorts *cohorts, uint64_t now);
-/** Counts an access now; `known`: of an object whose history is known. */
-void tarn_cohorts_access(struct tarn_cohorts *cohorts, bool known);
+/** Counts an access at `now`, of the current slice or not long before; `known`: its object's history is. */
+void tarn_cohorts_access(struct tarn_cohorts *cohorts, uint64_t now, bool known);
 /** Counts the return of an object whose last access was at `last`; `half_life` in requests. */
 void tarn_cohorts_return(struct tarn_cohorts *cohorts, uint64_t last, uint64_t now,
                          float half_life);
 
+/** Since `recent` was brought up to date; 0 for who looks at it late, as of a time shortly before that. */
+static inline uint32_t tarn_cohort_elapsed(const struct tarn_cohort *cohort, uint32_t now)
+{
+    uint32_t elapsed = now - cohort->touched;
+    return elapsed > UINT32_MAX - TARN_COHORT_LATE ? 0 : elapsed;
+}
+
 /** The number of the slice that holds `time`: its place in the ring modulo TARN_COHORT_SLICES. */
 static inline uint64_t tarn_cohorts_slice(const struct tarn_cohorts *cohorts, uint64_t time)
 {
+    if (time >= cohorts->begin && time < cohorts->end)
+        return cohorts->slice;
+    /* most are a little before: dividing 32 bits is much quicker than 64 */
+    uint64_t back = cohorts->begin - 1 - time;
+    if (time < cohorts->begin && back <= UINT32_MAX)
+        return cohorts->slice - 1 - (uint32_t)back / cohorts->slice_length;
     return time / cohorts->slice_length;
 }
 

@@ -47,9 +47,12 @@ tarn_status tarn_evictor_init(struct tarn_evictor *evictor,
         .list_share = params->list_share,
         .device_limit = params->device_limit,
         .device_share = params->device_share,
+        .filled_at = UINT32_MAX / 2, /* never yet */
     };
     memcpy(evictor->expert, params->expert, sizeof evictor->expert);
     memcpy(evictor->weight, params->weight, sizeof evictor->weight);
+    for (uint32_t k = 0; k < evictor->experts; k++)
+        evictor->ranks_priority = evictor->ranks_priority || params->expert[k] == TARN_EXPERT_GDSF;
     tarn_rng_seed(&evictor->rng, params->seed);
     tarn_wheel_init(&evictor->wheel);
     bool bytes = params->capacity->bytes;
@@ -85,6 +88,7 @@ void tarn_evictor_copy(struct tarn_evictor *to, const struct tarn_evictor *from)
     copy.table = to->table;
     copy.capacity = to->capacity;
     copy.bundle = to->bundle;
+    copy.hits = to->hits;
     copy.ghosts = to->ghosts;
     copy.pool = to->pool;
     copy.order = to->order;
@@ -125,13 +129,24 @@ static void begin_history(struct history h, uint64_t now)
     *h.last = (uint32_t)now;
 }
 
-/* An access of an object whose history is known. */
-static void extend_history(struct tarn_evictor *evictor, struct history h, uint64_t now)
+/* lg T, of which hits want to know. */
+static float lg_period(struct tarn_evictor *evictor)
+{
+    if (evictor->lg_of != evictor->period) {
+        evictor->lg_of = evictor->period;
+        evictor->lg_period = tarn_lg(evictor->period);
+    }
+    return evictor->lg_period;
+}
+
+/* An access of an object whose history is known and whose last one was at `last`. */
+static void extend_history(struct tarn_evictor *evictor, struct history h, uint32_t last,
+                           uint64_t now)
 {
     struct tarn_world *world = evictor->world;
-    uint32_t gap = (uint32_t)now - *h.last;
+    uint32_t gap = (uint32_t)now - last;
     if (evictor->live)
-        tarn_cohorts_return(&world->cohorts, tarn_time_of(now, *h.last), now, evictor->period / 8);
+        tarn_cohorts_return(&world->cohorts, tarn_time_of(now, last), now, evictor->period / 8);
     memmove(h.gap + 1, h.gap, TARN_GAPS - 1);
     h.gap[0] = tarn_gap_encode(gap);
     float lg = (float)*h.decayed * 0x1p-11f - (float)gap / (evictor->period * HALF_LIFE);
@@ -139,7 +154,6 @@ static void extend_history(struct tarn_evictor *evictor, struct history h, uint6
     *h.decayed = next > 65535.0f ? 65535 : next < 0 ? 0 : (uint16_t)next;
     if (*h.freq < COUNT_MAX)
         ++*h.freq;
-    *h.last = (uint32_t)now;
 }
 
 static struct history of_meta(struct tarn_meta *meta)
@@ -167,6 +181,8 @@ static void count_lookup(struct tarn_evictor *evictor, bool hit, uint64_t now)
 static void set_priority(struct tarn_evictor *evictor, struct tarn_meta *meta)
 {
     const struct tarn_world *world = evictor->world;
+    if (!evictor->ranks_priority)
+        return;
     float worth = tarn_exp2(tarn_clamp(tarn_world_worth(world, meta), -60.0f, 30.0f));
     meta->priority = *world->gdsf_floor + (float)meta->hits * worth;
 }
@@ -177,33 +193,69 @@ static void note_cost(struct tarn_evictor *evictor, const struct tarn_meta *meta
         tarn_costs_note(&evictor->world->costs, meta->cost);
 }
 
+static uint8_t estimate(const struct tarn_world *world, uint64_t hash)
+{
+    return world->noted != NULL ? *world->noted : tarn_sketch_estimate(&world->sketch, hash);
+}
+
 static void resolve(struct tarn_evictor *evictor, uint64_t hash, uint64_t now, bool wanted)
 {
     if (evictor->live && evictor->world->observer.resolve != NULL)
         evictor->world->observer.resolve(evictor->world->observer.context, hash, now, wanted);
 }
 
-void tarn_evictor_hit(struct tarn_evictor *evictor, uint32_t slot, uint64_t now)
+static void take_hit(struct tarn_evictor *evictor, uint32_t slot, uint32_t last, uint64_t now)
 {
     struct tarn_world *world = evictor->world;
     struct tarn_meta *meta = tarn_table_meta(evictor->table, slot);
     count_lookup(evictor, true, now);
     if (evictor->live) {
-        tarn_cohorts_access(&world->cohorts, true);
+        tarn_cohorts_access(&world->cohorts, now, true);
         meta->sketch = tarn_sketch_add(&world->sketch, tarn_table_hash(evictor->table, slot));
         if (meta->flags & TARN_META_SAMPLED) {
             meta->flags &= 7 & ~TARN_META_SAMPLED;
             resolve(evictor, tarn_table_hash(evictor->table, slot), now, true);
         }
     } else {
-        meta->sketch = tarn_sketch_estimate(&world->sketch, tarn_table_hash(evictor->table, slot));
+        meta->sketch = estimate(world, tarn_table_hash(evictor->table, slot));
     }
-    float gap = tarn_lam((float)((uint32_t)now - meta->last), tarn_lg(evictor->period));
+    float gap = tarn_lam((float)((uint32_t)now - last), lg_period(evictor));
     evictor->rates.hit_gap += 0.001f * (gap - evictor->rates.hit_gap);
-    extend_history(evictor, of_meta(meta), now);
+    extend_history(evictor, of_meta(meta), last, now);
     if (meta->hits < COUNT_MAX)
         meta->hits++;
     set_priority(evictor, meta);
+}
+
+void tarn_evictor_settle(struct tarn_evictor *evictor)
+{
+    struct tarn_hits *hits = evictor->hits;
+    if (hits == NULL)
+        return;
+    for (uint32_t i = 0; i < hits->count; i++) {
+        struct tarn_meta *meta = tarn_table_meta(evictor->table, hits->slot[i]);
+        meta->flags &= 7 & ~TARN_META_WAITS;
+        take_hit(evictor, hits->slot[i], hits->last[i], hits->now[i]);
+    }
+    hits->count = 0;
+}
+
+void tarn_evictor_hit(struct tarn_evictor *evictor, uint32_t slot, uint64_t now)
+{
+    struct tarn_meta *meta = tarn_table_meta(evictor->table, slot);
+    struct tarn_hits *hits = evictor->hits;
+    uint32_t last = meta->last;
+    meta->last = (uint32_t)now;
+    if (hits == NULL) {
+        take_hit(evictor, slot, last, now);
+        return;
+    }
+    meta->flags |= TARN_META_WAITS;
+    hits->slot[hits->count] = slot;
+    hits->last[hits->count] = last;
+    hits->now[hits->count] = now;
+    if (++hits->count == TARN_HITS_MOST)
+        tarn_evictor_settle(evictor);
 }
 
 void tarn_evictor_miss(struct tarn_evictor *evictor, uint64_t hash, uint64_t now)
@@ -218,8 +270,9 @@ void tarn_evictor_miss(struct tarn_evictor *evictor, uint64_t hash, uint64_t now
     if (ghost == NULL)
         return;
     if (evictor->live)
-        tarn_cohorts_access(&evictor->world->cohorts, true);
-    extend_history(evictor, of_ghost(ghost), now);
+        tarn_cohorts_access(&evictor->world->cohorts, now, true);
+    extend_history(evictor, of_ghost(ghost), ghost->last, now);
+    ghost->last = (uint32_t)now;
     ghost->flags |= TARN_GHOST_ACCESSED;
 }
 
@@ -241,21 +294,22 @@ void tarn_evictor_insert(struct tarn_evictor *evictor, uint32_t slot, uint64_t c
         meta->last = ghost->last;
         meta->flags |= TARN_META_GHOST;
         if (!(ghost->flags & TARN_GHOST_ACCESSED)) { /* stored without having been asked for */
-            extend_history(evictor, of_meta(meta), now);
+            extend_history(evictor, of_meta(meta), meta->last, now);
+            meta->last = (uint32_t)now;
             if (evictor->live)
-                tarn_cohorts_access(&world->cohorts, true);
+                tarn_cohorts_access(&world->cohorts, now, true);
         }
         resolved = ghost->flags & TARN_GHOST_ACCESSED;
         tarn_ghosts_remove(evictor->ghosts, ghost);
     } else {
         begin_history(of_meta(meta), now);
         if (evictor->live)
-            tarn_cohorts_access(&world->cohorts, false);
+            tarn_cohorts_access(&world->cohorts, now, false);
     }
     /* what waits for a get of the object that was here before can't learn more: it is here again */
     if (!resolved)
         resolve(evictor, hash, now, false);
-    meta->sketch = tarn_sketch_estimate(&world->sketch, hash);
+    meta->sketch = estimate(world, hash);
     meta->inserted = (uint32_t)now;
     meta->hits = 1;
     note_cost(evictor, meta);
@@ -267,6 +321,8 @@ void tarn_evictor_update(struct tarn_evictor *evictor, uint32_t slot, uint64_t c
 {
     struct tarn_meta *meta = tarn_table_meta(evictor->table, slot);
     (void)charge;
+    if (meta->flags & TARN_META_WAITS)
+        tarn_evictor_settle(evictor);
     note_cost(evictor, meta);
     set_priority(evictor, meta);
     if (meta->flags & TARN_META_SAMPLED) {
@@ -280,6 +336,8 @@ void tarn_evictor_remove(struct tarn_evictor *evictor, uint32_t slot, tarn_remov
 {
     struct tarn_meta *meta = tarn_table_meta(evictor->table, slot);
     uint64_t hash = tarn_table_hash(evictor->table, slot);
+    if (meta->flags & TARN_META_WAITS)
+        tarn_evictor_settle(evictor);
     tarn_wheel_remove(&evictor->wheel, evictor->table, slot);
     if (reason != TARN_REMOVE_EVICTED) {
         /* its value is gone for a reason that no policy could have changed */
@@ -289,7 +347,7 @@ void tarn_evictor_remove(struct tarn_evictor *evictor, uint32_t slot, tarn_remov
     }
     if (meta->priority > evictor->gdsf_floor)
         evictor->gdsf_floor = meta->priority;
-    float age = tarn_lam((float)((uint32_t)now - meta->last), tarn_lg(evictor->period));
+    float age = tarn_lam((float)((uint32_t)now - meta->last), lg_period(evictor));
     evictor->rates.one_hit += 0.002f * ((meta->hits == 1 ? 1.0f : 0.0f) - evictor->rates.one_hit);
     evictor->rates.evicted_age += 0.002f * (age - evictor->rates.evicted_age);
     struct tarn_ghost *ghost =
@@ -303,14 +361,21 @@ void tarn_evictor_remove(struct tarn_evictor *evictor, uint32_t slot, tarn_remov
     ghost->sketch = meta->sketch;
 }
 
+/* With every quarter of the list that is used up: who fills it may look for another share of it. */
+static void tell_low(const struct tarn_evictor *evictor)
+{
+    uint32_t quarter = evictor->list_count / 4;
+    if (evictor->live && evictor->world->low != NULL &&
+        (quarter == 0 || evictor->list_next % quarter == 0))
+        evictor->world->low(evictor->world->low_context);
+}
+
 uint32_t tarn_evictor_victim(struct tarn_evictor *evictor, uint64_t now)
 {
     for (int attempt = 0; attempt < 4; attempt++) {
-        while (evictor->list_next < evictor->list_count) {
+        while (evictor->list_next < evictor->list_count || tarn_round_take_reserve(evictor)) {
             const struct tarn_pool_entry *e = &evictor->list[evictor->list_next++];
-            if (evictor->list_next == evictor->list_count / 2 && evictor->live &&
-                evictor->world->low != NULL)
-                evictor->world->low(evictor->world->low_context);
+            tell_low(evictor);
             if (tarn_evictor_owns(evictor, e->slot) &&
                 tarn_table_meta(evictor->table, e->slot)->last == e->last)
                 return e->slot;

@@ -4,7 +4,7 @@
  * The learned policy's machinery over one table of residents: histories, ghosts, check wheel,
  * candidate rounds with a pool, scores of several experts mixed by weights. The live cache and each
  * miniature shadow cache have one evictor; they share a `struct tarn_world`, which the live one writes.
- * POLICY's sections 0 to 5. Under the cache's lock.
+ * docs/eviction.md. Under the cache's lock.
  */
 #ifndef TARN_EVICT_EVICTOR_H
 #define TARN_EVICT_EVICTOR_H
@@ -65,7 +65,9 @@ struct tarn_world {
     struct tarn_observer observer;
     const struct tarn_meta
         *told; /**< the live one's object that shadows are about to store; NULL: not known */
-    /** The live one's list is half used up, with every such half; cheap; NULL: nobody wants to know. */
+    /** What the sketch said of the key when it was asked for, where shadows hear of that later; else NULL. */
+    const uint8_t *noted;
+    /** Another quarter of the live one's list is used up; cheap; NULL: nobody wants to know. */
     void (*low)(void *context);
     void *low_context;
     struct tarn_opinion *opinion; /**< asked about the live one's rounds; NULL: nobody is */
@@ -119,6 +121,7 @@ struct tarn_round {
     float *tiles;                    /**< features for the network, layout.h's tiles */
     bool borrowed;                   /**< the tiles are a device buffer's */
     bool ahead; /**< it is drawn while there are victims left, as for a device: it is larger */
+    uint32_t at_once; /**< victims that it adds to a list at most; 0: as many as are missing */
 };
 
 /** Rounds in which an expert gave a score that is no number, so that it had no say. */
@@ -130,6 +133,18 @@ struct tarn_unsound {
     uint32_t out; /**< experts without a say in the last round of all: bit k is tarn_expert k */
 };
 
+/**
+ * Hits whose objects' histories are to be extended: of many at once, so that their memory is waited for together
+ * instead of under a lock each. Meanwhile only meta.last is up to date.
+ */
+#define TARN_HITS_MOST 64
+struct tarn_hits {
+    uint32_t count;
+    uint32_t slot[TARN_HITS_MOST];
+    uint32_t last[TARN_HITS_MOST]; /**< access before it */
+    uint64_t now[TARN_HITS_MOST];
+};
+
 struct tarn_evictor {
     struct tarn_table *table;
     const struct tarn_capacity *capacity;
@@ -138,13 +153,17 @@ struct tarn_evictor {
     float share;                      /**< of the keys that it sees: 1 for the live one */
     tarn_arm arm;                     /**< whose residents it draws from; TARN_ARMS: of all */
     const struct tarn_bundle *bundle; /**< that it scores with; NULL: the live version */
+    struct tarn_hits *hits;           /**< the owner's; NULL: none wait */
+    bool ranks_priority;              /**< an expert of its goes by meta.priority */
     tarn_ghosts *ghosts;
     struct tarn_wheel wheel;
     struct tarn_rng rng;
 
     float period;       /**< T, requests */
     uint64_t period_at; /**< when it was last brought up to date */
-    float mean_size;    /**< of residents, bytes */
+    float lg_period;    /**< of that T whose logarithm it is */
+    float lg_of;
+    float mean_size; /**< of residents, bytes */
     struct tarn_rates rates;
     uint32_t evictions;
     float sample_credit;
@@ -168,6 +187,8 @@ struct tarn_evictor {
     uint32_t list_count, list_next;
     uint64_t list_version;
     uint32_t list_slice;
+    uint32_t filled_at; /**< `evictions` when a round was last finished that was drawn ahead */
+    uint32_t reserve;   /**< victims that a dry list may take from the pool */
     uint8_t stamp;
     struct tarn_round round;
 
@@ -205,6 +226,8 @@ void tarn_evictor_copy(struct tarn_evictor *to, const struct tarn_evictor *from)
 
 /** The hooks of struct tarn_policy_ops; see there. `charge` in the capacity's unit. */
 void tarn_evictor_hit(struct tarn_evictor *evictor, uint32_t slot, uint64_t now);
+/** Hits that wait have their effect; nothing else need be known of it but by who reads histories. */
+void tarn_evictor_settle(struct tarn_evictor *evictor);
 void tarn_evictor_miss(struct tarn_evictor *evictor, uint64_t hash, uint64_t now);
 void tarn_evictor_insert(struct tarn_evictor *evictor, uint32_t slot, uint64_t charge,
                          uint64_t now);
@@ -278,6 +301,11 @@ static inline const uint8_t *tarn_round_tags(const struct tarn_round *round)
 }
 void tarn_round_leave(struct tarn_evictor *evictor, struct tarn_round *round);
 void tarn_round_finish(struct tarn_evictor *evictor, struct tarn_round *round);
+/**
+ * The list is dry before whoever fills it ahead was there: the next best of that one's last round follow, once,
+ * so that the requests don't score for its being late. False: there are none.
+ */
+bool tarn_round_take_reserve(struct tarn_evictor *evictor);
 /** True if a network has a say in this round. */
 static inline bool tarn_round_wants_net(const struct tarn_round *round)
 {

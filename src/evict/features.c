@@ -67,7 +67,7 @@ static inline void gather(const struct tarn_feature_frame *frame, const struct t
         g->slice[i].accesses[lane] = (int32_t)c->accesses;
         g->slice[i].returned[lane] = (int32_t)c->returned;
         g->slice[i].recent[lane] = c->recent;
-        g->slice[i].elapsed[lane] = (float)(now - c->touched);
+        g->slice[i].elapsed[lane] = (float)tarn_cohort_elapsed(c, now);
         if (i == 0)
             g->first[lane] = (int32_t)c->first;
     }

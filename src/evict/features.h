@@ -2,7 +2,7 @@
 /**
  * @file
  * What the network sees of an object: 28 numbers in [-4, 4), in steps of 1/32, so that they fit into
- * a byte each (POLICY's section 2; slots 6 to 8 are unused). Pure functions.
+ * a byte each (the table in docs/eviction.md; slots 6 to 8 are unused). Pure functions.
  */
 #ifndef TARN_EVICT_FEATURES_H
 #define TARN_EVICT_FEATURES_H

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include <tarn/cache.h>
+
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/memory.h"
@@ -16,6 +18,9 @@
 #define TIMED_EVERY     128
 #define MOST_COUNTERS   8e8
 #define START_FILL      4 /* or when it is filled to one part in so many */
+
+/* Where a thread fills the list and is late, a request scores for so many times as many victims at once. */
+#define LATE_SHARE 4
 
 static void set_sample_share(struct tarn_learned *learned)
 {
@@ -35,7 +40,7 @@ static void start(struct tarn_learned *learned)
     if (tarn_sketch_init(&learned->world.sketch, (uint32_t)counters, (uint32_t)period) != TARN_OK)
         tarn_log(TARN_LOG_WARNING, "evict: no memory for the frequency sketch: going on without");
     struct tarn_mix_params params = {
-        .world = &learned->world,
+        .world = learned->small_world,
         .capacity = learned->live.capacity,
         .objects = objects,
         .members = learned->live.experts - TARN_EXPERTS,
@@ -70,6 +75,11 @@ void tarn_learned_relieve(struct tarn_learned *learned, tarn_relief relief)
     throttle(learned);
 }
 
+static bool hears_later(const struct tarn_learned *learned)
+{
+    return learned->small_world != &learned->world;
+}
+
 static void maybe_start(struct tarn_learned *learned)
 {
     const struct tarn_capacity *capacity = learned->live.capacity;
@@ -99,12 +109,132 @@ static bool is_contested(const struct tarn_learned *learned, uint64_t hash)
     return learned->relief < TARN_RELIEF_NO_SHADOWS && is_tried(learned->contest, hash);
 }
 
-static void tell_get(const struct tarn_learned *learned, uint64_t hash, int size, uint64_t now)
+static uint8_t hearers_of(const struct tarn_learned *learned, uint64_t hash)
 {
-    if (is_tried(learned->trial, hash))
-        tarn_trial_get(learned->trial, hash, size, now);
-    if (is_contested(learned, hash))
-        tarn_trial_get(learned->contest, hash, size, now);
+    uint8_t to = tarn_mix_is_sampled(&learned->mix, hash) ? TARN_NOTE_TO_MIX : 0;
+    to |= is_tried(learned->trial, hash) ? TARN_NOTE_TO_TRIAL : 0;
+    to |= is_contested(learned, hash) ? TARN_NOTE_TO_CONTEST : 0;
+    return to;
+}
+
+static void tell_mix(struct tarn_mix *mix, const struct tarn_note *note)
+{
+    switch ((enum tarn_note_kind)note->kind) {
+    case TARN_NOTE_HIT:
+        tarn_mix_get(mix, note->hash, note->size, note->now);
+        break;
+    case TARN_NOTE_MISS:
+        tarn_mix_get(mix, note->hash, -1, note->now);
+        break;
+    case TARN_NOTE_STORE:
+        tarn_mix_put(mix, note->hash, note->size, note->now);
+        break;
+    case TARN_NOTE_DELETE:
+        tarn_mix_delete(mix, note->hash, note->now);
+        break;
+    }
+}
+
+/* NULL: it has been stopped since. */
+static void tell_trial(struct tarn_trial *trial, const struct tarn_note *note)
+{
+    if (trial == NULL)
+        return;
+    switch ((enum tarn_note_kind)note->kind) {
+    case TARN_NOTE_HIT:
+        tarn_trial_get(trial, note->hash, note->size, note->now);
+        break;
+    case TARN_NOTE_MISS:
+        tarn_trial_get(trial, note->hash, -1, note->now);
+        break;
+    case TARN_NOTE_STORE:
+        tarn_trial_put(trial, note->hash, note->size, note->now);
+        break;
+    case TARN_NOTE_DELETE:
+        tarn_trial_delete(trial, note->hash, note->now);
+        break;
+    }
+}
+
+static void tell(struct tarn_learned *learned, const struct tarn_note *note)
+{
+    const struct tarn_meta told = {
+        .size = note->size, .tag = note->tag & TARN_TAGS, .cost = note->cost & TARN_COST_MOST};
+    bool is_there = note->kind == TARN_NOTE_HIT || note->kind == TARN_NOTE_STORE;
+    learned->small_world->told = is_there ? &told : NULL;
+    if (note->to & TARN_NOTE_TO_MIX)
+        tell_mix(&learned->mix, note);
+    if (note->to & TARN_NOTE_TO_TRIAL)
+        tell_trial(learned->trial, note);
+    if (note->to & TARN_NOTE_TO_CONTEST)
+        tell_trial(learned->contest, note);
+    learned->small_world->told = NULL;
+}
+
+/* The miniature caches hear of it now, or later. `meta` NULL: nothing is known of the object. */
+static void note(struct tarn_learned *learned, enum tarn_note_kind kind, uint64_t hash,
+                 const struct tarn_meta *meta, uint64_t now)
+{
+    struct tarn_note note = {
+        .hash = hash, .now = now, .kind = (uint8_t)kind, .to = hearers_of(learned, hash)};
+    if (note.to == 0)
+        return;
+    if (meta != NULL) {
+        note.size = meta->size;
+        note.tag = (uint8_t)meta->tag;
+        note.cost = (uint8_t)meta->cost;
+    }
+    if (!hears_later(learned)) {
+        tell(learned, &note);
+        if ((note.to & TARN_NOTE_TO_MIX) && kind <= TARN_NOTE_MISS)
+            take_weights(learned);
+        return;
+    }
+    note.sketch = tarn_sketch_estimate(&learned->world.sketch, hash);
+    if (kind == TARN_NOTE_HIT && (note.sketch & 15) < 15)
+        note.sketch++; /* it isn't counted yet */
+    if (tarn_later_add(&learned->later, &note) && learned->world.low != NULL)
+        learned->world.low(learned->world.low_context);
+}
+
+bool tarn_learned_take_notes(struct tarn_learned *learned, uint32_t least)
+{
+    struct tarn_later *later = &learned->later;
+    const struct tarn_world *world = &learned->world;
+    struct tarn_world *small = learned->small_world;
+    if (!hears_later(learned))
+        return false;
+    if (later->next < later->end)
+        return true;
+    if (later->count == 0 || later->count < least)
+        return false;
+    tarn_later_swap(later);
+    tarn_evictor_settle(&learned->live);
+    small->cohorts = world->cohorts;
+    small->costs = world->costs;
+    small->sketch.epoch = world->sketch.epoch;
+    small->keep_short = world->keep_short;
+    small->width = world->width;
+    small->exits = world->exits;
+    return true;
+}
+
+bool tarn_learned_replay(struct tarn_learned *learned, uint32_t most)
+{
+    struct tarn_later *later = &learned->later;
+    for (; most > 0 && later->next < later->end; most--) {
+        learned->noted = later->replayed[later->next].sketch;
+        tell(learned, &later->replayed[later->next++]);
+    }
+    tarn_slot_offline(learned->small_world->reader);
+    return later->next < later->end;
+}
+
+void tarn_learned_settle(struct tarn_learned *learned)
+{
+    take_weights(learned);
+    if (learned->mix.experts > 0)
+        learned->floor = *learned->small_world->gdsf_floor;
 }
 
 static float size_lg(const struct tarn_learned *learned, uint32_t slot)
@@ -114,47 +244,41 @@ static float size_lg(const struct tarn_learned *learned, uint32_t slot)
 
 static void do_hit(struct tarn_learned *learned, uint32_t slot, uint64_t now)
 {
-    learned->world.told = tarn_table_meta(learned->live.table, slot);
     tarn_evictor_hit(&learned->live, slot, now);
     uint64_t hash = tarn_table_hash(learned->live.table, slot);
     if (learned->listener.access != NULL)
         learned->listener.access(learned->listener.context, hash, size_lg(learned, slot));
-    if (tarn_mix_is_sampled(&learned->mix, hash)) {
-        tarn_mix_get(&learned->mix, hash, tarn_table_meta(learned->live.table, slot)->size, now);
-        take_weights(learned);
-    }
-    tell_get(learned, hash, tarn_table_meta(learned->live.table, slot)->size, now);
+    note(learned, TARN_NOTE_HIT, hash, tarn_table_meta(learned->live.table, slot), now);
 }
 
 static void do_miss(struct tarn_learned *learned, uint64_t hash, uint64_t now)
 {
-    learned->world.told = NULL;
     tarn_evictor_miss(&learned->live, hash, now);
     set_sample_share(learned);
     if (learned->listener.access != NULL)
         learned->listener.access(learned->listener.context, hash, -1);
-    if (tarn_mix_is_sampled(&learned->mix, hash)) {
-        tarn_mix_get(&learned->mix, hash, -1, now);
-        take_weights(learned);
-    }
-    tell_get(learned, hash, -1, now);
+    note(learned, TARN_NOTE_MISS, hash, NULL, now);
+}
+
+/* As in the miniature caches: what a miss costs is known once the object is stored. */
+static void charge_segment(struct tarn_learned *learned, uint32_t slot)
+{
+    const struct tarn_world *world = &learned->world;
+    const struct tarn_table *table = learned->live.table;
+    if (world->goal_cost && table->segment != NULL)
+        learned->segment_cost[table->segment(tarn_table_hash(table, slot))] +=
+            (double)tarn_costs_weight(&world->costs, tarn_table_meta(table, slot)->cost);
 }
 
 static void do_insert(struct tarn_learned *learned, uint32_t slot, uint64_t charge, uint64_t now)
 {
-    learned->world.told = tarn_table_meta(learned->live.table, slot);
     tarn_evictor_insert(&learned->live, slot, charge, now);
     maybe_start(learned);
     uint64_t hash = tarn_table_hash(learned->live.table, slot);
     if (learned->listener.store != NULL)
         learned->listener.store(learned->listener.context, hash, size_lg(learned, slot));
-    if (tarn_mix_is_sampled(&learned->mix, hash))
-        tarn_mix_put(&learned->mix, hash, tarn_table_meta(learned->live.table, slot)->size, now);
-    uint16_t size = tarn_table_meta(learned->live.table, slot)->size;
-    if (is_tried(learned->trial, hash))
-        tarn_trial_put(learned->trial, hash, size, now);
-    if (is_contested(learned, hash))
-        tarn_trial_put(learned->contest, hash, size, now);
+    charge_segment(learned, slot);
+    note(learned, TARN_NOTE_STORE, hash, tarn_table_meta(learned->live.table, slot), now);
 }
 
 static void update(void *policy, uint32_t slot, uint64_t charge, uint64_t now)
@@ -169,12 +293,8 @@ static void leave(void *policy, uint32_t slot, tarn_remove_reason reason, uint64
 {
     struct tarn_learned *learned = policy;
     uint64_t hash = tarn_table_hash(learned->live.table, slot);
-    if (reason != TARN_REMOVE_EVICTED && tarn_mix_is_sampled(&learned->mix, hash))
-        tarn_mix_delete(&learned->mix, hash, now);
-    if (reason != TARN_REMOVE_EVICTED && is_tried(learned->trial, hash))
-        tarn_trial_delete(learned->trial, hash, now);
-    if (reason != TARN_REMOVE_EVICTED && is_tried(learned->contest, hash))
-        tarn_trial_delete(learned->contest, hash, now);
+    if (reason != TARN_REMOVE_EVICTED)
+        note(learned, TARN_NOTE_DELETE, hash, NULL, now);
     tarn_evictor_remove(&learned->live, slot, reason, now);
 }
 
@@ -196,6 +316,7 @@ static uint32_t victim_of(void *policy, tarn_arm arm, uint64_t now)
     }
     if (arm == TARN_ARM_CONTROL)
         return tarn_evictor_victim(live, now);
+    tarn_evictor_settle(live);
     canary->period = live->period;
     canary->mean_size = live->mean_size;
     canary->rates = live->rates;
@@ -303,6 +424,9 @@ static void destroy(void *policy)
     tarn_mix_free(&learned->mix);
     tarn_evictor_free(&learned->live);
     tarn_sketch_free(&learned->world.sketch);
+    if (hears_later(learned))
+        tarn_free(learned->small_world);
+    tarn_later_free(&learned->later);
     tarn_free(learned);
 }
 
@@ -317,6 +441,27 @@ static const struct tarn_policy_ops ops = {
     .victim = victim,
     .victim_of = victim_of,
 };
+
+/* Once the live one's world is complete. */
+static tarn_status make_small_world(struct tarn_learned *learned, struct tarn_slot_reader *reader)
+{
+    struct tarn_world *small = learned->small_world = &learned->world;
+    if (reader == NULL)
+        return TARN_OK;
+    tarn_status status = tarn_later_init(&learned->later);
+    if (status == TARN_OK && (small = tarn_alloc(sizeof *small)) == NULL)
+        status = TARN_NO_MEMORY;
+    if (status != TARN_OK)
+        return status;
+    *small = learned->world;
+    small->reader = reader;
+    small->noted = &learned->noted;
+    small->observer = (struct tarn_observer){0};
+    learned->small_world = small;
+    learned->live.hits = &learned->hits;
+    learned->world.gdsf_floor = &learned->floor;
+    return TARN_OK;
+}
 
 tarn_status tarn_learned_create(const struct tarn_learned_params *params, struct tarn_table *table,
                                 const struct tarn_capacity *capacity, struct tarn_policy *policy,
@@ -350,6 +495,8 @@ tarn_status tarn_learned_create(const struct tarn_learned_params *params, struct
         .device_share = params->device_share,
         .seed = params->seed,
     };
+    if (params->later_reader != NULL)
+        live.list_share /= LATE_SHARE;
     tarn_mix_choose(&learned->world, live.expert);
     tarn_status status = tarn_evictor_init(&learned->live, &live);
     if (status != TARN_OK) {
@@ -360,6 +507,11 @@ tarn_status tarn_learned_create(const struct tarn_learned_params *params, struct
                       capacity->bytes ? SLICE_OF_BYTES : (uint32_t)(learned->live.period / 64),
                       params->now);
     set_sample_share(learned);
+    status = make_small_world(learned, params->later_reader);
+    if (status != TARN_OK) {
+        destroy(learned);
+        return status;
+    }
     if (!capacity->bytes && learned->shadows)
         start(learned);
     *policy = (struct tarn_policy){&ops, learned};
@@ -374,7 +526,8 @@ size_t tarn_learned_memory(const struct tarn_learned *learned)
         canary = sizeof *learned->canary + learned->canary->round.room *
                                                (3 + learned->canary->experts + TARN_FEATURES) *
                                                sizeof(float);
-    return sizeof *learned + canary + tarn_ghosts_memory(learned->live.ghosts) +
+    size_t later = hears_later(learned) ? sizeof *learned->small_world + tarn_later_memory() : 0;
+    return sizeof *learned + canary + later + tarn_ghosts_memory(learned->live.ghosts) +
            tarn_mix_memory(&learned->mix) + (learned->world.sketch.mask + 1) / 2 +
            learned->live.round.room * (3 + learned->live.experts + TARN_FEATURES) * sizeof(float);
 }

@@ -6,6 +6,7 @@
 #ifndef TARN_EVICT_LEARNED_H
 #define TARN_EVICT_LEARNED_H
 
+#include "later.h"
 #include "mix.h"
 #include "trial.h"
 
@@ -36,6 +37,15 @@ struct tarn_timed {
 
 struct tarn_learned {
     struct tarn_world world;
+    /**
+     * That of the miniature caches: the same, or, where they hear of requests later, one of its own that
+     * follows it.
+     */
+    struct tarn_world *small_world;
+    struct tarn_later later; /**< used in that case */
+    struct tarn_hits hits;   /**< likewise */
+    uint8_t noted;           /**< what the sketch says of the key that is being replayed, */
+    float floor;             /**< and L of GreedyDual as of the last replay */
     struct tarn_evictor live;
     struct tarn_evictor *canary; /**< finds the canary arm's victims; NULL: there is no such arm */
     struct tarn_mix mix;
@@ -50,11 +60,19 @@ struct tarn_learned {
     uint64_t seed;
     double mix_rate, mix_half_life; /**< of the mix, once it runs; 0: its own */
     float samples_per_period;       /**< the ring's size over the T that it is to cover */
+    /** With goal_cost, while residents are told apart: what misses cost by segment, in mean costs. They count when the object is stored. */
+    double segment_cost[TARN_TABLE_SEGMENTS];
 };
 
 struct tarn_learned_params {
     struct tarn_slot_reader
         *reader; /**< of the live version; this lock's; must outlive the policy */
+    /**
+     * Another, of the thread that calls tarn_learned_replay(): the miniature caches hear of requests from there,
+     * and whatever is done with them but noting requests is that thread's, or under a lock that it holds beside
+     * the cache's. NULL: they hear at once, under the cache's lock.
+     */
+    struct tarn_slot_reader *later_reader;
     struct tarn_observer observer;
     struct tarn_listener listener; /**< zeros: nobody listens */
     bool goal_bytes;
@@ -91,6 +109,16 @@ void tarn_learned_relieve(struct tarn_learned *learned, tarn_relief relief);
 
 /** How quickly experts' weights follow, from here on; see tarn_mix_set_pace(). Under the lock. */
 void tarn_learned_set_mix(struct tarn_learned *learned, double rate, double half_life);
+
+/**
+ * Where miniature caches hear of requests later, these three in turn, by one thread at a time. Under the lock:
+ * true if there is something to replay. `least`: notes that are worth it.
+ */
+bool tarn_learned_take_notes(struct tarn_learned *learned, uint32_t least);
+/** Without the lock: replays up to `most` notes. True if more are left. A few us each. */
+bool tarn_learned_replay(struct tarn_learned *learned, uint32_t most);
+/** Under the lock: what came of it takes effect. */
+void tarn_learned_settle(struct tarn_learned *learned);
 
 /** Since the last call: on the threads that made the requests. Under the lock. */
 struct tarn_timed tarn_learned_take_time(struct tarn_learned *learned);

@@ -2,7 +2,7 @@
 /**
  * @file
  * Scores of one expert as ranks in [0, 1], comparable over rounds: a ring of its last 256 raw scores
- * and a sorted copy that is renewed now and then (POLICY "ranks for the mix"). Not thread-safe.
+ * and a sorted copy that is renewed now and then (docs/eviction.md, "Ranks"). Not thread-safe.
  */
 #ifndef TARN_EVICT_RANKS_H
 #define TARN_EVICT_RANKS_H

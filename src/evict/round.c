@@ -11,8 +11,11 @@
 #define RESCORE_T     0.01f /* a pooled score lasts so many T, */
 #define WORST_SCORE   1e9f  /* of a network: beyond it a score is no score; */
 #define WORST_OTHER   1e30f /* of a heuristic */
+#define FILLED_LATELY 1024  /* evictions: who fills the list takes the samples too */
 #define DRAWN_AT_ONCE 32
-#define RESCORE_AGE   0.1f /* or this share of the age at which it was made */
+#define RESERVE_SHARE                                                                              \
+    2 /* beside what a round adds to a list: one in so many more, if they are needed */
+#define RESCORE_AGE 0.1f /* or this share of the age at which it was made */
 
 _Static_assert(TARN_FEATURE_LANES == TARN_LANES, "features are written as tiles");
 
@@ -78,6 +81,10 @@ static struct sizes sizes_of(const struct tarn_evictor *evictor, const struct ta
     /* what is left of the list competes again: fresh ones are drawn for those that have left it */
     uint32_t stock = round->ahead ? tarn_evictor_stock(evictor) : 0;
     uint32_t needed = s.victims > stock ? s.victims - stock : 1;
+    if (round->at_once > 0 && needed > round->at_once) {
+        needed = round->at_once;
+        s.victims = stock + needed;
+    }
     if (evictor->world->keep_short) {
         /* where sizes differ few candidates cost most */
         least = bytes ? 16 : 6;
@@ -278,6 +285,10 @@ static void log_samples(struct tarn_evictor *evictor, const struct tarn_round *r
     uint32_t fresh = round->count - round->stale;
     if (!evictor->live || observer->sample == NULL || fresh == 0)
         return;
+    /* samples can wait for the thread that fills the list, a request can't */
+    if (!round->ahead && evictor->hits != NULL &&
+        evictor->evictions - evictor->filled_at < FILLED_LATELY)
+        return;
     for (; evictor->sample_credit >= 1.0f; evictor->sample_credit -= 1.0f) {
         uint32_t i = round->stale + tarn_rng_below(&evictor->rng, fresh), slot = round->slot[i];
         struct tarn_meta *meta = tarn_table_meta(evictor->table, slot);
@@ -367,6 +378,7 @@ void tarn_round_score_members(const struct tarn_evictor *evictor, struct tarn_ro
 
 void tarn_round_draw(struct tarn_evictor *evictor, struct tarn_round *round, uint64_t now)
 {
+    tarn_evictor_settle(evictor);
     struct sizes sizes = sizes_of(evictor, round);
     round->count = 0;
     round->now = now;
@@ -649,4 +661,21 @@ void tarn_round_finish(struct tarn_evictor *evictor, struct tarn_round *round)
     keep_lowest(evictor, victims, sizes.pool);
     evictor->list_version = round->version;
     evictor->list_slice = round->slice;
+    /* in a small cache the list is short, and what is next best isn't nearly as good */
+    evictor->reserve = (victims < round->at_once ? victims : round->at_once) / RESERVE_SHARE;
+    if (round->ahead)
+        evictor->filled_at = evictor->evictions;
+}
+
+bool tarn_round_take_reserve(struct tarn_evictor *evictor)
+{
+    uint32_t count = evictor->pool_count;
+    uint32_t victims = evictor->reserve < count ? evictor->reserve : count;
+    evictor->reserve = 0;
+    if (victims == 0)
+        return false;
+    keep_lowest(evictor, victims, count - victims);
+    evictor->list_version = evictor->pool_version;
+    evictor->list_slice = evictor->pool_slice;
+    return true;
 }

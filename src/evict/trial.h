@@ -19,7 +19,7 @@
 
 #include "shadow.h"
 
-#define TARN_TRIAL_OBJECTS 1024 /* that each miniature cache aims at: ranks 0.5 % right (POLICY) */
+#define TARN_TRIAL_OBJECTS 1024 /* that each miniature cache aims at: docs/eviction.md says why */
 #define TARN_TRIAL_LEAST   64   /* smaller ones tell nothing */
 
 enum { TARN_TRIAL_CANDIDATE, TARN_TRIAL_BASE, TARN_TRIAL_MODELS };

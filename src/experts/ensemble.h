@@ -4,7 +4,7 @@
  * Who of an ensemble has how much say, found on samples that none of its networks was trained on:
  *
  * - Bayesian averaging, tempered: share_k in proportion to prior_k exp(-0.02 L_k), L_k being the survival
- *   loss of the samples seen lately (half-life 2048 of them), none below 1e-4 (POLICY, section 9: untempered
+ *   loss of the samples seen lately (half-life 2048 of them), none below 1e-4 (docs/eviction.md: untempered
  *   posteriors end with all on one). Hoeting, Madigan, Raftery and Volinsky 1999; for a decay that follows
  *   changes, Raftery, Karny and Ettler 2010.
  * - Stacking (Wolpert 1992; Breiman 1996): shares are the softmax of a few numbers, one a member, that

@@ -12,7 +12,8 @@
 #include "base/memory.h"
 
 #define MAGIC          "TARNCKP\x1a"
-#define VERSION        1
+#define VERSION        2
+#define VERSION_LEAST  1 /* without parts, and samples have no tags */
 #define HEADER_SIZE    128
 #define HASH_SIZE      8
 #define SAMPLE_SIZE    52
@@ -22,24 +23,41 @@
 #define MOST_ROOM      (UINT32_C(1) << 20)
 #define STATISTICS     (TARN_FEATURES * 8 + 4 + 4 + 8 + 32) /* means ... generator */
 #define RESERVOIR_HEAD (STATISTICS + TARN_RESERVOIR_STRATA * 12)
+#define PART_HEAD      128
 #define FILE_SIZE_MAX  (UINT32_C(1) << 31)
+
+enum { FLAG_CURRENT = 1 };
 
 /* Where things are in a file; all of it follows from the header. */
 struct plan {
     size_t weights; /* how many */
-    uint32_t samples, room;
-    uint64_t ring, reservoir, table, size; /* offsets */
+    uint32_t samples, room, tags, classes;
+    uint64_t ring, reservoir, parts, table, size; /* offsets */
     uint64_t chunks;
 };
 
-static struct plan plan_for(const struct tarn_shape *shape, uint32_t samples, uint32_t room)
+static uint64_t part_size(const struct plan *p, bool is_class)
 {
-    struct plan p = {.weights = tarn_shape_weights(shape), .samples = samples, .room = room};
+    return PART_HEAD + (uint64_t)p->weights * (is_class ? 16 : 12);
+}
+
+/* Where it begins. */
+static uint64_t place_of_part(const struct plan *p, uint32_t i)
+{
+    uint32_t tags = i < p->tags ? i : p->tags;
+    return p->parts + tags * part_size(p, false) + (i - tags) * part_size(p, true);
+}
+
+static struct plan plan_for(const struct tarn_shape *shape, struct plan p)
+{
+    uint32_t samples = p.samples, room = p.room;
+    p.weights = tarn_shape_weights(shape);
     p.ring = HEADER_SIZE + (uint64_t)p.weights * 12;
     p.reservoir = p.ring + (uint64_t)samples * SAMPLE_SIZE;
-    p.table = p.reservoir;
+    p.parts = p.reservoir;
     if (room > 0)
-        p.table += RESERVOIR_HEAD + (uint64_t)room * TARN_RESERVOIR_STRATA * KEPT_SIZE;
+        p.parts += RESERVOIR_HEAD + (uint64_t)room * TARN_RESERVOIR_STRATA * KEPT_SIZE;
+    p.table = place_of_part(&p, p.tags + p.classes);
     p.chunks = (p.table - HEADER_SIZE + CHUNK - 1) / CHUNK;
     p.size = p.table + (p.chunks + 1) * HASH_SIZE;
     return p;
@@ -52,8 +70,13 @@ static uint32_t samples_in(const struct tarn_ring *ring)
 
 static struct plan plan_of(const struct tarn_checkpoint *what)
 {
-    return plan_for(what->shape, samples_in(what->ring),
-                    what->reservoir != NULL ? what->reservoir->room : 0);
+    struct plan counts = {
+        .samples = samples_in(what->ring),
+        .room = what->reservoir != NULL ? what->reservoir->room : 0,
+    };
+    for (uint32_t i = 0; i < what->part_count; i++)
+        ++*(what->parts[i].is_class ? &counts.classes : &counts.tags);
+    return plan_for(what->shape, counts);
 }
 
 size_t tarn_checkpoint_size(const struct tarn_checkpoint *what)
@@ -87,6 +110,8 @@ static void put_header(uint8_t *to, const struct plan *p, const struct tarn_shap
     tarn_put_u32(to + 52, p->room);
     tarn_put_u32(to + 56, TARN_RESERVOIR_STRATA);
     tarn_put_u32(to + 60, CHUNK);
+    tarn_put_u32(to + 64, p->tags);
+    tarn_put_u32(to + 68, p->classes);
 }
 
 static void put_reservoir(uint8_t *to, const struct tarn_reservoir *r)
@@ -119,7 +144,10 @@ tarn_status tarn_checkpoint_begin(struct tarn_checkpoint_image *image,
     *image = (struct tarn_checkpoint_image){.size = (size_t)p.size,
                                             .first = what->ring->head - p.samples,
                                             .samples = p.samples,
-                                            .ring_size = what->ring->size};
+                                            .ring_size = what->ring->size,
+                                            .parts = (size_t)p.parts,
+                                            .table = (size_t)p.table,
+                                            .part_count = what->part_count};
     if (tarn_trainer_in_flight(what->trainer))
         return tarn_fail(error, TARN_BUSY, "checkpoint: training is under way");
     tarn_trainer_get_state(what->trainer, &state);
@@ -147,7 +175,7 @@ static void put_sample(uint8_t *to, const struct tarn_sample *s)
     tarn_put_u32(to + 32, s->open ? 0 : s->until);
     tarn_put_f32(to + 36, s->period);
     tarn_put_u64(to + 40, s->hash);
-    tarn_put_u32(to + 48, s->open ? 1 : s->wanted ? 2 : 0);
+    tarn_put_u32(to + 48, (s->open ? 1 : s->wanted ? 2 : 0) | (uint32_t)s->tag << 8);
 }
 
 tarn_status tarn_checkpoint_copy(struct tarn_checkpoint_image *image,
@@ -165,24 +193,46 @@ tarn_status tarn_checkpoint_copy(struct tarn_checkpoint_image *image,
     return image->copied < image->samples ? TARN_BUSY : TARN_OK;
 }
 
+static uint8_t *put_part(uint8_t *to, const struct tarn_checkpoint_part *part, size_t weights)
+{
+    memset(to, 0, PART_HEAD);
+    tarn_put_u32(to, part->is_class);
+    tarn_put_u32(to + 4, part->number);
+    tarn_put_u32(to + 8, part->current ? FLAG_CURRENT : 0);
+    tarn_put_u64(to + 16, part->state.steps);
+    memcpy(to + 24, part->name, strnlen(part->name, TARN_CHECKPOINT_NAME - 1));
+    tarn_put_f32(to + 12, part->rate);
+    to = put_floats(to + PART_HEAD, part->state.weights, weights);
+    to = put_floats(to, part->state.m, weights);
+    to = put_floats(to, part->state.v, weights);
+    return part->is_class ? put_floats(to, part->live, weights) : to;
+}
+
+void tarn_checkpoint_put_parts(struct tarn_checkpoint_image *image,
+                               const struct tarn_checkpoint *what)
+{
+    uint8_t *to = image->data + image->parts;
+    for (uint32_t i = 0; i < what->part_count && i < image->part_count; i++)
+        to = put_part(to, &what->parts[i], tarn_shape_weights(what->shape));
+    image->parts_put = what->part_count;
+}
+
 tarn_status tarn_checkpoint_save(struct tarn_checkpoint_image *image, const char *path,
                                  struct tarn_error *error)
 {
-    if (image->data == NULL || image->copied < image->samples)
+    if (image->data == NULL || image->copied < image->samples ||
+        image->parts_put != image->part_count)
         return tarn_fail(error, TARN_INVALID, "%s: the checkpoint isn't complete", path);
     tarn_put_u64(image->data + HEADER_SIZE - HASH_SIZE,
                  tarn_hash(image->data, HEADER_SIZE - HASH_SIZE));
-    uint64_t chunks = (image->size - HASH_SIZE - HEADER_SIZE) / (CHUNK + HASH_SIZE);
-    /* what is left is a shorter chunk and its hash */
-    chunks += (image->size - HASH_SIZE - HEADER_SIZE) % (CHUNK + HASH_SIZE) != 0;
-    size_t table = image->size - (size_t)(chunks + 1) * HASH_SIZE;
-    for (uint64_t i = 0; i < chunks; i++) {
-        size_t from = HEADER_SIZE + (size_t)i * CHUNK;
+    size_t table = image->table, chunks = (table - HEADER_SIZE + CHUNK - 1) / CHUNK;
+    for (size_t i = 0; i < chunks; i++) {
+        size_t from = HEADER_SIZE + i * CHUNK;
         size_t length = table - from < CHUNK ? table - from : CHUNK;
         tarn_put_u64(image->data + table + i * HASH_SIZE, tarn_hash(image->data + from, length));
     }
     tarn_put_u64(image->data + table + chunks * HASH_SIZE,
-                 tarn_hash(image->data + table, (size_t)chunks * HASH_SIZE));
+                 tarn_hash(image->data + table, chunks * HASH_SIZE));
     return tarn_file_replace(path, image->data, image->size, error);
 }
 
@@ -200,6 +250,7 @@ struct reader {
     struct plan plan;
     struct tarn_shape shape;
     uint64_t steps, now;
+    uint32_t version;
     struct tarn_error *error;
 };
 
@@ -213,10 +264,11 @@ static tarn_status read_header(struct reader *r, size_t size)
     const uint8_t *d = r->data;
     if (size < HEADER_SIZE || memcmp(d, MAGIC, 8) != 0)
         return tarn_fail(r->error, TARN_CORRUPT, "%s: not a checkpoint", r->where);
-    if (tarn_get_u32(d + 8) != VERSION)
+    r->version = tarn_get_u32(d + 8);
+    if (r->version < VERSION_LEAST || r->version > VERSION)
         return tarn_fail(r->error, TARN_UNSUPPORTED,
-                         "%s: checkpoint format %" PRIu32 ", this build reads %d", r->where,
-                         tarn_get_u32(d + 8), VERSION);
+                         "%s: checkpoint format %" PRIu32 ", this build reads %d to %d", r->where,
+                         r->version, VERSION_LEAST, VERSION);
     if (tarn_get_u64(d + HEADER_SIZE - HASH_SIZE) != tarn_hash(d, HEADER_SIZE - HASH_SIZE))
         return damaged(r, "the header's checksum doesn't match", HEADER_SIZE - HASH_SIZE);
     if (tarn_get_u64(d + 16) != size)
@@ -227,15 +279,20 @@ static tarn_status read_header(struct reader *r, size_t size)
                                    tarn_get_u16(d + 30)};
     r->steps = tarn_get_u64(d + 32);
     r->now = tarn_get_u64(d + 40);
-    uint32_t samples = tarn_get_u32(d + 48), room = tarn_get_u32(d + 52);
+    struct plan counts = {.samples = tarn_get_u32(d + 48), .room = tarn_get_u32(d + 52)};
+    if (r->version > 1) {
+        counts.tags = tarn_get_u32(d + 64);
+        counts.classes = tarn_get_u32(d + 68);
+    }
     if (!tarn_shape_is_valid(&r->shape))
         return tarn_fail(r->error, TARN_UNSUPPORTED,
                          "%s: a network of %u-%u-%u-%u is not supported", r->where, r->shape.inputs,
                          r->shape.hidden1, r->shape.hidden2, r->shape.outputs);
     if (tarn_get_u32(d + 12) != HEADER_SIZE || tarn_get_u32(d + 56) != TARN_RESERVOIR_STRATA ||
-        tarn_get_u32(d + 60) != CHUNK || samples > MOST_SAMPLES || room > MOST_ROOM)
+        tarn_get_u32(d + 60) != CHUNK || counts.samples > MOST_SAMPLES || counts.room > MOST_ROOM ||
+        counts.tags > TARN_BUNDLE_TAGS || counts.classes > TARN_CHECKPOINT_CLASSES)
         return damaged(r, "a size that no writer gives", 48);
-    r->plan = plan_for(&r->shape, samples, room);
+    r->plan = plan_for(&r->shape, counts);
     if (r->plan.size != size)
         return tarn_fail(r->error, TARN_CORRUPT, "%s: its parts don't add up to %zu bytes",
                          r->where, size);
@@ -264,18 +321,25 @@ static bool is_finite(float value)
     return tarn_net_is_finite(&value, 1);
 }
 
-static tarn_status check_training(const struct reader *r)
+/* Weights and moments, and if `live` other weights behind them. */
+static tarn_status check_training(const struct reader *r, uint64_t begin, bool live)
 {
-    for (size_t i = 0; i < 3 * r->plan.weights; i++) {
-        uint64_t at = HEADER_SIZE + (uint64_t)i * 4;
+    size_t n = r->plan.weights;
+    for (size_t i = 0; i < (live ? 4 : 3) * n; i++) {
+        uint64_t at = begin + (uint64_t)i * 4;
         float value = tarn_get_f32(r->data + at);
-        if (!is_finite(value) || (i >= 2 * r->plan.weights && value < 0))
+        if (!is_finite(value) || (i >= 2 * n && i < 3 * n && value < 0))
             return damaged(r,
-                           i < r->plan.weights ? "a weight that isn't a finite number"
+                           i < n || i >= 3 * n ? "a weight that isn't a finite number"
                                                : "a moment that can't be one",
                            at);
     }
     return TARN_OK;
+}
+
+static uint32_t tag_of(const struct reader *r, uint32_t flags)
+{
+    return r->version > 1 ? flags >> 8 : 0;
 }
 
 static tarn_status check_ring(const struct reader *r)
@@ -286,7 +350,10 @@ static tarn_status check_ring(const struct reader *r)
         uint32_t since = tarn_get_u32(s + 28), until = tarn_get_u32(s + 32);
         uint32_t flags = tarn_get_u32(s + 48), age = (uint32_t)r->now - since;
         float period = tarn_get_f32(s + 36);
-        if (flags > 2 || !is_finite(period) || period < 1 || (flags != 1 && until - since > age))
+        uint32_t tag = tag_of(r, flags);
+        flags -= tag << 8;
+        if (flags > 2 || tag >= TARN_RING_TAGS || !is_finite(period) || period < 1 ||
+            (flags != 1 && until - since > age))
             return damaged(r, "a sample that can't be one", at);
     }
     return TARN_OK;
@@ -333,19 +400,57 @@ static tarn_status check_reservoir(const struct reader *r)
     return TARN_OK;
 }
 
-static tarn_status give_training(const struct reader *r, tarn_trainer *trainer)
+static tarn_status check_part(const struct reader *r, uint32_t i)
+{
+    uint64_t at = place_of_part(&r->plan, i);
+    const uint8_t *d = r->data + at;
+    bool is_class = i >= r->plan.tags, is_first = i == (is_class ? r->plan.tags : 0);
+    uint32_t number = tarn_get_u32(d + 4), most = TARN_BUNDLE_TAGS;
+    float rate = tarn_get_f32(d + 12);
+    if (is_class)
+        most = TARN_CHECKPOINT_CLASSES - 1;
+    if (tarn_get_u32(d) != is_class || number > most || (number == 0 && !is_class) ||
+        tarn_get_u32(d + 8) > (is_class ? FLAG_CURRENT : 0) ||
+        (!is_first && number <= tarn_get_u32(r->data + place_of_part(&r->plan, i - 1) + 4)) ||
+        d[24 + TARN_CHECKPOINT_NAME - 1] != '\0' || !is_finite(rate) || rate < 0)
+        return damaged(r, "a part that can't be one", at);
+    return check_training(r, at + PART_HEAD, is_class);
+}
+
+static tarn_status check_parts(const struct reader *r)
+{
+    tarn_status status = TARN_OK;
+    for (uint32_t i = 0; status == TARN_OK && i < r->plan.tags + r->plan.classes; i++)
+        status = check_part(r, i);
+    return status;
+}
+
+static struct tarn_trainer_state get_training(const struct reader *r, uint64_t at, uint64_t steps,
+                                              uint32_t arrays, float *values)
 {
     size_t n = r->plan.weights;
-    float *values = tarn_alloc(3 * n * sizeof *values);
-    if (values == NULL)
-        return tarn_fail(r->error, TARN_NO_MEMORY, "%s: out of memory", r->where);
-    for (size_t i = 0; i < 3 * n; i++)
-        values[i] = tarn_get_f32(r->data + HEADER_SIZE + 4 * i);
-    tarn_status status = tarn_trainer_set_state(
-        trainer, &(struct tarn_trainer_state){values, values + n, values + 2 * n, r->steps});
-    tarn_free(values);
-    return status == TARN_OK ? TARN_OK
-                             : tarn_fail(r->error, status, "%s: training is under way", r->where);
+    for (size_t i = 0; i < arrays * n; i++)
+        values[i] = tarn_get_f32(r->data + at + 4 * i);
+    return (struct tarn_trainer_state){values, values + n, values + 2 * n, steps};
+}
+
+static void give_parts(const struct reader *r, const struct tarn_checkpoint *into, float *values)
+{
+    for (uint32_t i = 0; into->take != NULL && i < r->plan.tags + r->plan.classes; i++) {
+        uint64_t at = place_of_part(&r->plan, i);
+        const uint8_t *d = r->data + at;
+        struct tarn_checkpoint_part part = {
+            .is_class = i >= r->plan.tags,
+            .current = tarn_get_u32(d + 8) & FLAG_CURRENT,
+            .number = tarn_get_u32(d + 4),
+            .rate = tarn_get_f32(d + 12),
+        };
+        memcpy(part.name, d + 24, sizeof part.name);
+        part.state =
+            get_training(r, at + PART_HEAD, tarn_get_u64(d + 16), part.is_class ? 4 : 3, values);
+        part.live = part.is_class ? values + 3 * r->plan.weights : NULL;
+        into->take(into->context, &part);
+    }
 }
 
 static void give_ring(const struct reader *r, struct tarn_ring *ring, uint64_t now)
@@ -354,12 +459,14 @@ static void give_ring(const struct reader *r, struct tarn_ring *ring, uint64_t n
     uint32_t later = (uint32_t)now - (uint32_t)r->now;
     for (uint32_t i = skipped; i < r->plan.samples; i++) {
         const uint8_t *from = r->data + r->plan.ring + (uint64_t)i * SAMPLE_SIZE;
-        uint32_t flags = tarn_get_u32(from + 48);
+        uint32_t flags = tarn_get_u32(from + 48), tag = tag_of(r, flags);
+        flags -= tag << 8;
         struct tarn_sample s = {
             .since = tarn_get_u32(from + 28) + later,
             .until = (flags == 1 ? (uint32_t)r->now : tarn_get_u32(from + 32)) + later,
             .period = tarn_get_f32(from + 36),
             .hash = tarn_get_u64(from + 40),
+            .tag = (uint8_t)tag,
             .wanted = flags == 2,
         };
         memcpy(s.features, from, TARN_FEATURES);
@@ -404,24 +511,35 @@ tarn_status tarn_checkpoint_parse(const void *data, size_t size, const char *whe
     if (status == TARN_OK)
         status = check_hashes(&r);
     if (status == TARN_OK)
-        status = check_training(&r);
+        status = check_training(&r, HEADER_SIZE, false);
     if (status == TARN_OK)
         status = check_ring(&r);
     if (status == TARN_OK)
         status = check_reservoir(&r);
+    if (status == TARN_OK)
+        status = check_parts(&r);
     if (status == TARN_OK && memcmp(&r.shape, into->shape, sizeof r.shape) != 0)
         status = tarn_fail(
             error, TARN_UNSUPPORTED, "%s: of a network of %u-%u-%u-%u, here is one of %u-%u-%u-%u",
             where, r.shape.inputs, r.shape.hidden1, r.shape.hidden2, r.shape.outputs,
             into->shape->inputs, into->shape->hidden1, into->shape->hidden2, into->shape->outputs);
-    if (status == TARN_OK)
-        status = give_training(&r, into->trainer);
     if (status != TARN_OK)
         return status;
-    give_ring(&r, into->ring, now);
-    if (into->reservoir != NULL && r.plan.room > 0)
-        give_reservoir(&r, into->reservoir);
-    return TARN_OK;
+    float *values = tarn_alloc(4 * r.plan.weights * sizeof *values);
+    if (values == NULL)
+        return tarn_fail(error, TARN_NO_MEMORY, "%s: out of memory", where);
+    struct tarn_trainer_state state = get_training(&r, HEADER_SIZE, r.steps, 3, values);
+    status = tarn_trainer_set_state(into->trainer, &state);
+    if (status == TARN_OK) {
+        give_ring(&r, into->ring, now);
+        if (into->reservoir != NULL && r.plan.room > 0)
+            give_reservoir(&r, into->reservoir);
+        give_parts(&r, into, values);
+    } else {
+        status = tarn_fail(error, status, "%s: training is under way", where);
+    }
+    tarn_free(values);
+    return status;
 }
 
 tarn_status tarn_checkpoint_load(const char *path, const struct tarn_checkpoint *into, uint64_t now,

@@ -1,20 +1,41 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
  * @file
- * Checkpoints of training: weights, Adam's moments, the ring and the reservoir, in one file that is
+ * Checkpoints of training: weights, Adam's moments, the ring and the reservoir, and what is learnt apart of them
+ * (networks of tags, what classes of workloads have reached), in one file that is
  * replaced atomically (docs/checkpoint-format.md). After a crash training goes on from the last one.
  *
  *     tarn_checkpoint_begin(&image, &what, &error);               // under the ring's lock
  *     while (tarn_checkpoint_copy(&image, &what, 4096, now) == TARN_BUSY)
  *         ;                                                    // and this, a piece a hold
- *     tarn_checkpoint_save(&image, path, &error);                  // without it
+ *     tarn_checkpoint_put_parts(&image, &what);                    // without it, as what follows
+ *     tarn_checkpoint_save(&image, path, &error);
  *     tarn_checkpoint_free(&image);
  */
 #ifndef TARN_LEARN_CHECKPOINT_H
 #define TARN_LEARN_CHECKPOINT_H
 
 #include "learn/reservoir.h"
+#include "model/bundle.h"
 #include "net/trainer.h"
+
+enum {
+    TARN_CHECKPOINT_NAME = 32,
+    TARN_CHECKPOINT_CLASSES = 16,
+    TARN_CHECKPOINT_PARTS = TARN_BUNDLE_TAGS + TARN_CHECKPOINT_CLASSES
+};
+
+/** What a tag has learnt, or what learning has reached in a class of workloads. */
+struct tarn_checkpoint_part {
+    bool is_class;
+    bool current;    /**< the class that learning goes by */
+    uint32_t number; /**< of the tag, from 1 on, or of the class, from 0 on */
+    char name
+        [TARN_CHECKPOINT_NAME]; /**< the tag's, or that of the set whose settings the class had */
+    float rate;                 /**< of the learning rate, a factor: a tag's */
+    struct tarn_trainer_state state;
+    const float *live; /**< weights that were live at the class's end; NULL: a tag has none here */
+};
 
 /** What is kept, or is to be filled. Not owned. */
 struct tarn_checkpoint {
@@ -22,6 +43,12 @@ struct tarn_checkpoint {
     tarn_trainer *trainer; /**< no job under way */
     struct tarn_ring *ring;
     struct tarn_reservoir *reservoir; /**< NULL: none */
+    /** To be kept: tags first, then classes, each by rising numbers, all of them finite. */
+    const struct tarn_checkpoint_part *parts;
+    uint32_t part_count;
+    /** Is given each part of a file, last of all; what that points to is gone afterwards. NULL: they are left out. */
+    void (*take)(void *context, const struct tarn_checkpoint_part *part);
+    void *context;
 };
 
 /** A file in the making. */
@@ -31,6 +58,8 @@ struct tarn_checkpoint_image {
     uint64_t first;           /* of the ring's samples */
     uint32_t samples, copied; /* how many there are in it, and so far */
     uint32_t ring_size;
+    size_t parts, table; /* offsets */
+    uint32_t part_count, parts_put;
 };
 
 /** Bytes of the file as it would be now. */
@@ -48,6 +77,9 @@ tarn_status tarn_checkpoint_begin(struct tarn_checkpoint_image *image,
  */
 tarn_status tarn_checkpoint_copy(struct tarn_checkpoint_image *image,
                                  const struct tarn_checkpoint *what, uint32_t count, uint64_t now);
+/** Copies the parts that there were when the image was begun. No lock but what guards them. */
+void tarn_checkpoint_put_parts(struct tarn_checkpoint_image *image,
+                               const struct tarn_checkpoint *what);
 /** Adds the checksums and replaces the file at `path`. On any error the old one is untouched. */
 tarn_status tarn_checkpoint_save(struct tarn_checkpoint_image *image, const char *path,
                                  struct tarn_error *error);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /**
  * @file
- * Judging weights on samples that no training has seen: those of keys for which tarn_is_held_out() (POLICY's
- * section 6a). A set of them is gathered under the ring's lock, in portions, and then used without it. What
+ * Judging weights on samples that no training has seen: those of keys for which tarn_is_held_out()
+ * (docs/deploy.md, "The gate"). A set of them is gathered under the ring's lock, in portions, and then used without it. What
  * goes live is another's to judge: deploy/gate.h.
  */
 #ifndef TARN_LEARN_HELDOUT_H

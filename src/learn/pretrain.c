@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Pretraining: many runs' samples, a run drawn first and then a sample of it, so that every run weighs
- * the same; Adam with a short warm-up and a cosine to zero (POLICY's section 8).
+ * the same; Adam with a short warm-up and a cosine to zero (docs/eviction.md).
  */
 #include <math.h>
 #include <string.h>

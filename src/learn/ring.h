@@ -3,7 +3,7 @@
  * @file
  * The sample ring: candidates as they were scored, waiting to be told when they were wanted again.
  * Newer samples push out older ones. Labels are computed when a sample is drawn, so that what hasn't
- * happened yet is censored exactly (POLICY's section 3). Under the cache's lock.
+ * happened yet is censored exactly (docs/eviction.md). Under the cache's lock.
  */
 #ifndef TARN_LEARN_RING_H
 #define TARN_LEARN_RING_H

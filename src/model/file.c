@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "file.h"
 
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,13 +9,22 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/memory.h"
+#include "envelope.h"
 
 #define MAGIC         "TARNMDL\x1a"
 #define VERSION       1
 #define HEADER_SIZE   32 /* magic, version, size, shape, text length, nested widths */
 #define NESTED        28 /* three widths, and whether it exits early: a byte each */
-#define HASH_SIZE     8
+#define HASH_SIZE     TARN_ENVELOPE_HASH
 #define FILE_SIZE_MAX (1u << 20)
+
+static const struct tarn_envelope envelope = {
+    .magic = MAGIC,
+    .version = VERSION,
+    .header = HEADER_SIZE,
+    .none = "not a model file",
+    .one = "model format",
+};
 
 extern const unsigned char tarn_default_model[];
 extern const unsigned long tarn_default_model_size;
@@ -61,19 +69,9 @@ tarn_status tarn_model_parse_named(const char *where, const void *bytes, size_t 
                                    tarn_model **model, struct tarn_error *error)
 {
     const uint8_t *data = bytes;
-    if (size < HEADER_SIZE + HASH_SIZE || memcmp(data, MAGIC, 8) != 0)
-        return tarn_fail(error, TARN_CORRUPT, "%s: not a model file", where);
-    if (tarn_get_u32(data + 8) != VERSION)
-        return tarn_fail(error, TARN_UNSUPPORTED,
-                         "%s: model format %" PRIu32 ", this build reads %d", where,
-                         tarn_get_u32(data + 8), VERSION);
-    if (tarn_get_u32(data + 12) != size)
-        return tarn_fail(error, TARN_CORRUPT,
-                         "%s: %zu bytes, but its header says %" PRIu32 ": truncated or padded",
-                         where, size, tarn_get_u32(data + 12));
-    if (tarn_get_u64(data + size - HASH_SIZE) != tarn_hash(data, size - HASH_SIZE))
-        return tarn_fail(error, TARN_CORRUPT, "%s: the checksum at byte %zu doesn't match", where,
-                         size - HASH_SIZE);
+    tarn_status status = tarn_envelope_check(&envelope, where, data, size, error);
+    if (status != TARN_OK)
+        return status;
     struct tarn_shape shape = {tarn_get_u16(data + 16), tarn_get_u16(data + 18),
                                tarn_get_u16(data + 20), tarn_get_u16(data + 22)};
     uint32_t text_size = tarn_get_u32(data + 24);
@@ -84,7 +82,7 @@ tarn_status tarn_model_parse_named(const char *where, const void *bytes, size_t 
     if (text_size > size || HEADER_SIZE + count * 4 + text_size + HASH_SIZE != size)
         return tarn_fail(error, TARN_CORRUPT, "%s: its parts don't add up to %zu bytes", where,
                          size);
-    tarn_status status = TARN_NO_MEMORY;
+    status = TARN_NO_MEMORY;
     float *weights = tarn_alloc(count * sizeof *weights);
     char *text = tarn_alloc((size_t)text_size + 1);
     if (weights != NULL && text != NULL) {

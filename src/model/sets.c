@@ -10,14 +10,23 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/memory.h"
+#include "envelope.h"
 #include "file.h"
 
 #define MAGIC         "TARNSET\x1a"
 #define VERSION       1
 #define HEADER_SIZE   32 /* magic, version, size, sets, reserved */
 #define ENTRY_SIZE    96 /* name, place, size, settings, reserved */
-#define HASH_SIZE     8
+#define HASH_SIZE     TARN_ENVELOPE_HASH
 #define FILE_SIZE_MAX (4u << 20)
+
+static const struct tarn_envelope envelope = {
+    .magic = MAGIC,
+    .version = VERSION,
+    .header = HEADER_SIZE,
+    .none = "neither sets nor a model",
+    .one = "format of sets",
+};
 
 void tarn_set_defaults(struct tarn_set_settings *settings)
 {
@@ -240,19 +249,9 @@ static void get_settings(const uint8_t *from, struct tarn_set_settings *s)
 static tarn_status check_header(const char *where, const uint8_t *data, size_t size,
                                 struct tarn_error *error)
 {
-    if (size < HEADER_SIZE + HASH_SIZE || memcmp(data, MAGIC, 8) != 0)
-        return tarn_fail(error, TARN_CORRUPT, "%s: neither sets nor a model", where);
-    if (tarn_get_u32(data + 8) != VERSION)
-        return tarn_fail(error, TARN_UNSUPPORTED,
-                         "%s: format %" PRIu32 " of sets, this build reads %d", where,
-                         tarn_get_u32(data + 8), VERSION);
-    if (tarn_get_u32(data + 12) != size)
-        return tarn_fail(error, TARN_CORRUPT,
-                         "%s: %zu bytes, but its header says %" PRIu32 ": truncated or padded",
-                         where, size, tarn_get_u32(data + 12));
-    if (tarn_get_u64(data + size - HASH_SIZE) != tarn_hash(data, size - HASH_SIZE))
-        return tarn_fail(error, TARN_CORRUPT, "%s: the checksum at byte %zu doesn't match", where,
-                         size - HASH_SIZE);
+    tarn_status status = tarn_envelope_check(&envelope, where, data, size, error);
+    if (status != TARN_OK)
+        return status;
     uint32_t count = tarn_get_u32(data + 16);
     if (count == 0 || count > TARN_SETS_MOST ||
         HEADER_SIZE + (size_t)count * ENTRY_SIZE + HASH_SIZE > size)

@@ -44,9 +44,9 @@ uint32_t tarn_nested_of_tile(const struct tarn_nested *nested, uint32_t tile)
 {
     uint32_t widths = tarn_nested_count(nested);
     uint32_t forms = nested->exits ? 2 * widths + 1 : widths;
-    if (tile % 2 == 0 || forms == 0)
+    if (tile % TARN_NESTED_EVERY != TARN_NESTED_EVERY - 1 || forms == 0)
         return 0;
-    uint32_t form = tile / 2 % forms;
+    uint32_t form = tile / TARN_NESTED_EVERY % forms;
     if (form < widths)
         return TARN_SLICE((uint32_t)nested->width[form], 0u);
     form -= widths;

@@ -4,7 +4,7 @@
  * Elastic networks: one set of weights whose first units are a smaller network that works too (slices, see
  * src/kernels/layout.h), and changes of size that keep what was learnt. Pure; any thread.
  *
- * Nested training: of a step's samples half train all of the network, the others one slice each (slimmable
+ * Nested training: of a step's samples three in four train all of the network, the others one slice each (slimmable
  * networks, Yu et al. 2019; early exit after Teerapittayanon et al. 2016, with the output layer shared).
  */
 #ifndef TARN_NET_ELASTIC_H
@@ -37,7 +37,11 @@ uint32_t tarn_nested_count(const struct tarn_nested *nested);
  * many. Of a network that isn't elastic: 0, all of it.
  */
 uint32_t tarn_nested_slice(const struct tarn_nested *nested, uint32_t width, bool exits);
-/** The slice that the samples of tile number `tile` train: even ones all, odd ones the others in turn. */
+#define TARN_NESTED_EVERY 4
+/**
+ * The slice that the samples of tile number `tile` train: the last one of TARN_NESTED_EVERY one of the slices,
+ * in turn, the others all of the network, which learns hardly slower for them.
+ */
 uint32_t tarn_nested_of_tile(const struct tarn_nested *nested, uint32_t tile);
 /** The label of a sample in that tile. */
 uint32_t tarn_nested_label(const struct tarn_nested *nested, uint32_t tile, uint32_t label);

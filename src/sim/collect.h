@@ -3,7 +3,7 @@
  * @file
  * Training samples for a model: traces are replayed through the engine at several cache sizes, with
  * all keys and with a sample of them, by object and by byte; each candidate that was scored comes
- * back with what became of it (POLICY's section 8). Runs are independent: several threads share them,
+ * back with what became of it (docs/eviction.md). Runs are independent: several threads share them,
  * and the result doesn't depend on how many.
  */
 #ifndef TARN_SIM_COLLECT_H

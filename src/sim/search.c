@@ -20,7 +20,7 @@ enum { FIFTHS = 5, USUAL_TRIALS = 12, SEEDS = 3 };
 static const double sizes[] = {0.1, 0.01};
 #define SIZES (sizeof sizes / sizeof *sizes)
 
-/* Inputs that belong together (POLICY's section 2): one of these groups, or none, is masked. */
+/* Inputs that belong together (docs/eviction.md): one of these groups, or none, is masked. */
 #define RATES   (0xfu << 18)
 #define COHORTS (0x1fu << 13 | 3u << 25)
 static const uint32_t masks[] = {0, 0, 0, RATES, COHORTS};

@@ -4,11 +4,15 @@
  * scores in the background, and with the same cache under LRU, by turns over the same requests. Generated
  * workloads without arguments.
  *
- *     bench_request_path [--device D] [--relief N] [--limit N] [--size 1,10] [--turn N] [TRACE...]    percents of the footprint
+ *     bench_request_path [--device D] [--relief N] [--limit N] [--size 1,10] [--turn N] [--rate N] [TRACE...]
+ *
+ * Sizes are percents of the footprint. A turn of requests is served in one go; with --rate, requests a second, the
+ * thread sleeps until the next turn is due, as one does that waits for a network.
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/clock.h"
 #include "engine/engine_private.h"
@@ -25,6 +29,7 @@ struct side {
 
 static const char *device = "host";
 static uint64_t turn = 8192;
+static double rate; /* requests a second; 0: as fast as they are served */
 static int relief;
 
 static void fail(const char *message)
@@ -53,6 +58,16 @@ static void serve(struct side *side, const struct tarn_trace_data *trace, size_t
     side->misses += misses;
 }
 
+/* Until the requests up to `done` are due. */
+static void pace(uint64_t began, uint64_t done)
+{
+    uint64_t due = rate > 0 ? began + (uint64_t)((double)done / rate * 1e9) : 0;
+    struct timespec until = {.tv_sec = (time_t)(due / 1000000000),
+                             .tv_nsec = (long)(due % 1000000000)};
+    if (due > tarn_clock_ns())
+        clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL);
+}
+
 static double us_of(const struct side *side)
 {
     return (double)side->cpu_ns / (double)side->gets / 1e3;
@@ -75,19 +90,24 @@ static void run(const struct tarn_trace_data *trace, double percent)
             &sides[1].engine, &error) != TARN_OK)
         fail(error.message);
     sides[1].cache = tarn_engine_cache(sides[1].engine);
+    uint64_t began = tarn_clock_ns();
     for (size_t from = 0; from < trace->count; from += turn) {
         size_t to = from + turn < trace->count ? from + (size_t)turn : trace->count;
         for (size_t k = 0; k < SIDES; k++)
             serve(&sides[(k + from / turn) % SIDES], trace, from, to,
                   from >= trace->count / WARM_SHARE);
+        pace(began, to);
     }
     struct tarn_engine_stats stats;
     tarn_engine_get_stats(sides[1].engine, &stats);
-    printf("| %s, %g %% | %.3f | %.3f | %.2f | %.2f %% | %.2f %% | %.1f %% |\n", trace->name,
-           percent, us_of(&sides[0]), us_of(&sides[1]), us_of(&sides[1]) / us_of(&sides[0]),
+    printf("| %s, %g %% | %.3f | %.3f | %.2f | %.2f %% | %.2f %% | %.1f %% | %u | %.1f %% "
+           "|\n",
+           trace->name, percent, us_of(&sides[0]), us_of(&sides[1]),
+           us_of(&sides[1]) / us_of(&sides[0]),
            (double)sides[0].misses / (double)sides[0].gets * 100,
            (double)sides[1].misses / (double)sides[1].gets * 100,
-           stats.rounds > 0 ? (double)stats.rounds_ahead / (double)stats.rounds * 100 : 0);
+           stats.rounds > 0 ? (double)stats.rounds_ahead / (double)stats.rounds * 100 : 0,
+           stats.relief, (double)stats.dropped_notes / (double)sides[1].gets * 100);
     fflush(stdout);
     tarn_engine_destroy(&sides[1].engine);
     tarn_cache_destroy(&sides[0].cache);
@@ -132,6 +152,8 @@ int main(int argc, char **argv)
             load.limit = strtoull(argv[at + 1], NULL, 10);
         } else if (strcmp(argv[at], "--turn") == 0) {
             turn = strtoull(argv[at + 1], NULL, 10);
+        } else if (strcmp(argv[at], "--rate") == 0) {
+            rate = strtod(argv[at + 1], NULL);
         } else if (strcmp(argv[at], "--relief") == 0) {
             relief = atoi(argv[at + 1]);
         } else if (strcmp(argv[at], "--device") == 0) {
@@ -141,14 +163,14 @@ int main(int argc, char **argv)
             for (count = 0; count < MOST_SIZES && *text != '\0'; text += *text == ',')
                 sizes[count++] = strtod(text, &text);
         } else {
-            fail("--device D, --relief N, --limit N, --size 1,10, --turn N, then traces");
+            fail("--device D, --relief N, --limit N, --size 1,10, --turn N, --rate N, then traces");
         }
     }
     if (turn == 0)
         fail("--turn: at least 1");
     printf("| trace, cache | LRU us | learned us | times | LRU misses | learned misses | rounds "
-           "ahead |\n"
-           "|---|---|---|---|---|---|---|\n");
+           "ahead | relief | not told |\n"
+           "|---|---|---|---|---|---|---|---|---|\n");
     if (at == argc)
         for (int k = 0; k < 3; k++)
             generate((const char *const[]){"zipf", "scan", "recency"}[k], sizes, count);

@@ -4,7 +4,7 @@
  * TARN_NO_MEMORY, and the cache goes on working as if the call had not been made.
  */
 #include "../check.h"
-#include "failing_heap.h"
+#include "../failing_heap.h"
 
 #include "base/memory.h"
 #include "cache/cache.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Every allocation of the slot and its history fails once: nothing leaks, and what is live stays live. */
 #include "../check.h"
-#include "failing_heap.h"
+#include "../failing_heap.h"
 
 #include <unistd.h>
 

@@ -6,7 +6,7 @@
 #include <math.h>
 
 #include "../check.h"
-#include "failing_heap.h"
+#include "../failing_heap.h"
 #include "../unit/sim_trace.h"
 #include "base/memory.h"
 #include "plot/plot.h"

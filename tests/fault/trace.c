@@ -4,6 +4,7 @@
  * says TARN_NO_MEMORY in words, nothing leaks, and no half file is left.
  */
 #include "../check.h"
+#include "../failing_heap.h"
 
 #include <dirent.h>
 #include <unistd.h>
@@ -14,20 +15,7 @@
 
 enum { REQUESTS = 40000 }; /* beyond the first size of every table */
 
-static long asked, fails_at, held;
 static char directory[] = "/tmp/tarn-fault-XXXXXX";
-
-static bool fail_one(size_t size)
-{
-    if (size == 0) {
-        held--;
-        return true;
-    }
-    if (++asked == fails_at)
-        return false;
-    held++;
-    return true;
-}
 
 static const char *path_of(const char *ending)
 {
@@ -78,9 +66,8 @@ static void writing(const char *ending, const char *kind)
     struct tarn_error error;
     tarn_status status = TARN_NO_MEMORY;
     for (fails_at = 1; fails_at < 1000 && status != TARN_OK; fails_at++) {
-        asked = held = 0;
         error.message[0] = '\0';
-        tarn_memory_set_hook(fail_one);
+        begin(fails_at);
         status = generate_and_write(ending, kind, &error);
         tarn_memory_set_hook(NULL);
         CHECK_NUMBER(held, 0);
@@ -102,9 +89,8 @@ static void loading(const char *ending)
     tarn_status status = TARN_NO_MEMORY;
     size_t count = 0;
     for (fails_at = 1; fails_at < 1000; fails_at++) {
-        asked = held = 0;
         error.message[0] = '\0';
-        tarn_memory_set_hook(fail_one);
+        begin(fails_at);
         status = tarn_trace_load(path_of(ending), NULL, &data, &error);
         count = status == TARN_OK ? data->count : 0;
         tarn_trace_data_free(&data);

@@ -15,6 +15,19 @@
 
 static const struct tarn_shape shape = {TARN_FEATURES, 4, 4, 11};
 
+static void take(void *context, const struct tarn_checkpoint_part *part)
+{
+    size_t count = tarn_shape_weights(&shape);
+    uint32_t least = part->is_class ? 0 : 1, most = part->is_class ? 15 : TARN_BUNDLE_TAGS;
+    (void)context;
+    if (part->number < least || part->number > most || part->is_class != (part->live != NULL) ||
+        memchr(part->name, 0, sizeof part->name) == NULL || !isfinite(part->rate) ||
+        !tarn_net_is_finite(part->state.weights, count) ||
+        !tarn_net_is_finite(part->state.m, count) || !tarn_net_is_finite(part->state.v, count) ||
+        (part->live != NULL && !tarn_net_is_finite(part->live, count)))
+        abort();
+}
+
 static bool open_target(struct tarn_checkpoint *into)
 {
     static struct tarn_ring ring;
@@ -22,7 +35,8 @@ static bool open_target(struct tarn_checkpoint *into)
     float weights[256] = {0};
     struct tarn_trainer_params params = {
         .shape = &shape, .weights = weights, .batch = 16, .steps = 1, .rate = 0.001f};
-    *into = (struct tarn_checkpoint){&shape, NULL, &ring, &kept};
+    *into =
+        (struct tarn_checkpoint){.shape = &shape, .ring = &ring, .reservoir = &kept, .take = take};
     return tarn_ring_init(&ring, 1024) == TARN_OK && tarn_reservoir_init(&kept, 32, 1) == TARN_OK &&
            tarn_trainer_create(&params, &into->trainer, NULL) == TARN_OK;
 }
@@ -66,10 +80,12 @@ static void read_checkpoint(const uint8_t *data, size_t size)
     close_target(&into);
 }
 
-/* Magic, size and all checksums made right. */
+/* Magic, version (either), size and all checksums made right. */
 static void mend(uint8_t *data, size_t size)
 {
+    bool old = data[8] & 1;
     memcpy(data, "TARNCKP\x1a\1\0\0\0\x80\0\0\0", 16);
+    data[8] = old ? 1 : 2;
     tarn_put_u64(data + 16, size);
     tarn_put_u64(data + 120, tarn_hash(data, 120));
     size_t chunks = (size - 136 + 65543) / 65544, table = size - 8 - chunks * 8;

@@ -4,7 +4,7 @@
 set -eu
 model=$1 folder=$2
 rm -rf "$folder"
-mkdir -p "$folder" "$folder/../found-model"
+mkdir -p "$folder"
 cp "$model" "$folder/default.model"
 # 1-1-1-1: six weights, a text of one letter; the fuzzer mends the checksum
 {

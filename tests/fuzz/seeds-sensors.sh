@@ -4,7 +4,7 @@
 set -eu
 trees=$1 folder=$2
 rm -rf "$folder"
-mkdir -p "$folder" "$folder/../found-sensors"
+mkdir -p "$folder"
 # one of each name and board is enough
 find "$trees" -type f | while read -r file; do
     board=${file#"$trees"/}

@@ -4,7 +4,7 @@
 set -eu
 model=$1 folder=$2
 rm -rf "$folder"
-mkdir -p "$folder" "$folder/../found-sets"
+mkdir -p "$folder"
 cp "$model" "$folder/default.model"
 zeros() { dd if=/dev/zero bs=1 count="$1" 2>/dev/null; }
 one=$(printf '\\000\\000\\200\\077') half='\000\000\000\077' four='\000\000\200\100'

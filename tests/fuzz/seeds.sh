@@ -3,9 +3,8 @@
 # The seeds of the trace fuzzer: a small trace in each format. seeds.sh TARN FOLDER
 set -eu
 tarn=$1 folder=$2
-# What libFuzzer finds goes beside the seeds, not among them.
 rm -rf "$folder"
-mkdir -p "$folder" "$folder/../found"
+mkdir -p "$folder"
 "$tarn" --quiet trace gen mixed --requests 60 --objects 20 --param sizes=lognormal \
     --param puts=0.2 --param deletes=0.1 --param rate=3 -o "$folder/all.tarn"
 "$tarn" --quiet trace gen loop --requests 40 --objects 9 -o "$folder/unit.tarn"

@@ -159,6 +159,12 @@ expect 0 '' 'and gone on from'
 echo nonsense >kept/live.model
 run replay mixed.tarn --size 2000obj --policy learned --state-dir kept --json --device host
 expect 0 'live.model' 'what is damaged is named, and done without'
-run replay loop.keys --format keys --size 10obj --policy lru --plot no/such/folder.svg
+# what would end it is told before anything is read: the pipe has no writer
+mkfifo pipe
+run replay pipe missing.keys --format keys --size 10obj --policy lru
+expect 1 'missing.keys: No such file' 'a second trace that is not there'
+run replay pipe --format keys --size 10obj --policy lru,learned --state-dir loop.keys
+expect 1 'loop.keys: Not a directory' 'a state in the place of a file'
+run replay pipe --format keys --size 10obj --policy lru --plot no/such/folder.svg
 expect 1 'no/such/folder.svg' "a chart that can't be written"
 finish

@@ -37,7 +37,7 @@ for wrong in '--class general' '--class a/b' '--class 12345678901234567890123456
 done
 run model train no-such-trace --search --device virtual:none -o x.sets
 expect 77 'virtual:none' 'a device that is not there'
-"$tarn" model train a.tarn --steps 20 --rounds 1 --patience 0 --widths 4,32 --early-exit -o elastic.model --quiet
+"$tarn" model train a.tarn --steps 5 --rounds 1 --patience 0 --widths 4,32 --early-exit -o elastic.model --quiet
 run model train a.tarn --search --trials 2 --class mine --model elastic.model -o elastic.sets --quiet
 expect 0 '' 'a search from an elastic model'
 run model info elastic.sets --json
@@ -51,6 +51,24 @@ run model grow elastic.sets --width 40 -o x.model
 expect 1 'this needs one model' 'and grow'
 run model train no-such-trace --model elastic.sets -o x.model
 expect 1 'this needs one model' 'and training without a search'
+# what is named is looked at before anything is read: the pipe has no writer
+mkfifo pipe
+head -c 3000 my.sets >cut.sets
+for start in missing.model cut.sets; do
+    run model train pipe --search --class mine --model $start -o x.sets
+    expect 1 "$start: " "a search from $start ends at once"
+    run model train pipe --model $start -o x.model
+    expect 1 "$start: " 'and training without one'
+done
+mkdir somewhere
+for trace in missing.tarn somewhere; do
+    run model train pipe $trace --search --class mine -o x.sets
+    expect 1 "$trace: " "with several traces too: $trace"
+    run model train pipe $trace -o x.model
+    expect 1 "$trace: " 'and without a search'
+    run model slice poor.model pipe $trace --width 8 -o x.model
+    expect 1 "$trace: " 'and by slice'
+done
 run model train blank.tarn --search --class mine -o x.sets --quiet
 expect 1 'too short' 'a trace that is too short'
 run model train a.tarn --steps 100000 --rounds 1 --patience 1 -o early.model --json --quiet

@@ -17,6 +17,7 @@ struct arms {
     double composition[TARN_ROLLOUT_STEPS]; /* of the arm's misses by its keys alone */
     double spread; /* noise of a portion in binomial deviations: bursts make it more than 1 */
     double level;  /* of the miss ratio now */
+    double sigma;  /* of what a miss costs, lognormal, as weighed; 0: misses count alike */
 };
 
 static double normal(struct tarn_rng *rng)
@@ -25,11 +26,28 @@ static double normal(struct tarn_rng *rng)
     return sqrt(-2 * log(u)) * cos(6.283185307179586 * tarn_rng_double(rng));
 }
 
+/* So many misses in mean costs. Of many the sum is normal. */
+static uint64_t weigh(struct arms *a, double misses)
+{
+    const double most = 32;
+    double sum = 0;
+    if (a->sigma <= 0)
+        return (uint64_t)misses;
+    if (misses > 500) {
+        double deviation = sqrt((exp(a->sigma * a->sigma) - 1) * misses);
+        return (uint64_t)fmax(0, misses + deviation * normal(&a->rng));
+    }
+    for (int i = 0; i < (int)misses; i++)
+        sum += fmin(most, exp(a->sigma * normal(&a->rng) - a->sigma * a->sigma / 2));
+    return (uint64_t)(sum + tarn_rng_double(&a->rng));
+}
+
 static uint64_t draw(struct arms *a, double p, uint64_t n)
 {
     p = fmin(p, 1);
     double x = p * (double)n + a->spread * sqrt((double)n * p * (1 - p)) * normal(&a->rng);
-    return x < 0 ? 0 : x > (double)n ? n : (uint64_t)(x + tarn_rng_double(&a->rng));
+    x = x < 0 ? 0 : x > (double)n ? (double)n : x + tarn_rng_double(&a->rng);
+    return weigh(a, x);
 }
 
 static void begin(struct arms *a, uint64_t seed, double worse, bool composed)
@@ -69,6 +87,8 @@ struct outcome {
     double requests; /* of all, mean of a trial */
 };
 
+static double sigma; /* of all trials */
+
 static struct outcome trials(int count, uint64_t seed, double worse, double spread,
                              const struct tarn_rollout_params *params)
 {
@@ -79,6 +99,7 @@ static struct outcome trials(int count, uint64_t seed, double worse, double spre
         struct arms a;
         begin(&a, seed + (uint64_t)i, worse, !params->paired);
         a.spread = spread;
+        a.sigma = sigma;
         CHECK(tarn_rollout_init(&r, params) == TARN_OK);
         while (r.verdict <= TARN_ROLLOUT_ADVANCE) {
             next_portion(&a, &r, 256, counts);
@@ -110,6 +131,19 @@ static void as_good_is_not_rejected(void)
     /* bursts: validity doesn't rest on a variance */
     o = trials(300, 30000, 0, 2, &arms);
     CHECK(o.rejected <= 3);
+}
+
+/* As the engine asks where misses are weighed by very different costs: roughly calibrated, beside another judge. */
+static void costs_differ(void)
+{
+    static const struct tarn_rollout_params rough = {
+        .alpha = 0.005, .beta = 0.01, .calibration = 64, .limit = 512};
+    sigma = 1.2;
+    struct outcome o = trials(60, 1, 0, 1, &rough);
+    CHECK(o.rejected <= 1);
+    o = trials(60, 4000, 0.3, 1, &rough);
+    CHECK(o.rejected == 60 && o.requests < 2e6);
+    sigma = 0;
 }
 
 static void worse_does_not_go_live(void)
@@ -218,6 +252,6 @@ static void silence_and_bad_numbers(void)
         CHECK(tarn_rollout_text((tarn_rollout_verdict)v)[0] != '?');
 }
 
-CHECK_MAIN(CASE(as_good_is_not_rejected), CASE(worse_does_not_go_live),
+CHECK_MAIN(CASE(as_good_is_not_rejected), CASE(worse_does_not_go_live), CASE(costs_differ),
            CASE(a_catastrophe_ends_in_the_first_step), CASE(what_was_left_speaks_for_nobody),
            CASE(arms_are_nested_and_sticky), CASE(silence_and_bad_numbers))

@@ -206,5 +206,52 @@ static void what_is_known_outlives_the_engine(void)
     folder[0] = '\0';
 }
 
-CHECK_MAIN(CASE(everything_is_counted_once), CASE(without_shadows_only_misses_are_known),
-           CASE(a_class_that_returns_is_remembered), CASE(what_is_known_outlives_the_engine))
+/* After a restart too, once the class is named. */
+static void what_a_class_taught_experts_outlives_the_engine(void)
+{
+    double distance[2];
+    char command[128];
+    struct tarn_feedback *kept;
+    strcpy(folder, "/tmp/tarn-feedback-XXXXXX");
+    REQUIRE(mkdtemp(folder) != NULL);
+    tarn_engine *engine = begin(false, true);
+    for (int day = 0; day < 3; day++) {
+        run_phase(engine, false, 5);
+        run_phase(engine, true, 6);
+    }
+    tarn_engine_destroy(&engine);
+    snprintf(command, sizeof command, "%s/feedback", folder);
+    REQUIRE(tarn_feedback_read(command, &kept, NULL) == TARN_OK);
+    CHECK(kept->mix_seen[TARN_WORKLOAD_ZIPF] > 0 && kept->mix_seen[TARN_WORKLOAD_LOOP] > 0);
+    snprintf(command, sizeof command, "rm -r %s", folder);
+    for (int fresh = 0; fresh < 2; fresh++) {
+        engine = begin(false, true);
+        struct tarn_workload_verdict verdict = {0};
+        struct tarn_rng rng;
+        tarn_rng_seed(&rng, 9);
+        for (int i = 0; (verdict.confidence <= 0 || verdict.top != TARN_WORKLOAD_ZIPF) && i < PHASE;
+             i++) {
+            double u = tarn_rng_double(&rng);
+            ask(engine, (uint64_t)(u * u * u * 15000));
+            tarn_workload_get_present(engine->workload, &verdict);
+        }
+        for (int i = 0; i < 64; i++) /* until the background has looked */
+            ask(engine, (uint64_t)i);
+        CHECK(verdict.top == TARN_WORKLOAD_ZIPF);
+        distance[fresh] = 0;
+        for (uint32_t k = 0; k < engine->learned->mix.experts; k++)
+            distance[fresh] +=
+                fabs(engine->learned->mix.misses[k] - kept->mix[TARN_WORKLOAD_ZIPF][k]);
+        tarn_engine_destroy(&engine);
+        if (fresh == 0)
+            CHECK(system(command) == 0);
+        folder[0] = '\0';
+    }
+    printf("# distance %.1f, without what was kept %.1f\n", distance[0], distance[1]);
+    CHECK(distance[0] < distance[1] / 4);
+    tarn_feedback_free(&kept);
+}
+
+CHECK_MAIN(CASE(what_a_class_taught_experts_outlives_the_engine), CASE(everything_is_counted_once),
+           CASE(without_shadows_only_misses_are_known), CASE(a_class_that_returns_is_remembered),
+           CASE(what_is_known_outlives_the_engine))

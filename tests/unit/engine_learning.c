@@ -297,7 +297,7 @@ static void after_another_version_training_goes_on_from_it(void)
     memcpy(live, model->weights, sizeof live);
     tarn_model_destroy(&model);
     pthread_mutex_lock(&engine->background_lock);
-    tarn_learning_restart(engine);
+    tarn_learning_restart(engine, true);
     pthread_mutex_unlock(&engine->background_lock);
     tarn_trainer_get_state(engine->trainer, &state);
     CHECK(memcmp(state.weights, live, sizeof live) == 0);

@@ -2,6 +2,8 @@
 /* Sets in the engine: their settings, what classes remember, how a class's set and a tag's set get in. */
 #include "../check.h"
 
+#include <stdlib.h>
+
 #include "engine/learning_private.h"
 #include "trace/gen.h"
 
@@ -32,6 +34,8 @@ static tarn_model_sets *make_sets(const struct tarn_set_settings *general)
     return sets;
 }
 
+static char folder[64]; /* where state is kept; empty: nowhere */
+
 static tarn_engine *start(const tarn_model_sets *sets)
 {
     tarn_engine *engine = NULL;
@@ -39,6 +43,7 @@ static tarn_engine *start(const tarn_model_sets *sets)
                                                     .device = "host",
                                                     .background = TARN_BACKGROUND_STEPS,
                                                     .sets = sets,
+                                                    .state_dir = folder[0] ? folder : NULL,
                                                     .seed = 5},
                        &engine, NULL);
     return engine;
@@ -301,6 +306,84 @@ static void a_tag_begins_with_its_set(void)
     tarn_model_sets_destroy(&sets);
 }
 
-CHECK_MAIN(CASE(settings_take_effect), CASE(a_class_that_returns_goes_on_where_it_was),
-           CASE(a_flicker_is_no_change), CASE(the_set_of_a_class_is_tried_before_it_is_used),
+static void what_classes_taught_outlives_a_restart(void)
+{
+    static float live[TARN_NET_PARAMETERS], learnt[3 * TARN_NET_PARAMETERS];
+    struct tarn_set_settings settings;
+    struct tarn_engine_stats stats;
+    tarn_model_sets *sets = NULL, *others = make_sets(NULL);
+    tarn_model *poor = random_model(4), *good = NULL;
+    char command[96];
+    strcpy(folder, "/tmp/tarn-sets-XXXXXX");
+    REQUIRE(mkdtemp(folder) != NULL);
+    tarn_set_defaults(&settings);
+    REQUIRE(tarn_model_load_default(&good, NULL) == TARN_OK);
+    REQUIRE(tarn_model_sets_create(&sets) == TARN_OK);
+    CHECK(tarn_model_sets_add(sets, "general", poor, &settings, NULL) == TARN_OK);
+    settings.rate = 2;
+    CHECK(tarn_model_sets_add(sets, "zipf", good, &settings, NULL) == TARN_OK);
+    tarn_engine *e = start(sets);
+    tarn_gen *gen = phases();
+    REQUIRE(e != NULL && gen != NULL);
+    serve(e, gen, PHASE);
+    tarn_engine_get_stats(e, &stats);
+    CHECK(strcmp(stats.workload_class, "zipf") == 0 && strcmp(stats.set, "zipf") == 0);
+    tarn_engine_destroy(&e);
+
+    e = start(sets); /* in the class that learning went by, with its settings */
+    REQUIRE(e != NULL);
+    tarn_engine_get_stats(e, &stats);
+    CHECK(stats.workload_class != NULL && strcmp(stats.workload_class, "zipf") == 0);
+    CHECK(strcmp(stats.set, "zipf") == 0);
+    CHECK_NUMBER(e->learner->params.rate, 2);
+    serve(e, gen, PHASE);
+    tarn_engine_get_stats(e, &stats);
+    CHECK(strcmp(stats.workload_class, "loop") == 0);
+    CHECK_NUMBER(stats.class_changes, 1);
+    const struct tarn_class_memory *zipf = &e->sets.memory[TARN_WORKLOAD_ZIPF];
+    REQUIRE(zipf->live != NULL && zipf->learnt.weights != NULL);
+    memcpy(live, zipf->live->model->weights, sizeof live);
+    memcpy(learnt, zipf->learnt.weights, sizeof learnt);
+    uint64_t steps = zipf->learnt.steps;
+    CHECK(steps > 100);
+    tarn_engine_destroy(&e);
+
+    e = start(sets); /* and the other one is remembered */
+    REQUIRE(e != NULL);
+    zipf = &e->sets.memory[TARN_WORKLOAD_ZIPF];
+    CHECK(e->sets.known && e->sets.current == TARN_WORKLOAD_LOOP);
+    REQUIRE(zipf->live != NULL && zipf->learnt.weights != NULL);
+    CHECK(memcmp(live, zipf->live->model->weights, sizeof live) == 0);
+    CHECK(memcmp(learnt, zipf->learnt.weights, sizeof learnt) == 0);
+    CHECK_NUMBER(zipf->learnt.steps, steps);
+    CHECK(zipf->set == 1);
+    CHECK_NUMBER(zipf->settings.rate, 2);
+    serve(e, gen, PHASE);
+    tarn_engine_get_stats(e, &stats);
+    CHECK(strcmp(stats.workload_class, "zipf") == 0 && strcmp(stats.set, "zipf") == 0);
+    tarn_engine_destroy(&e);
+
+    e = start(others); /* its set is gone: then the general one's settings */
+    REQUIRE(e != NULL);
+    tarn_engine_get_stats(e, &stats);
+    CHECK(strcmp(stats.workload_class, "zipf") == 0 && strcmp(stats.set, "general") == 0);
+    CHECK_NUMBER(e->learner->params.rate, 1);
+    tarn_engine_destroy(&e);
+    e = start(NULL); /* without sets nobody asks */
+    REQUIRE(e != NULL);
+    CHECK(!e->sets.known && e->sets.memory[TARN_WORKLOAD_ZIPF].live == NULL);
+    tarn_engine_destroy(&e);
+    snprintf(command, sizeof command, "rm -r %s", folder);
+    CHECK(system(command) == 0);
+    folder[0] = '\0';
+    tarn_model_destroy(&poor);
+    tarn_model_destroy(&good);
+    tarn_gen_destroy(&gen);
+    tarn_model_sets_destroy(&sets);
+    tarn_model_sets_destroy(&others);
+}
+
+CHECK_MAIN(CASE(what_classes_taught_outlives_a_restart), CASE(settings_take_effect),
+           CASE(a_class_that_returns_goes_on_where_it_was), CASE(a_flicker_is_no_change),
+           CASE(the_set_of_a_class_is_tried_before_it_is_used),
            CASE(a_set_that_is_clearly_better_is_used_at_once), CASE(a_tag_begins_with_its_set))

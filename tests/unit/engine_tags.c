@@ -2,6 +2,12 @@
 /* Objects that their caller tells apart: networks of their own, in versions that go back as a whole. */
 #include "../check.h"
 
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <tarn/log.h>
+#include <unistd.h>
+
 #include "engine/learning_private.h"
 
 enum { OBJECTS = 500, REQUESTS = 160000 };
@@ -47,19 +53,31 @@ static uint64_t serve(tarn_engine *engine, size_t first, size_t end, bool tags)
     return misses;
 }
 
+static char folder[64]; /* where state is kept; empty: nowhere */
+
 static tarn_engine *start(bool no_tags, tarn_background background)
 {
     tarn_engine *engine = NULL;
     struct tarn_learning_params learning;
     tarn_learning_defaults(&learning);
     learning.no_tags = no_tags;
+    learning.checkpoint_requests = 20000;
     tarn_engine_create(&(struct tarn_engine_params){.objects = OBJECTS,
                                                     .device = "host",
                                                     .background = background,
                                                     .seed = 5,
+                                                    .state_dir = folder[0] ? folder : NULL,
                                                     .learning = &learning},
                        &engine, NULL);
     return engine;
+}
+
+static void end_state(void)
+{
+    char command[96];
+    snprintf(command, sizeof command, "rm -r %s", folder);
+    CHECK(system(command) == 0);
+    folder[0] = '\0';
 }
 
 static void kinds_that_look_alike_are_told_apart(void)
@@ -132,6 +150,47 @@ static void a_version_goes_back_as_a_whole(void)
                  TARN_NET_PARAMETERS * sizeof(float)) == 0);
     tarn_model_destroy(&model);
     tarn_bundle_release(&then);
+    tarn_engine_destroy(&e);
+}
+
+/* However many parts a version has: eight kept ones reach as far back as they would without tags. */
+static void an_interval_is_one_version(void)
+{
+    enum { EVERY = 1000, FROM = 90000 };
+    struct tarn_slot_stats before, after;
+    struct tarn_history_record records[64];
+    uint32_t several = 0, general = 0, named = 0;
+    tarn_engine *e = start(false, TARN_BACKGROUND_STEPS);
+    REQUIRE(e != NULL);
+    serve(e, 0, FROM, true);
+    CHECK_NUMBER(tarn_versions_mint_interval(e, e->learned->live.period), EVERY);
+    tarn_slot_get_stats(e->versions.slot, &before);
+    struct tarn_bundle *last = tarn_bundle_hold(e->versions.live);
+    for (size_t at = FROM; at < REQUESTS; at += 10) {
+        serve(e, at, at + 10, true);
+        const struct tarn_bundle *live = e->versions.live;
+        uint32_t parts = live->own != last->own;
+        if (live == last)
+            continue;
+        general += parts;
+        for (int i = 0; i < 2; i++)
+            parts += live->tagged[i] != last->tagged[i];
+        several += parts > 1;
+        tarn_bundle_release(&last);
+        last = tarn_bundle_hold(e->versions.live);
+    }
+    tarn_bundle_release(&last);
+    tarn_slot_get_stats(e->versions.slot, &after);
+    uint64_t swaps = after.swaps - before.swaps;
+    printf("# %lu versions in %d intervals: %u of several networks\n", swaps,
+           (REQUESTS - FROM) / EVERY, several);
+    CHECK(swaps <= (REQUESTS - FROM) / EVERY + 1 && swaps > 20);
+    CHECK(several > 10 && general > 10);
+    /* who has learnt is told */
+    size_t count = tarn_history_read(e->versions.history, records, 64);
+    for (size_t i = 0; i < count; i++)
+        named += strstr(records[i].text, "tag1") != NULL && strstr(records[i].text, "tag2") != NULL;
+    CHECK(named > 5);
     tarn_engine_destroy(&e);
 }
 
@@ -214,6 +273,127 @@ static void sets_of_another_shape_are_refused(void)
     tarn_model_destroy(&large);
 }
 
-CHECK_MAIN(CASE(what_failed_is_not_offered_again), CASE(sets_of_another_shape_are_refused),
-           CASE(kinds_that_look_alike_are_told_apart), CASE(without_tags_nothing_is_different),
-           CASE(a_version_goes_back_as_a_whole), CASE(it_works_under_the_arbiter_too))
+/* What training goes on from, of a tag. */
+static bool is_learnt(const struct tarn_learnt *learnt, float (*was)[TARN_NET_PARAMETERS])
+{
+    return learnt->weights != NULL && memcmp(learnt->weights, was, sizeof was[0] * 3) == 0;
+}
+
+static void a_site_that_restarts_goes_on(void)
+{
+    static float learnt[2][3][TARN_NET_PARAMETERS], live[2][TARN_NET_PARAMETERS];
+    uint64_t steps[2], version;
+    uint32_t held;
+    strcpy(folder, "/tmp/tarn-tags-XXXXXX");
+    REQUIRE(mkdtemp(folder) != NULL);
+    tarn_engine *e = start(false, TARN_BACKGROUND_STEPS);
+    REQUIRE(e != NULL);
+    CHECK(tarn_engine_name_tag(e, 1, "carts", NULL) == TARN_OK);
+    serve(e, 0, 80000, true);
+    REQUIRE(e->versions.live->tags == 3 && e->tags.job == 0);
+    e->tags.tag[1].rate = 0.5f;
+    for (int i = 0; i < 2; i++) {
+        memcpy(learnt[i], e->tags.tag[i].learnt.weights, sizeof learnt[i]);
+        memcpy(live[i], e->versions.live->tagged[i]->model->weights, sizeof live[i]);
+        steps[i] = e->tags.tag[i].learnt.steps;
+    }
+    held = e->ring.held[1];
+    version = e->versions.live->hash;
+    CHECK(held > TARN_TAG_LEAST && steps[0] > 100);
+    tarn_engine_destroy(&e);
+
+    e = start(false, TARN_BACKGROUND_STEPS);
+    REQUIRE(e != NULL && e->versions.live->tags == 3);
+    CHECK(e->versions.live->hash == version);
+    for (int i = 0; i < 2; i++) {
+        CHECK(is_learnt(&e->tags.tag[i].learnt, learnt[i]));
+        CHECK_NUMBER(e->tags.tag[i].learnt.steps, steps[i]);
+        CHECK(memcmp(e->versions.live->tagged[i]->model->weights, live[i], sizeof live[i]) == 0);
+    }
+    CHECK_NUMBER(e->ring.held[1], held);
+    CHECK_NUMBER(e->tags.tag[1].rate, 0.5f);
+    CHECK(strcmp(e->tags.tag[0].name, "carts") == 0 && strcmp(e->tags.tag[1].name, "tag2") == 0);
+    CHECK(e->tags.tag[2].learnt.weights == NULL);
+    serve(e, 80000, 110000, true);
+    CHECK(e->tags.tag[0].learnt.steps > steps[0] && e->tags.tag[0].minted > 0);
+    CHECK(e->tags.tag[0].dropped == 0 && e->versions.live->tags == 3);
+    tarn_engine_destroy(&e);
+
+    /* who wants no tags has none, and who only looks sees them */
+    e = start(true, TARN_BACKGROUND_STEPS);
+    CHECK(e != NULL && e->versions.live->tags == 0);
+    tarn_engine_destroy(&e);
+    end_state();
+}
+
+static void so_does_one_that_is_killed(void)
+{
+    strcpy(folder, "/tmp/tarn-tags-XXXXXX");
+    REQUIRE(mkdtemp(folder) != NULL);
+    pid_t child = fork();
+    if (child == 0) {
+        tarn_engine *e = start(false, TARN_BACKGROUND_STEPS);
+        if (e == NULL)
+            _exit(1);
+        serve(e, 0, 90000, true);
+        kill(getpid(), SIGKILL);
+    }
+    int status = 0;
+    CHECK(child > 0 && waitpid(child, &status, 0) == child && WIFSIGNALED(status));
+    tarn_engine *e = start(false, TARN_BACKGROUND_STEPS);
+    REQUIRE(e != NULL);
+    uint64_t steps = e->tags.tag[0].learnt.steps;
+    CHECK(steps > 100 && e->tags.tag[1].learnt.steps > 10);
+    CHECK(e->ring.held[1] > TARN_TAG_LEAST);
+    serve(e, 90000, 110000, true);
+    CHECK(e->tags.tag[0].learnt.steps > steps && e->tags.tag[0].minted > e->tags.tag[0].kept_out);
+    CHECK((e->versions.live->tags & 1) != 0);
+    tarn_engine_destroy(&e);
+    end_state();
+}
+
+/* One of the two files is gone, or is no good: what the other says still holds. */
+static void each_file_is_good_for_itself(void)
+{
+    char path[96];
+    strcpy(folder, "/tmp/tarn-tags-XXXXXX");
+    REQUIRE(mkdtemp(folder) != NULL);
+    tarn_engine *e = start(false, TARN_BACKGROUND_STEPS);
+    REQUIRE(e != NULL);
+    serve(e, 0, 80000, true);
+    tarn_engine_destroy(&e);
+    snprintf(path, sizeof path, "%s/training.ckpt", folder);
+    CHECK(truncate(path, 5000) == 0);
+    e = start(false, TARN_BACKGROUND_STEPS);
+    REQUIRE(e != NULL && e->versions.live->tags == 3);
+    CHECK(e->tags.tag[0].learnt.weights == NULL && e->ring.head == 0);
+    const struct tarn_bundle *own = e->versions.live->tagged[0];
+    size_t at = 80000; /* it goes on from what is live, not from the general one */
+    for (; e->tags.tag[0].jobs == 0 && at < REQUESTS; at += 100) {
+        own = e->versions.live->tagged[0];
+        serve(e, at, at + 100, true);
+    }
+    struct tarn_gate_report report;
+    struct tarn_held_out_draw draw = {e, 1};
+    CHECK(e->tags.tag[0].learnt.weights != NULL);
+    tarn_model_gate_try(e->tags.gate, own->model, e->tags.tag[0].learnt.weights, tarn_versions_draw,
+                        &draw, &report);
+    CHECK(report.weights_l2 < 0.05f);
+    tarn_engine_destroy(&e);
+
+    snprintf(path, sizeof path, "%s/live.model", folder);
+    CHECK(truncate(path, 5000) == 0);
+    e = start(false, TARN_BACKGROUND_STEPS);
+    REQUIRE(e != NULL && e->versions.live->tags == 0);
+    CHECK(e->tags.tag[0].learnt.weights != NULL);
+    serve(e, at, at + 30000, true);
+    CHECK((e->versions.live->tags & 1) != 0);
+    tarn_engine_destroy(&e);
+    end_state();
+}
+
+CHECK_MAIN(CASE(a_site_that_restarts_goes_on), CASE(so_does_one_that_is_killed),
+           CASE(each_file_is_good_for_itself), CASE(what_failed_is_not_offered_again),
+           CASE(sets_of_another_shape_are_refused), CASE(kinds_that_look_alike_are_told_apart),
+           CASE(without_tags_nothing_is_different), CASE(a_version_goes_back_as_a_whole),
+           CASE(an_interval_is_one_version), CASE(it_works_under_the_arbiter_too))

@@ -27,6 +27,7 @@ struct world {
     tarn_engine *engine;
     struct tarn_rng rng;
     uint32_t scan;
+    bool costs; /* where a candidate's arm is, objects are dear */
 };
 
 static bool begin(struct world *w, const struct tarn_engine_params *params)
@@ -43,6 +44,12 @@ static bool begin(struct world *w, const struct tarn_engine_params *params)
     return false;
 }
 
+static float cost_of(const struct world *w, uint32_t key)
+{
+    bool dear = tarn_rollout_segment(tarn_cache_hash(&key, sizeof key)) < TARN_ROLLOUT_STEPS;
+    return !w->costs ? 0 : dear ? 8 : 1;
+}
+
 /* Popular keys, and now and then one that comes once. Returns the miss ratio. */
 static double serve(struct world *w, uint32_t requests)
 {
@@ -55,8 +62,8 @@ static double serve(struct world *w, uint32_t requests)
         size_t room = 0;
         if (tarn_cache_get(cache, &key, sizeof key, NULL, &room) != TARN_OK) {
             misses++;
-            CHECK(tarn_cache_put(cache, &key, sizeof key, &(struct tarn_item){.charge = 1}) ==
-                  TARN_OK);
+            const struct tarn_item item = {.charge = 1, .cost_us = cost_of(w, key)};
+            CHECK(tarn_cache_put(cache, &key, sizeof key, &item) == TARN_OK);
         }
         tarn_engine_step(w->engine);
     }
@@ -352,6 +359,37 @@ static void arms_alone_can_judge(void)
     tarn_engine_destroy(&w.engine);
 }
 
+/* Where misses have costs the arms, which know them too, go by these. */
+static void arms_judge_by_what_misses_cost(void)
+{
+    for (int by_cost = 0; by_cost < 2; by_cost++) {
+        struct world w;
+        struct tarn_error error;
+        uint32_t requests = 0;
+        struct tarn_engine_params params = still;
+        params.no_shadows = true;
+        params.goal = by_cost ? TARN_GOAL_LATENCY : TARN_GOAL_REQUESTS;
+        REQUIRE(begin(&w, &params));
+        w.costs = true;
+        serve(&w, 60000);
+        tarn_model *model = copy(&w);
+        turn(model);
+        CHECK(tarn_engine_offer_model(w.engine, model, &error) == TARN_OK);
+        const struct tarn_rollout *arms = &w.engine->versions.arms;
+        for (; w.engine->versions.phase != TARN_ROLLOUT_CANARY && requests < 4000000;
+             requests += 1000)
+            serve(&w, 1000);
+        printf("# calibrated after %u requests: %.2f times the control's\n", requests,
+               arms->arm[2].ratio);
+        CHECK(by_cost ? arms->arm[2].ratio > 4 : arms->arm[2].ratio < 2);
+        struct tarn_version_stats s = roll_out(&w, 20000000, &requests);
+        CHECK(s.live == 1 && s.rejected == 1);
+        CHECK(s.arm[0].miss_ratio <= 1 && s.arm[0].control_miss_ratio <= 1); /* told as they are */
+        tarn_model_destroy(&model);
+        tarn_engine_destroy(&w.engine);
+    }
+}
+
 static void callers_have_the_last_word(void)
 {
     struct world w;
@@ -562,10 +600,10 @@ static void a_full_disk_keeps_the_old_state(void)
     remove_folder();
 }
 
-CHECK_MAIN(CASE(training_goes_live_through_the_gate), CASE(candidates_come_as_often_as_asked),
-           CASE(numbers_that_are_none_stay_out), CASE(what_it_began_with_may_come_back),
-           CASE(what_misses_more_is_left_again), CASE(a_good_model_is_rolled_out),
-           CASE(a_bad_model_is_turned_away), CASE(an_early_offer_is_judged_too),
-           CASE(a_swap_ends_a_rollout), CASE(arms_alone_can_judge),
-           CASE(callers_have_the_last_word), CASE(a_restart_goes_on),
+CHECK_MAIN(CASE(arms_judge_by_what_misses_cost), CASE(training_goes_live_through_the_gate),
+           CASE(candidates_come_as_often_as_asked), CASE(numbers_that_are_none_stay_out),
+           CASE(what_it_began_with_may_come_back), CASE(what_misses_more_is_left_again),
+           CASE(a_good_model_is_rolled_out), CASE(a_bad_model_is_turned_away),
+           CASE(an_early_offer_is_judged_too), CASE(a_swap_ends_a_rollout),
+           CASE(arms_alone_can_judge), CASE(callers_have_the_last_word), CASE(a_restart_goes_on),
            CASE(a_full_disk_keeps_the_old_state), CASE(a_crash_loses_no_decision))

@@ -133,7 +133,7 @@ static tarn_engine *open_engine(const tarn_model *model, uint32_t width)
     return engine;
 }
 
-static uint64_t serve(tarn_engine *engine, uint32_t requests)
+static uint64_t serve_at(tarn_engine *engine, uint32_t requests, uint32_t cost_us)
 {
     struct tarn_rng rng;
     uint64_t misses = 0;
@@ -144,12 +144,17 @@ static uint64_t serve(tarn_engine *engine, uint32_t requests)
         size_t room = 0;
         if (tarn_cache_get(cache, &key, sizeof key, NULL, &room) != TARN_OK) {
             misses++;
-            CHECK(tarn_cache_put(cache, &key, sizeof key, &(struct tarn_item){.charge = 1}) ==
-                  TARN_OK);
+            CHECK(tarn_cache_put(cache, &key, sizeof key,
+                                 &(struct tarn_item){.charge = 1, .cost_us = cost_us}) == TARN_OK);
         }
         tarn_engine_step(engine);
     }
     return misses;
+}
+
+static uint64_t serve(tarn_engine *engine, uint32_t requests)
+{
+    return serve_at(engine, requests, 0);
 }
 
 static struct tarn_engine_stats stats_of(tarn_engine *engine)
@@ -231,7 +236,35 @@ static void a_simple_workload_is_served_by_few_units(void)
     tarn_model_destroy(&model);
 }
 
+/* A part of a network that wasn't trained as one says less; whether that matters is what a miss costs. */
+static void what_callers_say_that_a_miss_costs_counts(void)
+{
+    static const uint32_t cost_us[] = {1, 1000000};
+    tarn_model *model = NULL;
+    REQUIRE(tarn_model_load_default(&model, NULL) == TARN_OK);
+    model->nested = (struct tarn_nested){.width = {24}};
+    for (int i = 0; i < 2; i++) {
+        tarn_engine *engine = NULL;
+        struct tarn_engine_params params = {
+            .objects = 500,
+            .device = "host",
+            .background = TARN_BACKGROUND_STEPS,
+            .model = model,
+            .goal = TARN_GOAL_LATENCY,
+            .seed = 1,
+            .no_shadows = true,
+            .mint_every = 1u << 30,
+        };
+        REQUIRE(tarn_engine_create(&params, &engine, NULL) == TARN_OK);
+        serve_at(engine, 60000, cost_us[i]);
+        CHECK_NUMBER(stats_of(engine).width, i == 0 ? 24 : 32);
+        tarn_engine_destroy(&engine);
+    }
+    tarn_model_destroy(&model);
+}
+
 CHECK_MAIN(CASE(forms_are_every_width_with_its_work), CASE(the_choice_weighs_misses_against_time),
            CASE(a_change_has_to_be_worth_it), CASE(under_pressure_the_least_work_that_is_of_use),
            CASE(a_width_that_is_given_stays), CASE(a_model_that_is_not_elastic_is_used_whole),
-           CASE(pressure_narrows_and_relief_widens), CASE(a_simple_workload_is_served_by_few_units))
+           CASE(pressure_narrows_and_relief_widens), CASE(a_simple_workload_is_served_by_few_units),
+           CASE(what_callers_say_that_a_miss_costs_counts))

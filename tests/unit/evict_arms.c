@@ -209,7 +209,8 @@ static void a_boaster_gains_nothing(void)
     CHECK(fabs(boaster.control - same.control) < 0.01 * same.control);
     /* one that is bad harms its own arm alone */
     CHECK(bad.canary > 1.05 * same.canary);
-    CHECK(fabs(bad.control - same.control) < 0.01 * same.control);
+    /* but for what both see of the cache as a whole: averages and cohorts are among the features */
+    CHECK(fabs(bad.control - same.control) < 0.02 * same.control);
     CHECK(fabs(bad.share - same.share) < 0.002);
 }
 

@@ -50,7 +50,7 @@ static void run(uint64_t begin)
         uint64_t slice = (now - begin) / LENGTH;
         tarn_cohorts_advance(&cohorts, now);
         bool known = tarn_rng_below(&rng, 3) > 0;
-        tarn_cohorts_access(&cohorts, known);
+        tarn_cohorts_access(&cohorts, now, known);
         plain[slice].accesses++;
         plain[slice].first += !known;
         uint64_t past = tarn_rng_below(&rng, (uint32_t)(now - begin) + 1), last = now - past;

@@ -95,7 +95,7 @@ static uint64_t fill_cohorts(struct tarn_rng *rng, uint64_t begin, float period)
     for (int i = 0; i < 30000; i++) {
         now += 1 + tarn_rng_below(rng, 3);
         tarn_cohorts_advance(&cohorts, now);
-        tarn_cohorts_access(&cohorts, tarn_rng_below(rng, 2));
+        tarn_cohorts_access(&cohorts, now, tarn_rng_below(rng, 2));
         uint32_t past = random_time(rng, now - begin);
         if (tarn_rng_below(rng, 3) == 0)
             tarn_cohorts_return(&cohorts, now - past, now, period / 8);

@@ -417,7 +417,86 @@ static void a_round_sees_one_width(void)
     end(&w);
 }
 
-CHECK_MAIN(CASE(a_round_sees_one_version), CASE(a_round_sees_one_width),
+/* As the engine's thread fills the list: some at once, and the next best once more where it is too late. */
+static void who_fills_ahead_leaves_a_reserve(void)
+{
+    struct world w;
+    struct tarn_round round;
+    REQUIRE(begin(&w, 4000, TARN_EXPERT_LFU, 64, 32));
+    run(&w, 24000, 1);
+    struct tarn_evictor *e = &w.evictor;
+    REQUIRE(tarn_round_init(&round, TARN_POOL_MAX + 16 * 32, e->experts, NULL) == TARN_OK);
+    round.ahead = true;
+    round.at_once = 16;
+    e->list_next = e->list_count;
+    for (uint32_t n = 1; n <= 5; n++) {
+        tarn_round_draw(e, &round, w.now);
+        CHECK(round.count - round.stale <= 16 * 32);
+        tarn_round_score(e, &round);
+        tarn_round_leave(e, &round);
+        tarn_round_finish(e, &round);
+        CHECK_NUMBER(tarn_evictor_stock(e), n < 4 ? n * 16 : 64);
+    }
+    uint64_t rounds = e->rounds;
+    float listed = e->list[e->list_count - 1].score;
+    uint32_t pooled = e->pool_count;
+    REQUIRE(pooled > 8);
+    for (uint32_t i = 0; i < 64; i++)
+        leave(&w, tarn_evictor_victim(e, w.now), TARN_REMOVE_EVICTED);
+    CHECK_NUMBER(tarn_evictor_stock(e), 0);
+    leave(&w, tarn_evictor_victim(e, w.now), TARN_REMOVE_EVICTED);
+    CHECK_NUMBER(tarn_evictor_stock(e), 7);
+    CHECK_NUMBER(e->pool_count, pooled - 8);
+    CHECK(e->list[0].score >= listed && e->list[7].score >= e->list[0].score);
+    for (uint32_t i = 0; i < e->pool_count; i++)
+        CHECK(e->pool[i].score >= e->list[7].score);
+    for (uint32_t i = 0; i < 7; i++)
+        leave(&w, tarn_evictor_victim(e, w.now), TARN_REMOVE_EVICTED);
+    CHECK_NUMBER(e->rounds, rounds);
+    leave(&w, tarn_evictor_victim(e, w.now), TARN_REMOVE_EVICTED); /* once only */
+    CHECK_NUMBER(e->rounds, rounds + 1);
+    tarn_round_free(&round);
+    end(&w);
+}
+
+static bool count_sample(void *context, uint64_t hash, uint8_t tag,
+                         const int8_t features[TARN_FEATURES], uint64_t now, float period)
+{
+    (void)hash, (void)tag, (void)features, (void)now, (void)period;
+    ++*(uint32_t *)context;
+    return false;
+}
+
+static void who_fills_ahead_takes_the_samples(void)
+{
+    struct world w;
+    uint32_t samples = 0;
+    REQUIRE(begin(&w, 500, TARN_EXPERT_LFU, 8, 64));
+    w.shared.observer = (struct tarn_observer){.context = &samples, .sample = count_sample};
+    w.shared.sample_share = 1;
+    run(&w, 3000, 1);
+    CHECK(samples > 1000); /* nobody does */
+    struct tarn_hits hits = {0};
+    struct tarn_evictor *e = &w.evictor;
+    e->hits = &hits; /* there is a thread */
+    e->round.ahead = true;
+    tarn_round_draw(e, &e->round, w.now);
+    score(&w);
+    tarn_round_finish(e, &e->round);
+    e->round.ahead = false;
+    uint32_t evictions = e->evictions;
+    samples = 0;
+    while (e->evictions - evictions < 1000)
+        run(&w, 1, w.now);
+    CHECK_NUMBER(samples, 0);
+    while (e->evictions - evictions < 1100)
+        run(&w, 1, w.now);
+    CHECK(samples > 60); /* who did is gone */
+    end(&w);
+}
+
+CHECK_MAIN(CASE(who_fills_ahead_leaves_a_reserve), CASE(who_fills_ahead_takes_the_samples),
+           CASE(a_round_sees_one_version), CASE(a_round_sees_one_width),
            CASE(the_lowest_leave_and_the_next_are_kept), CASE(the_worst_of_all_residents_leave),
            CASE(what_changed_since_is_skipped),
            CASE(what_is_asked_for_while_it_is_scored_is_dropped), CASE(rounds_may_overlap),

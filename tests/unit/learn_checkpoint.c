@@ -215,6 +215,152 @@ static void requests_may_come_between_the_pieces(void)
     close_world(&b);
 }
 
+/* Two tags and two classes, with numbers of their own each. */
+static float parts_of[4][4][COUNT];
+
+static void make_parts(struct tarn_checkpoint_part *parts)
+{
+    static const uint32_t number[] = {2, 7, 0, 5};
+    for (int i = 0; i < 4; i++) {
+        for (size_t k = 0; k < 4 * (size_t)COUNT; k++)
+            parts_of[i][k / COUNT][k % COUNT] = (float)(i * 100000) + (float)k;
+        parts[i] = (struct tarn_checkpoint_part){
+            .is_class = i > 1,
+            .current = i == 3,
+            .number = number[i],
+            .rate = i == 1 ? 0.5f : 1,
+            .state = {parts_of[i][0], parts_of[i][1], parts_of[i][2], (uint64_t)i + 40},
+            .live = i > 1 ? parts_of[i][3] : NULL,
+        };
+        snprintf(parts[i].name, sizeof parts[i].name, "part-%d", i);
+    }
+}
+
+static uint32_t taken;
+
+static void take(void *context, const struct tarn_checkpoint_part *part)
+{
+    const struct tarn_checkpoint_part *were = context, *was = &were[taken];
+    size_t bytes = COUNT * sizeof(float);
+    CHECK(taken < 4 && part->is_class == was->is_class && part->current == was->current);
+    CHECK(part->number == was->number && part->rate == was->rate);
+    CHECK(strcmp(part->name, was->name) == 0 && part->state.steps == was->state.steps);
+    CHECK(memcmp(part->state.weights, was->state.weights, bytes) == 0 &&
+          memcmp(part->state.m, was->state.m, bytes) == 0 &&
+          memcmp(part->state.v, was->state.v, bytes) == 0);
+    CHECK((part->live != NULL) == part->is_class &&
+          (part->live == NULL || memcmp(part->live, was->live, bytes) == 0));
+    taken++;
+}
+
+static tarn_status save_parts(struct world *w, struct tarn_checkpoint_image *image)
+{
+    tarn_status status = tarn_checkpoint_begin(image, &w->what, NULL);
+    while (status == TARN_OK && tarn_checkpoint_copy(image, &w->what, 700, w->now) == TARN_BUSY)
+        ;
+    if (status == TARN_OK) /* not complete */
+        CHECK(tarn_checkpoint_save(image, path, NULL) == TARN_INVALID);
+    tarn_checkpoint_put_parts(image, &w->what);
+    return status == TARN_OK ? tarn_checkpoint_save(image, path, NULL) : status;
+}
+
+static void mend(struct tarn_checkpoint_image *image);
+
+static void parts_and_tags_come_back(void)
+{
+    struct world a, b;
+    struct tarn_checkpoint_part parts[4];
+    struct tarn_checkpoint_image image;
+    struct tarn_error error = {0};
+    REQUIRE(open_world(&a, 1024, 16) && open_world(&b, 1024, 16));
+    make_parts(parts);
+    a.what.parts = parts;
+    a.what.part_count = 4;
+    put_some(&a, 500);
+    for (uint8_t tag = 1; tag < TARN_RING_TAGS; tag++) {
+        int8_t x[TARN_FEATURES] = {(int8_t)tag};
+        tarn_ring_put_tagged(&a.ring, tag, tag, x, ++a.now, 100);
+    }
+    REQUIRE(save_parts(&a, &image) == TARN_OK && image.size == tarn_checkpoint_size(&a.what));
+    b.what.take = take;
+    b.what.context = parts;
+    CHECK(tarn_checkpoint_load(path, &b.what, b.now, &error) == TARN_OK);
+    CHECK_NUMBER(taken, 4);
+    CHECK_NUMBER(b.ring.held[0], 500);
+    for (uint64_t i = 0; i < a.ring.head; i++)
+        CHECK(b.ring.samples[i].tag == a.ring.samples[i].tag &&
+              b.ring.samples[i].wanted == (a.ring.samples[i].wanted && !a.ring.samples[i].open));
+    for (uint32_t tag = 1; tag < TARN_RING_TAGS; tag++)
+        CHECK(b.ring.held[tag] == 1 && b.ring.put[tag] == 1);
+    b.what.take = NULL; /* who wants none of them gets the rest */
+    CHECK(tarn_checkpoint_parse(image.data, image.size, "x", &b.what, 5, &error) == TARN_OK);
+    /* what can't be, with right checksums */
+    size_t first = image.parts, size = 128 + 12 * COUNT, last = first + 3 * size + 4 * COUNT;
+    const struct {
+        size_t at;
+        uint32_t value;
+    } wrongs[] = {
+        {64, 3},                       /* tags that aren't there, */
+        {64, 8},                       /* and more than there can be */
+        {68, 17},                      /* likewise classes */
+        {first, 1},                    /* a class among the tags */
+        {first + 4, 0},                /* tag 0 */
+        {first + 4, 8},                /* tags end at 7 */
+        {first + size + 4, 2},         /* one that was there */
+        {first + 8, 1},                /* a tag that is the current class */
+        {first + 12, 0x7fc00000},      /* no rate */
+        {first + 24 + 28, 0x41414141}, /* a name without an end */
+        {first + 128, 0x7f800000},     /* no weight */
+        {first + 128 + 4 * COUNT, 0x7fc00000},
+        {first + 128 + 8 * COUNT, 0xbf800000}, /* a second moment below 0 */
+        {last + 4, 16},                        /* no class */
+        {last + 8, 2},                         /* a flag that nobody sets */
+        {last + 128 + 12 * COUNT, 0xff800000},
+        {size + 52 * 500 + 48, 8 << 8}, /* a sample of tag 8 */
+    };
+    taken = 0;
+    b.what.take = take;
+    for (size_t i = 0; i < sizeof wrongs / sizeof *wrongs; i++) {
+        uint32_t was = tarn_get_u32(image.data + wrongs[i].at);
+        tarn_put_u32(image.data + wrongs[i].at, wrongs[i].value);
+        mend(&image);
+        tarn_status status = tarn_checkpoint_parse(image.data, image.size, "x", &b.what, 5, &error);
+        CHECK(status == TARN_CORRUPT);
+        if (status != TARN_CORRUPT)
+            printf("# wrong %zu\n", i);
+        tarn_put_u32(image.data + wrongs[i].at, was);
+    }
+    CHECK_NUMBER(taken, 0);
+    tarn_checkpoint_free(&image);
+    close_world(&a);
+    close_world(&b);
+}
+
+/* Format 1 had no parts, and what is a tag now was 0. */
+static void the_format_before_is_read_too(void)
+{
+    struct world a, b;
+    struct tarn_checkpoint_image image;
+    struct tarn_error error = {0};
+    REQUIRE(open_world(&a, 1024, 512) && open_world(&b, 1024, 512));
+    put_some(&a, PUTS);
+    train(&a, 1);
+    REQUIRE(save(&a, &image) == TARN_OK);
+    tarn_put_u32(image.data + 8, 1);
+    tarn_put_u32(image.data + 64, 5); /* reserved then: readers ignore it */
+    mend(&image);
+    CHECK(tarn_checkpoint_parse(image.data, image.size, "x", &b.what, b.now, &error) == TARN_OK);
+    CHECK(b.ring.head == 1024 && b.ring.held[0] == 1024);
+    CHECK_NUMBER(tarn_trainer_steps(b.trainer), STEPS);
+    tarn_put_u32(image.data + 8, 3);
+    mend(&image);
+    CHECK(tarn_checkpoint_parse(image.data, image.size, "x", &b.what, 5, &error) ==
+          TARN_UNSUPPORTED);
+    tarn_checkpoint_free(&image);
+    close_world(&a);
+    close_world(&b);
+}
+
 /* Makes the checksums right again, so that what they guard is looked at. */
 static void mend(struct tarn_checkpoint_image *image)
 {
@@ -343,6 +489,13 @@ static void sizes(void)
     printf("# 32768 samples in the ring and 8192 kept: a file of %zu bytes\n",
            tarn_checkpoint_size(&a.what));
     CHECK(tarn_checkpoint_size(&a.what) < 2100000);
+    struct tarn_checkpoint_part parts[13] = {0}; /* all tags, all classes */
+    for (int i = 7; i < 13; i++)
+        parts[i].is_class = true;
+    a.what.parts = parts;
+    a.what.part_count = 13;
+    printf("# with seven tags and six classes: %zu\n", tarn_checkpoint_size(&a.what));
+    CHECK(tarn_checkpoint_size(&a.what) < 2600000);
     close_world(&a);
 }
 
@@ -352,6 +505,8 @@ int main(void)
                                               CASE(other_sizes_take_what_fits),
                                               CASE(requests_may_come_between_the_pieces),
                                               CASE(damage_is_found_before_anything_changes),
+                                              CASE(parts_and_tags_come_back),
+                                              CASE(the_format_before_is_read_too),
                                               CASE(sizes),
                                               CASE(a_full_disk_keeps_the_old_one)};
     strcpy(folder, "/tmp/tarn-checkpoint-XXXXXX");

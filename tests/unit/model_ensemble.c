@@ -118,7 +118,7 @@ static double entropy_of(const double *logits)
     return sum - (survival > 0 ? survival * log2(survival) : 0);
 }
 
-/* As POLICY's recipe says it: hazards weighed by what survives of each. */
+/* As docs/eviction.md says it: hazards weighed by what survives of each. */
 static double score_of_hazards(double logits[][BINS], const double *share, uint32_t members)
 {
     double own[MEMBERS], mass[BINS], survival[BINS + 1] = {1};

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "../check.h"
+#include "../failing_heap.h"
 
 #include <math.h>
 #include <unistd.h>
@@ -216,20 +217,6 @@ static void the_built_in_model_is_one(void)
     tarn_model_destroy(&model);
 }
 
-static long asked, fails_at, held;
-
-static bool fail_one(size_t size)
-{
-    if (size == 0) {
-        held--;
-        return true;
-    }
-    if (++asked == fails_at)
-        return false;
-    held++;
-    return true;
-}
-
 static void without_memory_nothing_is_kept(void)
 {
     tarn_model *model = make(&tarn_net_reference, TEXT), *back = NULL;
@@ -238,8 +225,7 @@ static void without_memory_nothing_is_kept(void)
     tarn_status status = TARN_NO_MEMORY;
     for (fails_at = 1; fails_at < 20 && status != TARN_OK; fails_at++) {
         struct tarn_error error = {0};
-        asked = held = 0;
-        tarn_memory_set_hook(fail_one);
+        begin(fails_at);
         status = tarn_model_parse(data, size, &back, &error);
         tarn_memory_set_hook(NULL);
         if (status != TARN_OK)

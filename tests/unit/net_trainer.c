@@ -4,6 +4,7 @@
  * middle, for which the host's own backend is made to fail on demand.
  */
 #include "../check.h"
+#include "../failing_heap.h"
 
 #include <math.h>
 #include <pthread.h>
@@ -457,20 +458,6 @@ static void a_device_that_fails_hands_over_to_the_host(void)
     lose_the_device_in("finish");
 }
 
-static long asked, fails_at, held;
-
-static bool fail_one(size_t size)
-{
-    if (size == 0) {
-        held--;
-        return true;
-    }
-    if (++asked == fails_at)
-        return false;
-    held++;
-    return true;
-}
-
 static void without_memory_nothing_is_kept(void)
 {
     for (int on_device = 0; on_device < 2; on_device++) {
@@ -481,8 +468,7 @@ static void without_memory_nothing_is_kept(void)
                     open_queue(&rig));
         tarn_status status = TARN_NO_MEMORY;
         for (fails_at = 1; fails_at < 50 && status != TARN_OK; fails_at++) {
-            asked = held = 0;
-            tarn_memory_set_hook(fail_one);
+            begin(fails_at);
             status = make_trainer(&rig);
             if (status != TARN_OK)
                 CHECK(status == TARN_NO_MEMORY && held == 0 && rig.trainer == NULL);

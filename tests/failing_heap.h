@@ -4,8 +4,8 @@
  * A heap whose nth allocation fails. `asked` counts allocations since begin(), `held` the blocks that
  * are not freed yet. For one program with one thread.
  */
-#ifndef TARN_TESTS_FAULT_FAILING_HEAP_H
-#define TARN_TESTS_FAULT_FAILING_HEAP_H
+#ifndef TARN_TESTS_FAILING_HEAP_H
+#define TARN_TESTS_FAILING_HEAP_H
 
 #include <stdbool.h>
 #include <stddef.h>
