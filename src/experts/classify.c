@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/half.h"
 #include "base/log.h"
 #include "base/memory.h"
 
@@ -12,19 +13,20 @@
 #define CONFIRM 2    /* verdicts in a row that make another class the top one */
 
 /*
- * Of the whole: the share of the chances that its network says, and that goes to the name of the blend that
- * was found; the rest are the mean of the verdicts. Together they are less sure of what training hasn't seen.
+ * Of the whole: the share of the chances that its network says; the rest is the mean of the verdicts. Together
+ * they are less sure than either of what training hasn't seen, and where they agree they may be surer.
  */
-#define BLEND_SAY 0.25f
-#define WHOLE_SAY 0.4f
+#define WHOLE_SAY 0.6f
+#define SHARPEN   1.15f
 
 #define LEAST_OTHER 0.15f         /* less than that beside zipf is nothing */
 #define PREVAILING  (2.0f / 3.0f) /* of what isn't zipf */
 
-extern const unsigned char tarn_classes_model[], tarn_blend_model[];
-extern const unsigned long tarn_classes_model_size, tarn_blend_model_size;
-extern const unsigned char tarn_whole_classes_model[], tarn_whole_blend_model[];
-extern const unsigned long tarn_whole_classes_model_size, tarn_whole_blend_model_size;
+/* tools/embed.py makes these: half precision is enough for them. */
+extern const uint16_t tarn_classes_weights[], tarn_blend_weights[];
+extern const unsigned long tarn_classes_weights_size, tarn_blend_weights_size;
+extern const uint16_t tarn_whole_classes_weights[], tarn_whole_blend_weights[];
+extern const unsigned long tarn_whole_classes_weights_size, tarn_whole_blend_weights_size;
 
 struct tarn_workload {
     struct tarn_stream *stream;
@@ -33,7 +35,7 @@ struct tarn_workload {
     float chance[TARN_WORKLOADS], blend[TARN_WORKLOAD_PARTS]; /* means of the last verdicts */
     /* over the whole time, by requests */
     double chance_sum[TARN_WORKLOADS], blend_sum[TARN_WORKLOAD_PARTS], weight;
-    double feature_sum[TARN_STREAM_FEATURES], square_sum, top_sum;
+    double feature_sum[TARN_STREAM_STEADY], square_sum, top_sum;
     tarn_workload_class top, next;
     uint32_t held; /* verdicts in a row for `next` */
     uint64_t seen; /* requests at the last verdict */
@@ -73,24 +75,46 @@ void tarn_workload_chances(const float *logits, size_t stride, uint32_t count, f
 
 /* The networks that are built in, and what a network has to be like. */
 static const struct network {
-    const unsigned char *data;
+    const uint16_t *weights;
     const unsigned long *size;
     uint32_t inputs, outputs;
 } networks[TARN_WORKLOAD_NETWORKS] = {
-    {tarn_classes_model, &tarn_classes_model_size, TARN_STREAM_FEATURES, TARN_WORKLOADS - 1},
-    {tarn_blend_model, &tarn_blend_model_size, TARN_STREAM_FEATURES, TARN_WORKLOAD_PARTS - 1},
-    {tarn_whole_classes_model, &tarn_whole_classes_model_size, TARN_WORKLOAD_INPUTS,
+    {tarn_classes_weights, &tarn_classes_weights_size, TARN_STREAM_FEATURES, TARN_WORKLOADS - 1},
+    {tarn_blend_weights, &tarn_blend_weights_size, TARN_STREAM_FEATURES, TARN_WORKLOAD_PARTS - 1},
+    {tarn_whole_classes_weights, &tarn_whole_classes_weights_size, TARN_WORKLOAD_INPUTS,
      TARN_WORKLOADS - 1},
-    {tarn_whole_blend_model, &tarn_whole_blend_model_size, TARN_WORKLOAD_INPUTS,
+    {tarn_whole_blend_weights, &tarn_whole_blend_weights_size, TARN_WORKLOAD_INPUTS,
      TARN_WORKLOAD_PARTS - 1},
 };
+
+/* The one that is built in. */
+static tarn_status expand(const struct network *network, struct tarn_model **model,
+                          struct tarn_error *error)
+{
+    const struct tarn_shape shape = {.inputs = network->inputs,
+                                     .hidden1 = TARN_WORKLOAD_HIDDEN1,
+                                     .hidden2 = TARN_WORKLOAD_HIDDEN2,
+                                     .outputs = network->outputs};
+    size_t count = tarn_shape_weights(&shape);
+    if (*network->size != count)
+        return tarn_fail(error, TARN_CORRUPT, "workload classes: %lu weights, not %zu",
+                         *network->size, count);
+    float *weights = tarn_alloc(count * sizeof *weights);
+    if (weights == NULL)
+        return TARN_NO_MEMORY;
+    for (size_t i = 0; i < count; i++)
+        weights[i] = tarn_half(network->weights[i]);
+    tarn_status status = tarn_model_create(&shape, weights, "", model);
+    tarn_free(weights);
+    return status;
+}
 
 static tarn_status take_model(const struct tarn_model *given, const struct network *network,
                               struct tarn_model **model, struct tarn_error *error)
 {
     tarn_status status =
         given != NULL ? tarn_model_create(&given->shape, given->weights, given->provenance, model)
-                      : tarn_model_parse(network->data, *network->size, model, error);
+                      : expand(network, model, error);
     if (status != TARN_OK)
         return status;
     const struct tarn_shape *shape = &(*model)->shape;
@@ -181,9 +205,8 @@ static void name_top(struct tarn_workload *w)
 }
 
 /* Everything that is kept of the whole time. */
-static void add_up(struct tarn_workload *w)
+static void add_up(struct tarn_workload *w, uint64_t total)
 {
-    uint64_t total = tarn_stream_requests(w->stream);
     double requests = (double)(total - w->seen);
     float top = 0;
     w->seen = total;
@@ -197,15 +220,14 @@ static void add_up(struct tarn_workload *w)
         w->blend_sum[k] += requests * (double)w->blend[k];
         w->square_sum += requests * (double)w->blend[k] * (double)w->blend[k];
     }
-    for (int i = 0; i < TARN_STREAM_FEATURES; i++)
+    for (int i = 0; i < TARN_STREAM_STEADY; i++)
         w->feature_sum[i] += requests * (double)w->tile[i * TARN_LANES];
 }
 
-static void evaluate(struct tarn_workload *w)
+void tarn_workload_look(struct tarn_workload *w, const int8_t features[TARN_STREAM_FEATURES],
+                        uint64_t requests)
 {
-    int8_t features[TARN_STREAM_FEATURES];
     float chance[TARN_WORKLOADS], blend[TARN_WORKLOAD_PARTS];
-    tarn_stream_features(w->stream, features);
     for (int i = 0; i < TARN_STREAM_FEATURES; i++)
         w->tile[i * TARN_LANES] = (float)features[i] * TARN_FEATURE_STEP;
     if (!ask(w->network[TARN_WORKLOAD_NOW_CLASS], w->tile, chance) ||
@@ -219,13 +241,16 @@ static void evaluate(struct tarn_workload *w)
     fold_in(w, blend, TARN_WORKLOAD_PARTS, w->blend);
     name_top(w);
     w->evaluations++;
-    add_up(w);
+    add_up(w, requests);
 }
 
 void tarn_workload_access(struct tarn_workload *w, uint64_t hash, float size_lg)
 {
-    if (tarn_stream_access(w->stream, hash, size_lg))
-        evaluate(w);
+    int8_t features[TARN_STREAM_FEATURES];
+    if (!tarn_stream_access(w->stream, hash, size_lg))
+        return;
+    tarn_stream_features(w->stream, features);
+    tarn_workload_look(w, features, tarn_stream_requests(w->stream));
 }
 
 void tarn_workload_size(struct tarn_workload *w, uint64_t hash, float size_lg)
@@ -253,7 +278,7 @@ void tarn_workload_get_inputs(const struct tarn_workload *w, int8_t inputs[TARN_
     memset(inputs, 0, TARN_WORKLOAD_INPUTS);
     if (w->evaluations == 0)
         return;
-    for (int i = 0; i < TARN_STREAM_FEATURES; i++)
+    for (int i = 0; i < TARN_STREAM_STEADY; i++)
         *to++ = quantised(w->feature_sum[i] / w->weight);
     for (int k = 0; k < TARN_WORKLOAD_PARTS; k++) {
         double mean = w->blend_sum[k] / w->weight;
@@ -289,16 +314,18 @@ static void report_whole(const struct tarn_workload *w, struct tarn_workload_ver
         report_means(w, verdict);
         return;
     }
-    int most = 0, name = (int)tarn_workload_of_blend(verdict->blend);
+    int most = 0;
+    float sum = 0;
     for (int k = 0; k < TARN_WORKLOAD_PARTS; k++)
         verdict->blend[k] = 0.5f * (verdict->blend[k] + (float)(w->blend_sum[k] / w->weight));
-    for (int k = 0; k < TARN_WORKLOADS; k++)
-        chance[k] = WHOLE_SAY * chance[k] + (k == name ? BLEND_SAY : 0) +
-                    (1 - WHOLE_SAY - BLEND_SAY) * (float)(w->chance_sum[k] / w->weight);
-    for (int k = 1; k < TARN_WORKLOADS; k++)
+    for (int k = 0; k < TARN_WORKLOADS; k++) {
+        float mean = (float)(w->chance_sum[k] / w->weight);
+        chance[k] = powf(chance[k] + (1 - WHOLE_SAY) * (mean - chance[k]), SHARPEN);
+        sum += chance[k];
         most = chance[k] > chance[most] ? k : most;
+    }
     verdict->top = (tarn_workload_class)most;
-    verdict->confidence = chance[most];
+    verdict->confidence = chance[most] / sum;
 }
 
 void tarn_workload_get_present(const struct tarn_workload *w, struct tarn_workload_verdict *verdict)

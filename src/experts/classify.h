@@ -26,7 +26,10 @@
  * What the networks of the whole time see: the features' means; the mean blend; how much blends changed,
  * how sure they were, and how much of the time's chances one class had.
  */
-#define TARN_WORKLOAD_INPUTS (TARN_STREAM_FEATURES + TARN_WORKLOAD_PARTS + 3)
+#define TARN_WORKLOAD_INPUTS (TARN_STREAM_STEADY + TARN_WORKLOAD_PARTS + 3)
+
+/** What the built-in networks have between inputs and outputs. */
+enum { TARN_WORKLOAD_HIDDEN1 = 64, TARN_WORKLOAD_HIDDEN2 = 32 };
 
 /** The networks. */
 enum {
@@ -48,6 +51,13 @@ struct tarn_workload_params {
 tarn_status tarn_workload_create(const struct tarn_workload_params *params,
                                  struct tarn_workload **workload, struct tarn_error *error);
 void tarn_workload_destroy(struct tarn_workload **workload);
+
+/**
+ * What a stream's features were after so many requests, where they were kept: as if the stream had been
+ * seen. Either these for a classifier, or requests.
+ */
+void tarn_workload_look(struct tarn_workload *workload, const int8_t features[TARN_STREAM_FEATURES],
+                        uint64_t requests);
 
 /** A request; see tarn_stream_access(). */
 void tarn_workload_access(struct tarn_workload *workload, uint64_t hash, float size_lg);

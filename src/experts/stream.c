@@ -7,6 +7,7 @@
 
 #include "base/lg.h"
 #include "base/memory.h"
+#include "shuffle.h"
 
 /* Out of the way of the usual request. */
 #define COLD __attribute__((noinline))
@@ -27,6 +28,7 @@ enum {
     FIRST_LOOK = 256, /* requests; then twice as many, until a period is over */
     CLOSE = 4,        /* one block in so many is looked at closely */
     HEAT = 16,        /* a request's, where it is looked at */
+    SCALES = 2,       /* of what shuffling changes: one key in 8, and in 64 */
 };
 
 /* Where there is little to go by, so many requests of the usual are added. */
@@ -99,8 +101,10 @@ struct tarn_stream {
     struct first_sums first_now, first;
     struct long_sums long_now, longs;
     struct slow_sums slow;
+    struct tarn_shuffle_sums shuffled[SCALES];
     float top,
         collision; /* share of the hottest key; chance that two requests are for the same key */
+    struct tarn_shuffle shuffle[SCALES];
 };
 
 tarn_status tarn_stream_create(struct tarn_stream **stream)
@@ -112,6 +116,8 @@ tarn_status tarn_stream_create(struct tarn_stream **stream)
         return TARN_NO_MEMORY;
     memset(s, 0, sizeof *s);
     s->close = true;
+    for (int i = 0; i < SCALES; i++) /* 4 K and 8 K requests */
+        s->shuffle[i].room = TARN_SHUFFLE_HELD >> 2 * i;
     for (int t = 0; t < TIERS; t++)
         for (int number = 0; number < SETS; number++)
             for (int way = 0; way < WAYS; way++)
@@ -394,6 +400,9 @@ static void end_period(struct tarn_stream *s)
     for (int t = 0; t < TIERS; t++)
         fold((float *)&s->sums[t], (float *)&s->now[t], sizeof s->now[t], fade[t]);
     fold((float *)&s->first, (float *)&s->first_now, sizeof s->first_now, fade[0]);
+    for (int i = 0; i < SCALES; i++)
+        fold((float *)&s->shuffled[i], (float *)&s->shuffle[i].now, sizeof s->shuffled[i],
+             fade[i + 1]);
     fold((float *)&s->longs, (float *)&s->long_now, sizeof s->long_now, FADE_LONG);
     look_at_heat(s);
 }
@@ -407,6 +416,13 @@ void tarn_stream_size(struct tarn_stream *s, uint64_t hash, float size_lg)
     s->first_now.size2 += size_lg * size_lg;
 }
 
+/* Hot keys too, unlike what is kept below the first tier: both tables have their noise. */
+COLD static void shuffle(struct tarn_stream *s, uint32_t tag, uint32_t number)
+{
+    for (int scale = 0; scale < SCALES && is_sampled(tag, scale + 1); scale++)
+        tarn_shuffle_access(&s->shuffle[scale], tag, number);
+}
+
 /* In one go, because the tables would have to come from a slower cache for each request by itself. */
 COLD static bool take_block(struct tarn_stream *s)
 {
@@ -415,6 +431,8 @@ COLD static bool take_block(struct tarn_stream *s)
         uint64_t hash = s->wait[i];
         uint32_t now = (uint32_t)++s->requests, tag = tag_of(hash), number = set_of(hash);
         int way = find(&s->tier[0].set[number], tag);
+        if (is_sampled(tag, 1))
+            shuffle(s, tag, number);
         if (way >= 0)
             hit(s, number, way, now);
         else
@@ -531,8 +549,11 @@ static void compute(const struct tarn_stream *s, float *to)
         *to++ = tarn_lg(past[t] + 0.001f) * 0.4f + 2;
     for (int t = 0; t < TIERS; t++)
         to = put_tier(s, t, to);
-    for (int i = 0; i < GAPS; i++)
-        *to++ = 4 * sqrtf(f->gaps[i] / close) - 1;
+    for (int i = 0; i < SCALES; i++, to += TARN_SHUFFLE_DEPTHS) {
+        tarn_shuffle_worth(&s->shuffled[i], to);
+        for (int d = 0; d < TARN_SHUFFLE_DEPTHS; d++)
+            to[d] *= 6;
+    }
     *to++ = tarn_lg(burstiness(s) + 0.1f) * 0.5f;
     *to++ =
         tarn_lg(dispersion(s->longs.blocks, s->longs.misses, s->longs.misses2, LONG_BLOCK) + 0.1f) *
@@ -558,6 +579,8 @@ static void compute(const struct tarn_stream *s, float *to)
     *to++ = tarn_lg(slow_past + 0.001f) * 0.4f + 2;
     *to++ =
         tarn_lg(slow_past * share_of(s->slow.misses1, s->slow.reached1, 0.5f) + 0.001f) * 0.4f + 2;
+    for (int i = 0; i < GAPS; i++)
+        *to++ = 4 * sqrtf(f->gaps[i] / close) - 1;
 }
 
 void tarn_stream_features(const struct tarn_stream *s, int8_t features[TARN_STREAM_FEATURES])

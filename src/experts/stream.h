@@ -28,7 +28,9 @@
 #define TARN_STREAM_KEYS     512  /* of a tier */
 #define TARN_STREAM_STEP     3    /* lg of how much sparser each tier is */
 #define TARN_STREAM_PERIOD   2048 /* requests between two looks at the figures */
-#define TARN_STREAM_FEATURES 56
+#define TARN_STREAM_FEATURES 64
+#define TARN_STREAM_STEADY                                                                         \
+    56 /* the first of them: those that mean something over a long time, too */
 
 struct tarn_stream;
 

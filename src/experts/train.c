@@ -16,14 +16,14 @@
 #define REPORT_EVERY 1000
 #define ECE_BINS     10
 
-_Static_assert(TARN_STREAM_FEATURES % 8 == 0 && TARN_WORKLOAD_INPUTS % 8 == 0,
-               "whole words of noise");
+_Static_assert(TARN_WORKLOAD_SEEN % 8 == 0, "whole words of noise");
 
+#define HIDDEN TARN_WORKLOAD_HIDDEN1, TARN_WORKLOAD_HIDDEN2
 static const struct tarn_shape shapes[TARN_WORKLOAD_NETWORKS] = {
-    {TARN_STREAM_FEATURES, 64, 32, TARN_WORKLOADS - 1},
-    {TARN_STREAM_FEATURES, 64, 32, TARN_WORKLOAD_PARTS - 1},
-    {TARN_WORKLOAD_INPUTS, 64, 32, TARN_WORKLOADS - 1},
-    {TARN_WORKLOAD_INPUTS, 64, 32, TARN_WORKLOAD_PARTS - 1},
+    {TARN_STREAM_FEATURES, HIDDEN, TARN_WORKLOADS - 1},
+    {TARN_STREAM_FEATURES, HIDDEN, TARN_WORKLOAD_PARTS - 1},
+    {TARN_WORKLOAD_INPUTS, HIDDEN, TARN_WORKLOADS - 1},
+    {TARN_WORKLOAD_INPUTS, HIDDEN, TARN_WORKLOAD_PARTS - 1},
 };
 
 static bool is_blend(const struct tarn_workload_train_params *params)
@@ -53,13 +53,21 @@ static uint32_t label_of(uint32_t k, uint32_t classes)
 /* Samples of one workload are alike: a little noise keeps them from being learned by heart. */
 static void blur(const int8_t *features, int8_t *to, struct tarn_rng *rng)
 {
-    for (int i = 0; i < TARN_WORKLOAD_INPUTS; i += 8) {
+    for (int i = 0; i < TARN_WORKLOAD_SEEN; i += 8) {
         uint64_t random = tarn_rng_next(rng);
         for (int k = i; k < i + 8; k++, random >>= 8) {
             int x = features[k] + (int)(random & 7) - (int)(random >> 3 & 7);
             to[k] = (int8_t)(x > 127 ? 127 : x < -128 ? -128 : x);
         }
     }
+}
+
+static const struct tarn_workload_sample *
+draw_sample(const struct tarn_workload_train_params *params, struct tarn_rng *rng)
+{
+    if (params->named_count > 0 && !is_blend(params) && tarn_rng_float(rng) < params->named_share)
+        return &params->named[tarn_rng_below(rng, (uint32_t)params->named_count)];
+    return &params->samples[tarn_rng_below(rng, (uint32_t)params->count)];
 }
 
 static tarn_status run_steps(const struct tarn_workload_train_params *params, uint32_t classes,
@@ -70,9 +78,8 @@ static tarn_status run_steps(const struct tarn_workload_train_params *params, ui
     for (uint32_t done = 0; done < params->steps;) {
         uint32_t now = params->steps - done < LAUNCH ? params->steps - done : LAUNCH;
         for (uint32_t i = 0; i < now * BATCH; i++) {
-            const struct tarn_workload_sample *sample =
-                &params->samples[tarn_rng_below(&rng, (uint32_t)params->count)];
-            int8_t features[TARN_WORKLOAD_INPUTS];
+            const struct tarn_workload_sample *sample = draw_sample(params, &rng);
+            int8_t features[TARN_WORKLOAD_SEEN];
             blur(sample->features, features, &rng);
             uint32_t target = target_of(sample, is_blend(params), &rng);
             tarn_trainer_stage(trainer, i, features, TARN_FEATURE_STEP, label_of(target, classes));
@@ -98,7 +105,7 @@ static tarn_status run_steps(const struct tarn_workload_train_params *params, ui
 static void compute_logits(const struct tarn_workload_train_params *params,
                            const struct tarn_shape *shape, const float *weights, float *logits)
 {
-    _Alignas(64) float tile[TARN_WORKLOAD_INPUTS * TARN_LANES];
+    _Alignas(64) float tile[TARN_WORKLOAD_SEEN * TARN_LANES];
     _Alignas(64) float out[TARN_MAX_BINS * TARN_LANES];
     for (size_t done = 0; done < params->kept_count; done += TARN_LANES) {
         size_t lanes =
@@ -203,7 +210,8 @@ tarn_status tarn_workload_train(const struct tarn_workload_train_params *params,
 {
     const struct tarn_shape *shape = &shapes[params->network];
     uint32_t classes = shape->outputs + 1;
-    if (params->count == 0 || params->count > UINT32_MAX || params->kept_count == 0)
+    if (params->count == 0 || params->count > UINT32_MAX || params->kept_count == 0 ||
+        params->named_count > UINT32_MAX)
         return tarn_fail(error, TARN_INVALID, "workload classes: no samples");
     size_t size = tarn_shape_weights(shape) * sizeof(float);
     float *weights = tarn_alloc(size);

@@ -11,10 +11,16 @@
 
 #include "classify.h"
 
+/** What a network of any kind sees. */
+enum {
+    TARN_WORKLOAD_SEEN =
+        TARN_WORKLOAD_INPUTS > TARN_STREAM_FEATURES ? TARN_WORKLOAD_INPUTS : TARN_STREAM_FEATURES,
+};
+
 /** What a stream looked like, and what it was made of. */
 struct tarn_workload_sample {
-    int8_t features[TARN_WORKLOAD_INPUTS]; /**< TARN_STREAM_FEATURES of them, or all */
-    float blend[TARN_WORKLOAD_PARTS];      /**< shares, sum 1 */
+    int8_t features[TARN_WORKLOAD_SEEN]; /**< as many as the network takes */
+    float blend[TARN_WORKLOAD_PARTS];    /**< shares, sum 1 */
 };
 
 struct tarn_workload_train_params {
@@ -22,8 +28,15 @@ struct tarn_workload_train_params {
     size_t count;
     const struct tarn_workload_sample *kept; /**< kept aside: to calibrate with */
     size_t kept_count;
-    int network;    /**< TARN_WORKLOAD_NOW_CLASS and so on */
-    uint32_t steps; /**< of 256 samples */
+    /**
+     * Of which only the name is known: the blends' networks don't learn from them, and nothing is calibrated
+     * with them. Their blend is any of that name. May be none.
+     */
+    const struct tarn_workload_sample *named;
+    size_t named_count;
+    float named_share; /**< of the samples that are learnt from, in [0, 1) */
+    int network;       /**< TARN_WORKLOAD_NOW_CLASS and so on */
+    uint32_t steps;    /**< of 256 samples */
     uint64_t seed;
     const char *provenance;
     tarn_device *device; /**< NULL: the host */

@@ -42,10 +42,12 @@ struct source {
 struct tarn_blend {
     struct tarn_blend_spec spec;
     struct tarn_rng rng;
-    struct source source[TARN_BLEND_PARTS];
+    struct source source[TARN_BLEND_SOURCES];
     uint32_t part;
     uint64_t left; /* of the run */
-    double chance[TARN_BLEND_PARTS];
+    uint64_t asked;
+    double chance[TARN_BLEND_SOURCES];
+    double credit[TARN_BLEND_SOURCES]; /* turns that a part is behind */
     uint64_t salt;
     /* the cache in front: sets of WAYS, the latest first */
     uint64_t *front;
@@ -252,11 +254,46 @@ void tarn_blend_destroy(tarn_blend **blend)
     *blend = NULL;
 }
 
+/* What each part's turns come to just now, added up. */
+static const double *present_chances(const struct tarn_blend *b, double *room)
+{
+    double sum = 0;
+    if (b->spec.swing <= 0)
+        return b->chance;
+    for (uint32_t i = 0; i < b->spec.part_count; i++) {
+        double turns = (double)b->asked / (double)b->spec.period + 0.618034 * i;
+        const struct tarn_blend_part *part = &b->spec.part[i];
+        sum += part->weight / part->run * exp2(b->spec.swing * sin(6.283185307179586 * turns));
+        room[i] = sum;
+    }
+    return room;
+}
+
+/* The one that is the most behind; nobody ever gets far from its share. */
+static void take_turn(struct tarn_blend *b, const double *chance)
+{
+    uint32_t count = b->spec.part_count;
+    b->part = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        b->credit[i] += (chance[i] - (i > 0 ? chance[i - 1] : 0)) / chance[count - 1];
+        b->part = b->credit[i] > b->credit[b->part] + 1e-9 ? i : b->part;
+    }
+    b->credit[b->part] -= 1;
+    double run = b->spec.part[b->part].run;
+    b->left = run <= 1 ? 1 : (uint64_t)(run + 0.5);
+}
+
 static void choose_part(struct tarn_blend *b)
 {
-    double all = b->chance[b->spec.part_count - 1], u = tarn_rng_double(&b->rng) * all;
+    double room[TARN_BLEND_SOURCES];
+    const double *chance = present_chances(b, room);
+    if (b->spec.turns) {
+        take_turn(b, chance);
+        return;
+    }
+    double all = chance[b->spec.part_count - 1], u = tarn_rng_double(&b->rng) * all;
     b->part = 0;
-    while (b->part + 1 < b->spec.part_count && u >= b->chance[b->part])
+    while (b->part + 1 < b->spec.part_count && u >= chance[b->part])
         b->part++;
     /* runs are of all lengths up to twice the mean: short ones of one request stay so */
     double run = b->spec.part[b->part].run;
@@ -265,6 +302,7 @@ static void choose_part(struct tarn_blend *b)
 
 static uint64_t draw(struct tarn_blend *b, uint32_t *component)
 {
+    b->asked++;
     if (b->spec.noise > 0 && tarn_rng_double(&b->rng) < b->spec.noise) {
         *component = TARN_BLEND_NOISE;
         return tarn_rng_next(&b->rng);
@@ -425,4 +463,25 @@ void tarn_blend_draw(struct tarn_rng *rng, tarn_blend_range range, uint32_t part
     uint64_t front = largest_front(spec);
     if (front >= WAYS && tarn_rng_below(rng, 3) == 0)
         spec->front_cache = WAYS + (uint64_t)(tarn_rng_double(rng) * (double)(front - WAYS));
+}
+
+void tarn_blend_vary(struct tarn_rng *rng, tarn_blend_range range, struct tarn_blend_spec *spec)
+{
+    for (uint32_t i = 0, count = spec->part_count; i < count; i++) {
+        if (spec->part_count == TARN_BLEND_SOURCES || tarn_rng_below(rng, 3) != 0)
+            continue;
+        struct tarn_blend_part *part = &spec->part[i], *twin = &spec->part[spec->part_count++];
+        double share = 0.1 + 0.8 * tarn_rng_double(rng);
+        draw_part(rng, range, part->component, twin);
+        twin->weight = part->weight * share;
+        part->weight -= twin->weight;
+    }
+    spec->turns = tarn_rng_below(rng, 4) == 0;
+    if (tarn_rng_below(rng, 4) == 0) {
+        spec->swing = 2 * tarn_rng_double(rng);
+        spec->period = (uint64_t)pick(rng, range, 2000, 100000, 1.5);
+    }
+    uint64_t front = largest_front(spec);
+    if (spec->front_cache > front)
+        spec->front_cache = front >= WAYS ? front : 0;
 }

@@ -20,6 +20,8 @@
 
 /** What a request can be a part of, in the order of <tarn/workload.h>'s classes. */
 enum { TARN_BLEND_PARTS = 5, TARN_BLEND_NOISE = TARN_BLEND_PARTS };
+/** A blend's parts at most: some of one class. */
+enum { TARN_BLEND_SOURCES = 8 };
 
 struct tarn_blend_part {
     uint32_t component; /**< below TARN_BLEND_PARTS */
@@ -42,9 +44,12 @@ struct tarn_blend_part {
 struct tarn_blend_spec {
     uint64_t seed;
     uint32_t part_count;
-    struct tarn_blend_part part[TARN_BLEND_PARTS];
+    struct tarn_blend_part part[TARN_BLEND_SOURCES];
     double noise;         /**< share of requests for unrelated keys */
     uint64_t front_cache; /**< objects of the cache in front; 0: none */
+    bool turns;      /**< parts take turns regularly, in runs of one length each, not at random */
+    double swing;    /**< lg of what a part's weight rises and falls by; 0: it stays */
+    uint64_t period; /**< requests of one rise and fall, where it swings; each part has its phase */
 };
 
 /** From where the parameters are drawn. */
@@ -56,6 +61,13 @@ typedef enum tarn_blend_range {
 /** Draws a blend of `parts` (1 … TARN_BLEND_PARTS) classes; the first is `component`, if it isn't negative. */
 void tarn_blend_draw(struct tarn_rng *rng, tarn_blend_range range, uint32_t parts, int component,
                      struct tarn_blend_spec *spec);
+
+/**
+ * Makes a drawn blend less regular, without another truth: for some, a part becomes two of its class with
+ * parameters of their own, the parts take turns, or what each makes up rises and falls. Workloads of one origin are
+ * rarely one model with one set of parameters.
+ */
+void tarn_blend_vary(struct tarn_rng *rng, tarn_blend_range range, struct tarn_blend_spec *spec);
 
 typedef struct tarn_blend tarn_blend;
 

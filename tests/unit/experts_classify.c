@@ -3,6 +3,7 @@
 
 #include <math.h>
 
+#include "base/half.h"
 #include "base/hash.h"
 #include "base/memory.h"
 #include "experts/classify.h"
@@ -50,6 +51,12 @@ static void hazards_are_chances(void)
     tarn_workload_chances(logits, 2, 4, chances);
     CHECK(fabsf(chances[0] - 0.5f) < 1e-6f && fabsf(chances[1] - 0.25f) < 1e-6f);
     CHECK(fabsf(chances[2] - 0.0625f) < 1e-6f && fabsf(chances[3] - 0.1875f) < 1e-6f);
+}
+
+static void halves_are_numbers(void)
+{
+    CHECK(tarn_half(0x3c00) == 1 && tarn_half(0xc000) == -2 && tarn_half(0x3555) > 0.333f);
+    CHECK(tarn_half(0x7bff) == 65504 && tarn_half(0x0001) == 0x1p-24f && tarn_half(0) == 0);
 }
 
 static void blends_have_names(void)
@@ -319,7 +326,7 @@ static void without_memory_there_is_none(void)
         CHECK(status == TARN_OK || (status == TARN_NO_MEMORY && workload == NULL && held == 0));
     }
     CHECK(needed > 4 && needed < 100);
-    CHECK(tarn_workload_memory(workload) < 160 << 10);
+    CHECK(tarn_workload_memory(workload) < 176 << 10);
     allowed = 0; /* and none is asked for later */
     for (uint64_t i = 0; i < 10000; i++)
         tarn_workload_access(workload, tarn_mix64(i % 700), 0);
@@ -368,10 +375,83 @@ static void training_learns_chances(void)
     CHECK_NUMBER(tarn_workload_train(&params, &model, &trained, &error), TARN_INVALID);
 }
 
-CHECK_MAIN(CASE(hazards_are_chances), CASE(blends_have_names),
+/* What is known by name only is learnt too, beside the rest, but by the networks of classes alone. */
+static void training_learns_names(void)
+{
+    enum { COUNT = 2000 };
+    static struct tarn_workload_sample samples[2 * COUNT], named[100];
+    _Alignas(64) static float tile[TARN_WORKLOAD_SEEN * TARN_LANES],
+        logits[TARN_MAX_BINS * TARN_LANES];
+    for (int i = 0; i < 2 * COUNT; i++) {
+        samples[i].features[3] = i % 2 == 0 ? 64 : -64;
+        samples[i].blend[i % 2 == 0 ? TARN_WORKLOAD_LOOP : TARN_WORKLOAD_BURST] = 1;
+    }
+    for (int i = 0; i < 100; i++) {
+        named[i].features[3] = i % 2 == 0 ? 64 : -64;
+        named[i].features[5] = 96;
+        named[i].blend[TARN_WORKLOAD_SCAN] = 1;
+    }
+    struct tarn_workload_train_params params = {
+        .samples = samples,
+        .count = COUNT,
+        .kept = samples + COUNT,
+        .kept_count = COUNT,
+        .named = named,
+        .named_count = 100,
+        .named_share = 0.3f,
+        .steps = 600,
+        .seed = 2,
+    };
+    for (int network = TARN_WORKLOAD_NOW_CLASS; network <= TARN_WORKLOAD_NOW_BLEND; network++) {
+        struct tarn_workload_trained trained;
+        struct tarn_model *model;
+        struct tarn_error error;
+        float chances[TARN_WORKLOADS];
+        params.network = network;
+        REQUIRE(tarn_workload_train(&params, &model, &trained, &error) == TARN_OK);
+        CHECK(trained.right > 0.99f);
+        tile[3 * TARN_LANES] = 2;
+        tile[5 * TARN_LANES] = 3;
+        tarn_logits_host(&model->shape, model->weights, tile, 1, logits);
+        tarn_workload_chances(logits, TARN_LANES, model->shape.outputs + 1, chances);
+        if (network == TARN_WORKLOAD_NOW_CLASS)
+            CHECK(chances[TARN_WORKLOAD_SCAN] > 0.9f);
+        else
+            CHECK(chances[TARN_WORKLOAD_SCAN] < 0.1f);
+        tarn_model_destroy(&model);
+    }
+}
+
+/* What was kept of a stream says the same as the stream. */
+static void kept_looks_are_as_good_as_requests(void)
+{
+    struct tarn_workload *workload = begin(), *again = begin();
+    struct tarn_workload_report second;
+    struct tarn_stream *stream;
+    REQUIRE(tarn_stream_create(&stream) == TARN_OK);
+    for (uint64_t i = 0; i < 30000; i++) {
+        int8_t features[TARN_STREAM_FEATURES];
+        uint64_t hash = tarn_mix64(i % 3000);
+        tarn_workload_access(workload, hash, -1);
+        if (!tarn_stream_access(stream, hash, -1))
+            continue;
+        tarn_stream_features(stream, features);
+        tarn_workload_look(again, features, i + 1);
+    }
+    tarn_stream_destroy(&stream);
+    tarn_workload_get_report(again, &second);
+    tarn_workload_destroy(&again);
+    end(workload);
+    CHECK_NUMBER(second.evaluations, report.evaluations);
+    CHECK_NUMBER(memcmp(&second.overall, &report.overall, sizeof second.overall), 0);
+    CHECK_NUMBER(memcmp(&second.now, &report.now, sizeof second.now), 0);
+}
+
+CHECK_MAIN(CASE(hazards_are_chances), CASE(halves_are_numbers), CASE(blends_have_names),
            CASE(nothing_is_said_before_anything_is_seen), CASE(strange_streams_get_an_answer),
            CASE(generators_are_known_by_their_names), CASE(noise_changes_nothing),
            CASE(a_change_is_noticed_soon), CASE(networks_can_be_given),
            CASE(networks_are_as_good_as_they_should_be),
            CASE(a_network_that_gives_no_numbers_is_not_heard), CASE(without_memory_there_is_none),
-           CASE(training_learns_chances))
+           CASE(training_learns_chances), CASE(training_learns_names),
+           CASE(kept_looks_are_as_good_as_requests))

@@ -223,6 +223,41 @@ static void sizes_and_writes_are_measured(void)
     CHECK(is_near((double)figures.size_lg_spread, 32, 1));
 }
 
+/* What order is worth to all 512 keys, one in 8 looked at, in the features' steps: 192 are all hits. */
+static int worth_of_order(void)
+{
+    int8_t features[TARN_STREAM_FEATURES];
+    tarn_stream_features(stream, features);
+    return features[31];
+}
+
+/* What was wanted within the last 4,000 requests, or anything of the 9,000 keys that there are. */
+static void order_is_worth_something_to_recency_alone(void)
+{
+    static uint64_t keys[200000];
+    struct tarn_rng rng;
+    tarn_rng_seed(&rng, 3);
+    begin();
+    for (int i = 0; i < 200000; i++) {
+        bool is_new = i < 4000 || tarn_rng_below(&rng, 2) == 0;
+        keys[i] = is_new ? (uint64_t)i : keys[i - 1 - (int)tarn_rng_below(&rng, 4000)];
+        ask(keys[i]);
+    }
+    printf("# %d\n", worth_of_order());
+    CHECK(worth_of_order() > 10);
+    end();
+    begin();
+    for (int i = 0; i < 200000; i++)
+        ask(tarn_rng_below(&rng, 9000));
+    CHECK(abs(worth_of_order()) < 5);
+    end();
+    begin();
+    for (uint64_t i = 0; i < 200000; i++)
+        ask(i % 9000);
+    CHECK(worth_of_order() < -10);
+    end();
+}
+
 /* No mean of the hashes is asked for: the worst of them must not break anything. */
 static void bad_hashes_do_no_harm(void)
 {
@@ -276,4 +311,5 @@ CHECK_MAIN(CASE(looks_come_early_and_then_in_periods), CASE(nothing_is_known_of_
            CASE(even_requests_reach_as_far_back_as_chance_says), CASE(the_hottest_key_shows),
            CASE(runs_of_new_keys_are_bursts_of_misses), CASE(new_keys_come_after_new_keys),
            CASE(a_change_shows_and_fades), CASE(sizes_and_writes_are_measured),
-           CASE(bad_hashes_do_no_harm), CASE(memory_is_fixed))
+           CASE(order_is_worth_something_to_recency_alone), CASE(bad_hashes_do_no_harm),
+           CASE(memory_is_fixed))

@@ -112,7 +112,85 @@ static void the_same_specification_gives_the_same_requests(void)
         }
 }
 
+static double truth_of(const struct tarn_blend_spec *spec, int component)
+{
+    double sum = 0;
+    for (uint32_t i = 0; i < spec->part_count; i++)
+        sum += spec->part[i].component == (uint32_t)component ? spec->part[i].weight : 0;
+    return sum;
+}
+
+/* Turns, twins and swings: all of these happen, and the shares stay what they were. */
+static void what_is_varied_keeps_its_shares(void)
+{
+    struct tarn_rng rng;
+    int turns = 0, twins = 0, swings = 0;
+    tarn_rng_seed(&rng, 5);
+    for (int i = 0; i < 40; i++) {
+        struct tarn_blend_spec spec;
+        double before[PARTS];
+        tarn_blend_draw(&rng, TARN_BLEND_INSIDE, 2, -1, &spec);
+        for (int k = 0; k < PARTS; k++)
+            before[k] = truth_of(&spec, k);
+        tarn_blend_vary(&rng, TARN_BLEND_INSIDE, &spec);
+        CHECK(spec.part_count >= 2 && spec.part_count <= 4);
+        turns += spec.turns;
+        twins += spec.part_count > 2;
+        swings += spec.swing > 0;
+        for (int k = 0; k < PARTS; k++)
+            CHECK(fabs(before[k] - truth_of(&spec, k)) < 1e-9);
+    }
+    CHECK(turns > 0 && turns < 30 && twins > 5 && twins < 40 && swings > 0 && swings < 30);
+}
+
+static void parts_take_turns(void)
+{
+    struct tarn_blend_spec spec = {
+        .seed = 3,
+        .part_count = 3,
+        .part = {part_of(TARN_WORKLOAD_ZIPF, 0.5, 2), part_of(TARN_WORKLOAD_RECENCY, 0.25, 1),
+                 part_of(TARN_WORKLOAD_SCAN, 0.25, 1)},
+        .turns = true,
+    };
+    tarn_blend *blend;
+    uint32_t component[400];
+    REQUIRE(tarn_blend_create(&spec, &blend, NULL) == TARN_OK);
+    for (int i = 0; i < 400; i++)
+        tarn_blend_next(blend, &component[i]);
+    tarn_blend_destroy(&blend);
+    for (int i = 4; i < 400; i++)
+        CHECK_NUMBER(component[i], component[i - 4]);
+}
+
+static void what_a_part_makes_up_rises_and_falls(void)
+{
+    struct tarn_blend_spec spec = {
+        .seed = 3,
+        .part_count = 2,
+        .part = {part_of(TARN_WORKLOAD_ZIPF, 0.5, 1), part_of(TARN_WORKLOAD_RECENCY, 0.5, 1)},
+        .swing = 2,
+        .period = 10000,
+    };
+    tarn_blend *blend;
+    double most = 0, least = 1;
+    REQUIRE(tarn_blend_create(&spec, &blend, NULL) == TARN_OK);
+    for (int n = 0; n < 40; n++) {
+        double share = 0;
+        for (int i = 0; i < 1000; i++) {
+            uint32_t component;
+            tarn_blend_next(blend, &component);
+            share += component == TARN_WORKLOAD_ZIPF ? 0.001 : 0;
+        }
+        most = fmax(most, share);
+        least = fmin(least, share);
+    }
+    tarn_blend_destroy(&blend);
+    CHECK(most > 0.8 && least < 0.2);
+}
+
 CHECK_MAIN(CASE(shares_are_those_that_were_asked_for),
            CASE(a_loop_that_has_yet_to_repeat_is_a_scan),
            CASE(a_cache_in_front_takes_its_hits_away),
-           CASE(the_same_specification_gives_the_same_requests))
+           CASE(the_same_specification_gives_the_same_requests),
+           CASE(what_is_varied_keeps_its_shares), CASE(parts_take_turns),
+           CASE(what_a_part_makes_up_rises_and_falls))
