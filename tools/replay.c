@@ -366,11 +366,12 @@ static int tarn_cmd_replay(struct tarn_cli *cli, int argc, char **argv)
     int code = make_plan(cli, argc, argv, &plan);
     if (code != TARN_EXIT_OK)
         goto done;
-    status = check_files(cli, argc, argv, &error);
-    if (status == TARN_OK && tarn_cli_value(cli, "model") != NULL) {
+    if (tarn_cli_value(cli, "model") != NULL) {
         status = tarn_model_sets_load(tarn_cli_value(cli, "model"), &sets, &error);
         plan.replay.learning.engine.sets = sets;
     }
+    if (status == TARN_OK)
+        status = check_files(cli, argc, argv, &error);
     if (status == TARN_OK && (traces = calloc((size_t)argc, sizeof *traces)) == NULL)
         status = tarn_fail(&error, TARN_NO_MEMORY, "replay: out of memory");
     tarn_progress_start(&bar.progress, cli, "replay");

@@ -218,10 +218,11 @@ struct tarn_engine_stats {
     uint64_t
         rounds_ahead; /**< of all rounds: before their victims were needed, not on a request's way */
     /**
-     * Of the requests that miniature caches and the classifier of workloads hear of from the background's thread:
-     * those that they didn't hear of because it had fallen behind. 0 with TARN_BACKGROUND_STEPS.
+     * What the background's thread had fallen too far behind for: gets, stores and deletes of sampled keys that the
+     * miniature caches didn't hear of, and gets that the classifier of workloads didn't. What it
+     * still has to hear (a millisecond's worth, mostly) isn't in these statistics yet. 0 with TARN_BACKGROUND_STEPS.
      */
-    uint64_t dropped_notes;
+    uint64_t dropped_notes, unheard_requests;
     uint64_t samples;     /**< training samples taken */
     float loss;           /**< of the last steps; NaN before the first */
     uint64_t model_bytes; /**< the model as a file */

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdio.h>
 
+#define ENOUGH      32 /* blocks: with fewer, however long each was, nothing could have been condemned */
 #define BLOCKS      64 /* of a watch, where they are neither shorter nor longer than this: */
 #define LEAST_BLOCK 32
 #define MOST_BLOCK  1024
@@ -58,7 +59,7 @@ static tarn_watch_verdict judge(struct tarn_watch *w)
     if (w->is_behind && (double)w->total.base_misses <= allowed &&
         w->total.misses > w->total.base_misses)
         return TARN_WATCH_ROLL_BACK;
-    if (w->total.requests >= w->horizon)
+    if (w->total.requests >= w->horizon && w->blocks >= ENOUGH)
         return TARN_WATCH_KEEP;
     return w->is_behind ? TARN_WATCH_BEHIND : TARN_WATCH_GOES_ON;
 }
@@ -77,6 +78,7 @@ tarn_watch_verdict tarn_watch_feed(struct tarn_watch *w, const struct tarn_watch
     double base = ratio(w->block.base_misses, w->block.requests);
     double lru = ratio(w->block.lru_misses, w->block.requests);
     w->block = (struct tarn_watch_counts){0};
+    w->blocks++;
     tarn_evalue_add(&w->worse, live - base, aim);
     tarn_evalue_add(&w->behind, live - (1 + w->params.slack) * lru, aim);
     return w->verdict = judge(w);

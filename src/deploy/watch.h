@@ -51,15 +51,16 @@ struct tarn_watch {
     struct tarn_watch_params params;
     struct tarn_watch_counts total, block;
     struct tarn_evalue worse, behind;
-    uint64_t horizon; /**< requests */
-    uint32_t block_size;
+    uint64_t horizon; /**< requests; but it lasts until there were enough blocks, too */
+    uint32_t block_size, blocks;
     bool is_behind;
     tarn_watch_verdict verdict;
 };
 
 /** TARN_INVALID: a probability or difference outside (0, 1). */
 tarn_status tarn_watch_init(struct tarn_watch *watch, const struct tarn_watch_params *params);
-/** KEEP and ROLL_BACK are final. Feed it at least once in 32 requests to be told as soon as can be. */
+/** KEEP and ROLL_BACK are final. Feed it at least once in 32 requests to be told as soon as can be: a feed is one
+ * observation, however long, and takes as many. */
 tarn_watch_verdict tarn_watch_feed(struct tarn_watch *watch,
                                    const struct tarn_watch_counts *counts);
 /** Fills in reason, figures and text of a change; requests and unix_ms are the caller's to set. */

@@ -64,6 +64,7 @@ struct tarn_heldout_result tarn_adapt_look_at_held_out(struct tarn_engine *e, ui
     struct tarn_learner *l = e->learner;
     bool more = true;
     tarn_cache_lock(e->cache);
+    tarn_evictor_settle(&e->learned->live);
     bool replay = newest == 0 && e->ring.reservoir != NULL && l->params.replayed > 0;
     uint32_t room = TARN_HELDOUT_MOST - (replay ? TARN_HELDOUT_MOST / REPLAYED_SHARE : 0);
     tarn_heldout_begin(&l->heldout, &e->ring, newest > 0 ? newest : TARN_HELDOUT_NEWEST, room);

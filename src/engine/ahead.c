@@ -13,9 +13,12 @@
 
 void tarn_ahead_hurry(struct tarn_engine *e)
 {
-    /* without its lock: who is about to sleep may miss it for a millisecond, who looks around does not */
-    if (!atomic_exchange(&e->hurried, true))
-        pthread_cond_signal(&e->wake);
+    if (atomic_exchange(&e->hurried, true))
+        return;
+    /* under its lock, or who is about to sleep misses it; nothing else is taken under that one */
+    pthread_mutex_lock(&e->wake_lock);
+    pthread_cond_signal(&e->wake);
+    pthread_mutex_unlock(&e->wake_lock);
 }
 
 static void hurry(void *context)

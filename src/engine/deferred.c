@@ -8,7 +8,8 @@
 #include "base/log.h"
 #include "base/memory.h"
 
-#define REPLAYED_AT_ONCE 64   /* notes between two looks at whether somebody waits for a round */
+#define REPLAYED_AT_ONCE 64   /* notes between two looks at whether somebody waits for a round, */
+#define BATCHES          16   /* and so often before the background's lock is let go */
 #define ASKED            2048 /* requests and stores of a buffer of the classifier's */
 
 enum asked_kind { ASKED_ACCESS, ASKED_STORE, ASKED_OVERWRITE };
@@ -24,7 +25,7 @@ struct tarn_ear {
     struct tarn_engine *engine;
     /* under the cache's lock */
     uint32_t count;
-    uint64_t dropped;
+    uint64_t unheard;             /* requests that there was no room for */
     struct asked *filled, *heard; /* the latter is the thread's */
     struct asked buffer[2][ASKED];
 };
@@ -47,7 +48,7 @@ static void hear(struct tarn_workload *workload, const struct asked *asked)
 static void note(struct tarn_ear *ear, const struct asked *asked)
 {
     if (ear->count == ASKED) {
-        ear->dropped++;
+        ear->unheard += asked->kind == ASKED_ACCESS;
         return;
     }
     ear->filled[ear->count++] = *asked;
@@ -109,8 +110,10 @@ static void catch_up(struct tarn_engine *e, uint32_t least, bool all)
     tarn_cache_unlock(e->cache);
     if (!more)
         return;
-    while (more && (all || !atomic_load(&e->hurried)))
+    uint32_t batches = 0;
+    do { /* some at least, however much the rounds are in a hurry */
         more = tarn_learned_replay(e->learned, REPLAYED_AT_ONCE);
+    } while (more && (all || (++batches < BATCHES && !atomic_load(&e->hurried))));
     tarn_cache_lock(e->cache);
     tarn_learned_settle(e->learned);
     tarn_cache_unlock(e->cache);
@@ -135,7 +138,8 @@ void tarn_deferred_finish(struct tarn_engine *e)
 
 void tarn_deferred_get_stats(const struct tarn_engine *e, struct tarn_engine_stats *stats)
 {
-    stats->dropped_notes = e->learned->later.dropped + (e->ear != NULL ? e->ear->dropped : 0);
+    stats->dropped_notes = e->learned->later.dropped;
+    stats->unheard_requests = e->ear != NULL ? e->ear->unheard : 0;
     stats->memory += e->ear != NULL ? sizeof *e->ear : 0;
 }
 

@@ -250,6 +250,7 @@ void tarn_engine_set_training(tarn_engine *e, bool on)
 void tarn_engine_drain_samples(tarn_engine *e)
 {
     tarn_cache_lock(e->cache);
+    tarn_evictor_settle(&e->learned->live);
     tarn_ring_drain(&e->ring, tarn_cache_now(e->cache));
     tarn_cache_unlock(e->cache);
 }
@@ -289,7 +290,6 @@ void tarn_engine_get_stats(tarn_engine *e, struct tarn_engine_stats *stats)
 {
     *stats = (struct tarn_engine_stats){0};
     pthread_mutex_lock(&e->background_lock);
-    tarn_deferred_finish(e);
     tarn_cache_lock(e->cache);
     const struct tarn_evictor *live = &e->learned->live;
     stats->rounds = live->rounds;

@@ -28,6 +28,7 @@ struct tarn_books {
     uint64_t at, gets, hits;      /* when the last record ended */
     tarn_workload_class workload; /* TARN_WORKLOADS: none was named yet */
     uint64_t sampled;             /* the mix's, when it was named */
+    uint64_t dropped; /* notes that miniature caches didn't hear of, at the last record */
     /* what experts cost when a few records had gone by since it was named, the oldest last */
     struct snap {
         uint64_t sampled; /* the mix's then; 0: there is none */
@@ -132,22 +133,29 @@ static void take(struct tarn_engine *e, const struct tarn_workload_verdict *verd
                  struct tarn_feedback_record *record)
 {
     struct tarn_mix_counts mix = tarn_mix_take(&e->learned->mix);
+    struct tarn_trial_own own = {0};
+    if (e->learned->trial != NULL)
+        own = tarn_trial_take_own(e->learned->trial);
+    /* what they didn't hear of, the cache did: side by side they would look worse than they are */
+    if (e->learned->later.dropped != e->books->dropped) {
+        e->books->dropped = e->learned->later.dropped;
+        mix = (struct tarn_mix_counts){0};
+        own = (struct tarn_trial_own){0};
+    }
     *record = (struct tarn_feedback_record){
         .end = e->books->before + tarn_cache_now(e->cache),
         .version = e->versions.live->version,
         .workload = verdict->top,
         .confidence = verdict->confidence,
-        .figures = {.sampled = mix.requests, .cost = mix.cost},
+        .figures = {.sampled = mix.requests,
+                    .cost = mix.cost,
+                    .beside_lru = (double)own.requests,
+                    .own_misses = (double)own.misses,
+                    .lru_misses = (double)own.lru_misses},
     };
     for (uint32_t k = 0; k < e->learned->live.experts; k++) {
         record->figures.expert_cost[k] = mix.expert[k];
         record->weight[k] = e->learned->live.weight[k];
-    }
-    if (e->learned->trial != NULL) {
-        struct tarn_trial_own own = tarn_trial_take_own(e->learned->trial);
-        record->figures.beside_lru = (double)own.requests;
-        record->figures.own_misses = (double)own.misses;
-        record->figures.lru_misses = (double)own.lru_misses;
     }
 }
 

@@ -283,9 +283,13 @@ static void distil(struct tarn_engine *e, struct batch *batch)
 /* Draws the samples of one launch, a step's worth for each hold of the lock; all of them of `tag`, or of any. */
 static bool stage_samples(struct tarn_engine *e, const struct tarn_pace *pace, uint32_t tag)
 {
+    const struct tarn_bundle *live = e->versions.live;
+    const struct tarn_nested *nested =
+        tag == 0 ? &live->model->nested : &tarn_bundle_of_tag(live, tag)->model->nested;
     struct batch batch;
     for (uint32_t step = 0; step < TARN_TRAIN_STEPS; step++) {
         tarn_cache_lock(e->cache);
+        tarn_evictor_settle(&e->learned->live);
         bool enough = tag == 0 ? draw_batch(e, pace, &batch)
                                : tarn_tags_draw(e, tag, tarn_cache_now(e->cache), TARN_TRAIN_BATCH,
                                                 batch.features, batch.label);
@@ -299,10 +303,10 @@ static bool stage_samples(struct tarn_engine *e, const struct tarn_pace *pace, u
             for (uint32_t f = 0; f < TARN_FEATURES; f++)
                 batch.features[i][f] = masked >> f & 1 ? 0 : batch.features[i][f];
         for (uint32_t i = 0; i < TARN_TRAIN_BATCH; i++)
-            tarn_trainer_stage(
-                e->trainer, step * TARN_TRAIN_BATCH + i, batch.features[i], TARN_FEATURE_STEP,
-                tarn_nested_label(&e->versions.live->model->nested,
-                                  (step * TARN_TRAIN_BATCH + i) / TARN_LANES, batch.label[i]));
+            tarn_trainer_stage(e->trainer, step * TARN_TRAIN_BATCH + i, batch.features[i],
+                               TARN_FEATURE_STEP,
+                               tarn_nested_label(nested, (step * TARN_TRAIN_BATCH + i) / TARN_LANES,
+                                                 batch.label[i]));
     }
     return true;
 }

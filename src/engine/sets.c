@@ -278,6 +278,13 @@ void tarn_sets_look(struct tarn_engine *e)
 
 /* ---- kept ---- */
 
+static uint64_t hash_of_set(const struct tarn_class_sets *s, uint32_t i)
+{
+    struct tarn_model_info info;
+    tarn_model_get_info(s->sets->set[i].model, &info);
+    return info.hash;
+}
+
 uint32_t tarn_sets_parts(struct tarn_engine *e, struct tarn_checkpoint_part *parts)
 {
     struct tarn_class_sets *s = &e->sets;
@@ -297,41 +304,60 @@ uint32_t tarn_sets_parts(struct tarn_engine *e, struct tarn_checkpoint_part *par
             .rate = 1,
             .state = {l->weights, l->m, l->v, l->steps},
             .live = memory->live->model->weights,
+            .nested = memory->live->model->nested,
+            .set = s->sets != NULL ? hash_of_set(s, memory->set) : memory->kept_set,
         };
-        if (s->sets != NULL)
-            memcpy(part->name, s->sets->set[memory->set].name, sizeof part->name);
+        memcpy(part->name, s->sets != NULL ? s->sets->set[memory->set].name : memory->kept_name,
+               sizeof part->name);
     }
     return count;
+}
+
+/* Its set may not be there any more, or have been searched for anew: then it is as if it had had none. */
+static bool find_set(const struct tarn_class_sets *s, const struct tarn_checkpoint_part *part,
+                     uint32_t *set)
+{
+    *set = tarn_model_sets_find(s->sets, part->name);
+    if (*set < s->sets->count && hash_of_set(s, *set) == part->set)
+        return true;
+    *set = 0;
+    return false;
 }
 
 void tarn_sets_restore(struct tarn_engine *e, const struct tarn_checkpoint_part *part)
 {
     struct tarn_class_sets *s = &e->sets;
-    if (part->number >= TARN_WORKLOADS || s->sets == NULL)
+    if (part->number >= TARN_WORKLOADS)
         return;
     struct tarn_class_memory *memory = &s->memory[part->number];
-    uint32_t set = tarn_model_sets_find(s->sets, part->name);
+    tarn_model like = *e->versions.anchor->model;
+    like.nested = part->nested;
     if (!tarn_learnt_set(e, &memory->learnt, &part->state) ||
-        tarn_versions_make_plain(e, part->live, e->versions.anchor->model, &memory->live, NULL) !=
-            TARN_OK) {
+        tarn_versions_make_plain(e, part->live, &like, &memory->live, NULL) != TARN_OK) {
         tarn_log(TARN_LOG_WARNING, "engine: class %s begins anew: out of memory",
                  tarn_workload_name((tarn_workload_class)part->number));
         return;
     }
-    /* a set that isn't there any more, or was searched for anew, has other settings */
-    memory->set = set < s->sets->count ? set : 0;
+    if (s->sets == NULL) { /* kept for a start with sets */
+        memcpy(memory->kept_name, part->name, sizeof memory->kept_name);
+        memory->kept_set = part->set;
+        tarn_set_defaults(&memory->settings);
+        return;
+    }
+    bool same = find_set(s, part, &memory->set);
     memory->settings = s->sets->set[memory->set].settings;
-    if (!part->current)
+    if (!part->current || !same)
         return;
     s->known = true;
     s->current = (tarn_workload_class)part->number;
+    s->changed_at = e->seen - LEAST_STAY; /* it may be another one by now */
 }
 
 void tarn_sets_resume(struct tarn_engine *e)
 {
     const struct tarn_class_sets *s = &e->sets;
     const struct tarn_class_memory *memory = &s->memory[s->current];
-    if (s->known)
+    if (s->known && !e->learner->params.no_classes)
         use(e, memory->set, &memory->settings);
 }
 

@@ -25,6 +25,8 @@ struct tarn_class_memory {
     struct tarn_learnt learnt; /**< and what training had reached */
     struct tarn_set_settings settings; /**< that were in effect */
     uint32_t set;                      /**< whose they are */
+    char kept_name[TARN_SET_NAME]; /**< what a checkpoint said of that set, while there are none */
+    uint64_t kept_set;
 };
 
 struct tarn_class_sets {

@@ -218,19 +218,27 @@ static tarn_gate_answer ask(struct tarn_engine *e, uint32_t i, const tarn_model 
                                &e->tags.report);
 }
 
-/* Another network for this tag, made as `like`; NULL: the general one. */
-static void put(struct tarn_engine *e, struct tarn_tag_changes *to, uint32_t i,
+static uint64_t hash_of(const struct tarn_model_set *set)
+{
+    struct tarn_model_info info;
+    tarn_model_get_info(set->model, &info);
+    return info.hash;
+}
+
+/* Another network for this tag, made as `like`; NULL: the general one. False without memory: it goes on learning. */
+static bool put(struct tarn_engine *e, struct tarn_tag_changes *to, uint32_t i,
                 const float *weights, const tarn_model *like)
 {
     struct tarn_bundle *own = NULL;
     if (weights != NULL && tarn_versions_make_plain(e, weights, like, &own, NULL) != TARN_OK)
-        return; /* it goes on learning */
+        return false;
     tarn_bundle_release(&to->tagged[i]);
     to->tagged[i] = own;
     to->tags |= 1u << i;
     size_t used = strlen(to->names);
     snprintf(to->names + used, sizeof to->names - used, used > 0 ? ", %s" : "%s",
              e->tags.tag[i].name);
+    return true;
 }
 
 static void start_from(struct tarn_engine *e, struct tarn_learnt *learnt, const float *weights)
@@ -241,19 +249,36 @@ static void start_from(struct tarn_engine *e, struct tarn_learnt *learnt, const 
     learnt->steps = 0;
 }
 
+/* What a set was worth to the tag was seen, perhaps before the engine's last start. */
+static bool is_done_with(struct tarn_tag *tag, const struct tarn_model_set *set)
+{
+    if (tag->set_tries == 0 && tag->done_with != 0) {
+        bool same = tag->done_with == hash_of(set);
+        tag->set_tries = same ? SET_TRIES : 0;
+        tag->rate = same ? tag->rate : 1;
+        tag->done_with = same ? tag->done_with : 0;
+    }
+    return tag->set_tries == SET_TRIES;
+}
+
 /* A set that was made for the tag is live at once if it is better than what scores its objects. */
 static bool take_set(struct tarn_engine *e, struct tarn_tag_changes *to, uint32_t i)
 {
     struct tarn_tag *tag = &e->tags.tag[i];
     const struct tarn_model_set *set = tarn_sets_of_tag(e, i + 1);
     const struct tarn_gate_report *r = &e->tags.report;
-    if (set == NULL || tag->set_tries == SET_TRIES)
+    if (set == NULL)
+        tag->rate = 1;
+    if (set == NULL || is_done_with(tag, set))
         return false;
     tag->set_tries++;
+    if (tag->set_tries == SET_TRIES)
+        tag->done_with = hash_of(set);
     ask(e, i, tarn_bundle_of_tag(e->versions.live, i + 1)->model, set->model->weights);
     if (r->samples < TARN_GATE_LEAST || !(r->difference < -r->error))
         return false;
-    put(e, to, i, set->model->weights, set->model);
+    if (!put(e, to, i, set->model->weights, set->model))
+        return false;
     to->set[i] = set;
     return true;
 }
@@ -369,6 +394,7 @@ void tarn_tags_settle(struct tarn_engine *e, struct tarn_tag_changes *changes, b
         if (set == NULL || !live)
             continue; /* a set that didn't get in is asked about again */
         tag->set_tries = SET_TRIES;
+        tag->done_with = hash_of(set);
         tag->rate = set->settings.rate;
         start_from(e, &tag->learnt, set->model->weights);
     }
@@ -421,6 +447,7 @@ uint32_t tarn_tags_parts(const struct tarn_engine *e, struct tarn_checkpoint_par
         *part = (struct tarn_checkpoint_part){
             .number = i + 1,
             .rate = tag->rate,
+            .set = tag->done_with,
             .state = {l->weights, l->m, l->v, l->steps},
         };
         memcpy(part->name, tag->name, sizeof part->name);
@@ -436,6 +463,7 @@ void tarn_tags_restore(struct tarn_engine *e, const struct tarn_checkpoint_part 
         return;
     }
     tag->rate = part->rate;
+    tag->done_with = part->set;
     tag->put = e->ring.put[part->number]; /* those that came before have had their turns */
     memcpy(tag->name, part->name, sizeof tag->name);
 }
@@ -451,8 +479,12 @@ tarn_status tarn_engine_name_tag(tarn_engine *e, uint32_t tag, const char *name,
         return tarn_fail(error, TARN_INVALID, "engine: a tag's name of more than %d bytes",
                          TARN_TAG_NAME - 1);
     pthread_mutex_lock(&e->background_lock);
-    snprintf(e->tags.tag[tag - 1].name, TARN_TAG_NAME, "%s", name);
-    e->tags.tag[tag - 1].set_tries = 0; /* another set may be meant */
+    struct tarn_tag *t = &e->tags.tag[tag - 1];
+    if (strcmp(t->name, name) != 0) { /* another set is meant */
+        t->set_tries = 0;
+        t->done_with = 0;
+    }
+    snprintf(t->name, TARN_TAG_NAME, "%s", name);
     pthread_mutex_unlock(&e->background_lock);
     return TARN_OK;
 }

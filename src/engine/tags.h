@@ -49,6 +49,7 @@ struct tarn_tag {
     bool unminted;            /**< it has learnt since its last candidate */
     uint32_t in_a_row, tries; /**< kept out one after the other; candidates */
     uint32_t set_tries;       /**< looks at its set */
+    uint64_t done_with; /**< hash of the set that has been live, or wasn't better time and again */
     uint64_t jobs, minted, kept_out, dropped;
     float loss; /**< of its last job; NaN before */
     float rate; /**< of the learning rate, a factor: its set's */

@@ -441,6 +441,7 @@ uint32_t tarn_versions_draw(void *context, struct tarn_gate_sample *samples, uin
     uint32_t found = 0, start = 0, count = 1;
     for (uint32_t i = 0; i < count && found < room;) {
         tarn_cache_lock(e->cache);
+        tarn_evictor_settle(&e->learned->live);
         const struct tarn_ring *ring = &e->ring;
         uint64_t now = tarn_cache_now(e->cache), held = ring->head;
         held = held < ring->size ? held : ring->size;

@@ -67,7 +67,7 @@ uint32_t tarn_width_choose(const struct tarn_width_view *v)
         const struct tarn_width_form *form = &v->forms[i];
         /* the whole is what the others are measured by: its own error is that of the one in use */
         float error = isnan(form->error) ? 0 : form->error;
-        float price = price_of(v, form) + error * nat_of(v);
+        float price = price_of(v, form) + TARN_WIDTH_SURE * error * nat_of(v);
         if (i != v->now && price < least) {
             least = price;
             best = i;
@@ -140,6 +140,7 @@ static void measure(struct tarn_engine *e, uint64_t now)
     struct tarn_width *w = e->width;
     const tarn_model *live = e->versions.live->model;
     tarn_cache_lock(e->cache);
+    tarn_evictor_settle(&e->learned->live);
     tarn_heldout_begin(&w->heldout, &e->ring, TARN_HELDOUT_NEWEST, TARN_HELDOUT_MOST);
     bool more = true;
     while (more) {

@@ -41,11 +41,12 @@ struct tarn_width_view {
 /* Where sets of samples are many, 0.1 nats of survival loss were found to be about 0.6 % of the misses. */
 #define TARN_WIDTH_MISSES_A_NAT 0.06f
 #define TARN_WIDTH_SCORES       10.0f /* scores for a victim, on the mean */
+#define TARN_WIDTH_SURE         2.0f  /* standard errors: of several slices one is always lucky */
 #define TARN_WIDTH_HURRY        20.0f /* under pressure time is so many times as dear */
 
 /**
  * Which form should decide. Of each the price is known: its excess in misses, times what a miss costs,
- * and its time; another than the one in use has to be cheaper by more than the error of its excess. A form
+ * and its time; another than the one in use has to be cheaper by more than twice the error of its excess. A form
  * whose excess isn't known isn't chosen. Under pressure the same, with time TARN_WIDTH_HURRY times as dear. Pure.
  */
 uint32_t tarn_width_choose(const struct tarn_width_view *view);

@@ -191,7 +191,7 @@ static void note(struct tarn_learned *learned, enum tarn_note_kind kind, uint64_
         return;
     }
     note.sketch = tarn_sketch_estimate(&learned->world.sketch, hash);
-    if (kind == TARN_NOTE_HIT && (note.sketch & 15) < 15)
+    if (kind == TARN_NOTE_HIT && learned->hits.count > 0 && (note.sketch & 15) < 15)
         note.sketch++; /* it isn't counted yet */
     if (tarn_later_add(&learned->later, &note) && learned->world.low != NULL)
         learned->world.low(learned->world.low_context);
@@ -251,23 +251,35 @@ static void do_hit(struct tarn_learned *learned, uint32_t slot, uint64_t now)
     note(learned, TARN_NOTE_HIT, hash, tarn_table_meta(learned->live.table, slot), now);
 }
 
+/* While arms are judged by what misses cost. */
+static bool counts_costs(const struct tarn_learned *learned)
+{
+    return learned->world.goal_cost && learned->live.table->segment != NULL;
+}
+
 static void do_miss(struct tarn_learned *learned, uint64_t hash, uint64_t now)
 {
     tarn_evictor_miss(&learned->live, hash, now);
+    if (counts_costs(learned))
+        learned->missed[hash % TARN_LEARNED_MISSED] = hash;
     set_sample_share(learned);
     if (learned->listener.access != NULL)
         learned->listener.access(learned->listener.context, hash, -1);
     note(learned, TARN_NOTE_MISS, hash, NULL, now);
 }
 
-/* As in the miniature caches: what a miss costs is known once the object is stored. */
+/* What a miss costs is known once the object is stored; what nobody had asked for was no miss. */
 static void charge_segment(struct tarn_learned *learned, uint32_t slot)
 {
-    const struct tarn_world *world = &learned->world;
     const struct tarn_table *table = learned->live.table;
-    if (world->goal_cost && table->segment != NULL)
-        learned->segment_cost[table->segment(tarn_table_hash(table, slot))] +=
-            (double)tarn_costs_weight(&world->costs, tarn_table_meta(table, slot)->cost);
+    if (!counts_costs(learned))
+        return;
+    uint64_t hash = tarn_table_hash(table, slot),
+             *missed = &learned->missed[hash % TARN_LEARNED_MISSED];
+    if (*missed == hash)
+        learned->segment_cost[table->segment(hash)] +=
+            (double)tarn_costs_weight(&learned->world.costs, tarn_table_meta(table, slot)->cost);
+    *missed = *missed == hash ? 0 : *missed;
 }
 
 static void do_insert(struct tarn_learned *learned, uint32_t slot, uint64_t charge, uint64_t now)

@@ -35,6 +35,8 @@ struct tarn_timed {
     uint64_t ns, requests;
 };
 
+#define TARN_LEARNED_MISSED 64
+
 struct tarn_learned {
     struct tarn_world world;
     /**
@@ -62,6 +64,8 @@ struct tarn_learned {
     float samples_per_period;       /**< the ring's size over the T that it is to cover */
     /** With goal_cost, while residents are told apart: what misses cost by segment, in mean costs. They count when the object is stored. */
     double segment_cost[TARN_TABLE_SEGMENTS];
+    uint64_t
+        missed[TARN_LEARNED_MISSED]; /**< keys that were asked for and aren't stored yet, mostly */
 };
 
 struct tarn_learned_params {

@@ -24,6 +24,8 @@
 #define STATISTICS     (TARN_FEATURES * 8 + 4 + 4 + 8 + 32) /* means ... generator */
 #define RESERVOIR_HEAD (STATISTICS + TARN_RESERVOIR_STRATA * 12)
 #define PART_HEAD      128
+#define PART_NESTED    64 /* where in a part's head */
+#define MOST_RATE      64.0f
 #define FILE_SIZE_MAX  (UINT32_C(1) << 31)
 
 enum { FLAG_CURRENT = 1 };
@@ -202,6 +204,9 @@ static uint8_t *put_part(uint8_t *to, const struct tarn_checkpoint_part *part, s
     tarn_put_u64(to + 16, part->state.steps);
     memcpy(to + 24, part->name, strnlen(part->name, TARN_CHECKPOINT_NAME - 1));
     tarn_put_f32(to + 12, part->rate);
+    tarn_put_u64(to + 24 + TARN_CHECKPOINT_NAME, part->set);
+    memcpy(to + PART_NESTED, part->nested.width, TARN_NESTED_MOST);
+    to[PART_NESTED + TARN_NESTED_MOST] = part->nested.exits;
     to = put_floats(to + PART_HEAD, part->state.weights, weights);
     to = put_floats(to, part->state.m, weights);
     to = put_floats(to, part->state.v, weights);
@@ -400,6 +405,13 @@ static tarn_status check_reservoir(const struct reader *r)
     return TARN_OK;
 }
 
+static struct tarn_nested get_nested(const uint8_t *part)
+{
+    struct tarn_nested nested = {.exits = part[PART_NESTED + TARN_NESTED_MOST]};
+    memcpy(nested.width, part + PART_NESTED, TARN_NESTED_MOST);
+    return nested;
+}
+
 static tarn_status check_part(const struct reader *r, uint32_t i)
 {
     uint64_t at = place_of_part(&r->plan, i);
@@ -407,12 +419,14 @@ static tarn_status check_part(const struct reader *r, uint32_t i)
     bool is_class = i >= r->plan.tags, is_first = i == (is_class ? r->plan.tags : 0);
     uint32_t number = tarn_get_u32(d + 4), most = TARN_BUNDLE_TAGS;
     float rate = tarn_get_f32(d + 12);
+    struct tarn_nested nested = get_nested(d);
     if (is_class)
         most = TARN_CHECKPOINT_CLASSES - 1;
     if (tarn_get_u32(d) != is_class || number > most || (number == 0 && !is_class) ||
         tarn_get_u32(d + 8) > (is_class ? FLAG_CURRENT : 0) ||
         (!is_first && number <= tarn_get_u32(r->data + place_of_part(&r->plan, i - 1) + 4)) ||
-        d[24 + TARN_CHECKPOINT_NAME - 1] != '\0' || !is_finite(rate) || rate < 0)
+        d[24 + TARN_CHECKPOINT_NAME - 1] != '\0' || !(rate >= 1 / MOST_RATE && rate <= MOST_RATE) ||
+        !tarn_nested_is_valid(&nested, &r->shape))
         return damaged(r, "a part that can't be one", at);
     return check_training(r, at + PART_HEAD, is_class);
 }
@@ -444,6 +458,8 @@ static void give_parts(const struct reader *r, const struct tarn_checkpoint *int
             .current = tarn_get_u32(d + 8) & FLAG_CURRENT,
             .number = tarn_get_u32(d + 4),
             .rate = tarn_get_f32(d + 12),
+            .set = tarn_get_u64(d + 24 + TARN_CHECKPOINT_NAME),
+            .nested = get_nested(d),
         };
         memcpy(part.name, d + 24, sizeof part.name);
         part.state =

@@ -33,6 +33,8 @@ struct tarn_checkpoint_part {
     char name
         [TARN_CHECKPOINT_NAME]; /**< the tag's, or that of the set whose settings the class had */
     float rate;                 /**< of the learning rate, a factor: a tag's */
+    uint64_t set; /**< hash of the model of the set that it has had or made no use of; 0: none */
+    struct tarn_nested nested; /**< of `live` */
     struct tarn_trainer_state state;
     const float *live; /**< weights that were live at the class's end; NULL: a tag has none here */
 };

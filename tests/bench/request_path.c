@@ -107,7 +107,7 @@ static void run(const struct tarn_trace_data *trace, double percent)
            (double)sides[0].misses / (double)sides[0].gets * 100,
            (double)sides[1].misses / (double)sides[1].gets * 100,
            stats.rounds > 0 ? (double)stats.rounds_ahead / (double)stats.rounds * 100 : 0,
-           stats.relief, (double)stats.dropped_notes / (double)sides[1].gets * 100);
+           stats.relief, (double)stats.unheard_requests / (double)sides[1].gets * 100);
     fflush(stdout);
     tarn_engine_destroy(&sides[1].engine);
     tarn_cache_destroy(&sides[0].cache);

@@ -205,6 +205,19 @@ static tarn_watch_verdict feed_all(struct tarn_watch *w, uint64_t live, uint64_t
     return verdict;
 }
 
+static tarn_watch_verdict feed_of(struct tarn_watch *w, uint64_t requests, uint64_t live,
+                                  uint64_t base)
+{
+    tarn_watch_verdict verdict = TARN_WATCH_GOES_ON;
+    CHECK(tarn_watch_init(w, &(struct tarn_watch_params){.resident = 1024}) == TARN_OK);
+    while (verdict == TARN_WATCH_GOES_ON || verdict == TARN_WATCH_BEHIND) {
+        uint64_t noise = w->blocks % 2 * 8;
+        verdict = tarn_watch_feed(
+            w, &(struct tarn_watch_counts){requests, live + noise, base + 8 - noise, 450});
+    }
+    return verdict;
+}
+
 static void against_lru(void)
 {
     struct tarn_watch w;
@@ -212,8 +225,10 @@ static void against_lru(void)
     CHECK(feed_all(&w, 20, 21, 10) == TARN_WATCH_BEHIND); /* so is what it could go back to */
     CHECK(feed_all(&w, 20, 10, 30) == TARN_WATCH_ROLL_BACK);
     CHECK(feed_all(&w, 10, 20, 30) == TARN_WATCH_GOES_ON);
+    /* however long a feed is, it is one observation: few of them are no reason to keep anything */
+    CHECK(feed_of(&w, 1000, 500, 400) == TARN_WATCH_ROLL_BACK && w.total.requests > 2 * w.horizon);
+    CHECK(feed_of(&w, 1000, 400, 400) == TARN_WATCH_KEEP && w.blocks >= 32);
     /* the end of the watch is final */
-    CHECK(tarn_watch_feed(&w, &(struct tarn_watch_counts){2000, 400, 400, 400}) == TARN_WATCH_KEEP);
     CHECK(tarn_watch_feed(&w, &(struct tarn_watch_counts){50000, 50000, 0, 0}) == TARN_WATCH_KEEP);
     CHECK(tarn_watch_init(&w, &(struct tarn_watch_params){.alpha = 2}) == TARN_INVALID);
     CHECK(tarn_watch_init(&w, &(struct tarn_watch_params){.resident = UINT64_MAX}) == TARN_OK);

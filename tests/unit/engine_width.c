@@ -62,7 +62,7 @@ static void the_choice_weighs_misses_against_time(void)
 static void a_change_has_to_be_worth_it(void)
 {
     /* from one look to the next the excess moves by less than its error: nothing changes */
-    struct tarn_width_view v = view_of(0.003f, INFINITY, 0.001f, 50);
+    struct tarn_width_view v = view_of(0.003f, INFINITY, 0.0005f, 50);
     CHECK_NUMBER(tarn_width_choose(&v), 1);
     v.now = 1;
     forms[1].excess = 0.0038f;
