@@ -299,7 +299,8 @@ uint32_t tarn_sets_parts(struct tarn_engine *e, struct tarn_checkpoint_part *par
         struct tarn_checkpoint_part *part = &parts[count++];
         *part = (struct tarn_checkpoint_part){
             .is_class = true,
-            .current = s->known && c == (uint32_t)s->current,
+            .current =
+                s->sets != NULL ? s->known && c == (uint32_t)s->current : memory->kept_current,
             .number = c,
             .rate = 1,
             .state = {l->weights, l->m, l->v, l->steps},
@@ -341,14 +342,16 @@ void tarn_sets_restore(struct tarn_engine *e, const struct tarn_checkpoint_part 
     if (s->sets == NULL) { /* kept for a start with sets */
         memcpy(memory->kept_name, part->name, sizeof memory->kept_name);
         memory->kept_set = part->set;
+        memory->kept_current = part->current;
         tarn_set_defaults(&memory->settings);
         return;
     }
     bool same = find_set(s, part, &memory->set);
     memory->settings = s->sets->set[memory->set].settings;
-    if (!part->current || !same)
+    if (!part->current)
         return;
     s->known = true;
+    s->undecided = !same; /* what is there for it now is tried as for a class that comes back */
     s->current = (tarn_workload_class)part->number;
     s->changed_at = e->seen - LEAST_STAY; /* it may be another one by now */
 }

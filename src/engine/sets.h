@@ -27,6 +27,7 @@ struct tarn_class_memory {
     uint32_t set;                      /**< whose they are */
     char kept_name[TARN_SET_NAME]; /**< what a checkpoint said of that set, while there are none */
     uint64_t kept_set;
+    bool kept_current;
 };
 
 struct tarn_class_sets {

@@ -298,6 +298,10 @@ static void a_tag_begins_with_its_set(void)
     CHECK(memcmp(e->versions.live->tagged[0]->model->weights, sets->set[1].model->weights,
                  TARN_NET_PARAMETERS * sizeof(float)) == 0);
     CHECK_NUMBER(e->tags.tag[0].rate, 2);
+    /* it has had its set: the same name at the next start doesn't mean another try */
+    uint32_t tries = e->tags.tag[0].set_tries;
+    CHECK(tarn_engine_name_tag(e, 1, "hits", NULL) == TARN_OK);
+    CHECK(e->tags.tag[0].set_tries == tries && e->tags.tag[0].done_with != 0);
     for (; (e->versions.live->tags & 2) == 0 && at < 120000; at += 100)
         serve_tags(e, at, at + 100);
     /* random weights are no good: it began with the general ones */
@@ -311,8 +315,8 @@ static void what_classes_taught_outlives_a_restart(void)
     static float live[TARN_NET_PARAMETERS], learnt[3 * TARN_NET_PARAMETERS];
     struct tarn_set_settings settings;
     struct tarn_engine_stats stats;
-    tarn_model_sets *sets = NULL, *others = make_sets(NULL);
-    tarn_model *poor = random_model(4), *good = NULL;
+    tarn_model_sets *sets = NULL, *anew = NULL, *others = make_sets(NULL);
+    tarn_model *poor = random_model(4), *other = random_model(6), *good = NULL;
     char command[96];
     strcpy(folder, "/tmp/tarn-sets-XXXXXX");
     REQUIRE(mkdtemp(folder) != NULL);
@@ -322,6 +326,9 @@ static void what_classes_taught_outlives_a_restart(void)
     CHECK(tarn_model_sets_add(sets, "general", poor, &settings, NULL) == TARN_OK);
     settings.rate = 2;
     CHECK(tarn_model_sets_add(sets, "zipf", good, &settings, NULL) == TARN_OK);
+    REQUIRE(tarn_model_sets_create(&anew) == TARN_OK);
+    CHECK(tarn_model_sets_add(anew, "general", poor, &settings, NULL) == TARN_OK);
+    CHECK(tarn_model_sets_add(anew, "zipf", other, &settings, NULL) == TARN_OK);
     tarn_engine *e = start(sets);
     tarn_gen *gen = phases();
     REQUIRE(e != NULL && gen != NULL);
@@ -363,23 +370,37 @@ static void what_classes_taught_outlives_a_restart(void)
     CHECK(strcmp(stats.workload_class, "zipf") == 0 && strcmp(stats.set, "zipf") == 0);
     tarn_engine_destroy(&e);
 
+    e = start(NULL); /* without sets nobody asks, and nothing is lost */
+    REQUIRE(e != NULL);
+    CHECK(!e->sets.known);
+    serve(e, gen, 20000);
+    tarn_engine_get_stats(e, &stats);
+    CHECK(stats.workload_class == NULL && stats.class_changes == 0);
+    tarn_engine_destroy(&e);
+    e = start(sets);
+    REQUIRE(e != NULL);
+    CHECK(e->sets.memory[TARN_WORKLOAD_ZIPF].live != NULL);
+    CHECK_NUMBER(e->sets.memory[TARN_WORKLOAD_ZIPF].set, 1);
+    tarn_engine_destroy(&e);
+    e = start(anew); /* a set of that name that was searched for anew is one to be tried */
+    REQUIRE(e != NULL);
+    CHECK_NUMBER(e->sets.memory[TARN_WORKLOAD_ZIPF].set, 0);
+    tarn_engine_destroy(&e);
     e = start(others); /* its set is gone: then the general one's settings */
     REQUIRE(e != NULL);
     tarn_engine_get_stats(e, &stats);
     CHECK(strcmp(stats.workload_class, "zipf") == 0 && strcmp(stats.set, "general") == 0);
     CHECK_NUMBER(e->learner->params.rate, 1);
     tarn_engine_destroy(&e);
-    e = start(NULL); /* without sets nobody asks */
-    REQUIRE(e != NULL);
-    CHECK(!e->sets.known && e->sets.memory[TARN_WORKLOAD_ZIPF].live == NULL);
-    tarn_engine_destroy(&e);
     snprintf(command, sizeof command, "rm -r %s", folder);
     CHECK(system(command) == 0);
     folder[0] = '\0';
     tarn_model_destroy(&poor);
     tarn_model_destroy(&good);
+    tarn_model_destroy(&other);
     tarn_gen_destroy(&gen);
     tarn_model_sets_destroy(&sets);
+    tarn_model_sets_destroy(&anew);
     tarn_model_sets_destroy(&others);
 }
 

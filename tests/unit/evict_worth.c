@@ -7,6 +7,7 @@
 
 #include "base/rng.h"
 #include "cache/cache.h"
+#include "deploy/canary.h"
 #include "evict/learned.h"
 #include "evict/trial.h"
 
@@ -255,6 +256,31 @@ static void the_trial_weighs_by_cost(void)
     end(&w);
 }
 
-CHECK_MAIN(CASE(means_are_of_what_is_known), CASE(what_is_dear_stays),
-           CASE(misses_weigh_their_cost), CASE(overwrites_change_the_cost),
-           CASE(bad_costs_are_harmless), CASE(the_trial_weighs_by_cost))
+/* Arms are judged by what their misses cost: what nobody had asked for is none. */
+static void stores_alone_cost_nothing(void)
+{
+    struct world w;
+    REQUIRE(begin(&w, 1000, 0, true));
+    for (uint32_t key = 0; key < 3000; key++)
+        use(&w, key, 1, 100);
+    tarn_cache_table(w.cache)->segment = tarn_rollout_segment;
+    double *cost = w.learned->segment_cost, sum = 0;
+    for (uint32_t key = 10000; key < 12000; key++)
+        CHECK(tarn_cache_put(w.cache, &key, sizeof key,
+                             &(struct tarn_item){.charge = 1, .cost_us = 100}) == TARN_OK);
+    for (int k = 0; k < TARN_TABLE_SEGMENTS; k++)
+        sum += cost[k];
+    CHECK_NUMBER(sum, 0);
+    for (uint32_t key = 20000; key < 22000; key++)
+        use(&w, key, 1, 100);
+    for (int k = 0; k < TARN_TABLE_SEGMENTS; k++)
+        sum += cost[k];
+    CHECK(fabs(sum - 2000) < 40);
+    tarn_cache_table(w.cache)->segment = NULL;
+    end(&w);
+}
+
+CHECK_MAIN(CASE(stores_alone_cost_nothing), CASE(means_are_of_what_is_known),
+           CASE(what_is_dear_stays), CASE(misses_weigh_their_cost),
+           CASE(overwrites_change_the_cost), CASE(bad_costs_are_harmless),
+           CASE(the_trial_weighs_by_cost))

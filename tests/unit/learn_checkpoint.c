@@ -229,6 +229,8 @@ static void make_parts(struct tarn_checkpoint_part *parts)
             .current = i == 3,
             .number = number[i],
             .rate = i == 1 ? 0.5f : 1,
+            .set = i == 3 ? 0x123456789abcdef0 : 0,
+            .nested = {.width = {(uint8_t)(i > 1)}, .exits = i == 3},
             .state = {parts_of[i][0], parts_of[i][1], parts_of[i][2], (uint64_t)i + 40},
             .live = i > 1 ? parts_of[i][3] : NULL,
         };
@@ -244,6 +246,7 @@ static void take(void *context, const struct tarn_checkpoint_part *part)
     size_t bytes = COUNT * sizeof(float);
     CHECK(taken < 4 && part->is_class == was->is_class && part->current == was->current);
     CHECK(part->number == was->number && part->rate == was->rate);
+    CHECK(part->set == was->set && memcmp(&part->nested, &was->nested, sizeof part->nested) == 0);
     CHECK(strcmp(part->name, was->name) == 0 && part->state.steps == was->state.steps);
     CHECK(memcmp(part->state.weights, was->state.weights, bytes) == 0 &&
           memcmp(part->state.m, was->state.m, bytes) == 0 &&
@@ -300,15 +303,18 @@ static void parts_and_tags_come_back(void)
         size_t at;
         uint32_t value;
     } wrongs[] = {
-        {64, 3},                       /* tags that aren't there, */
-        {64, 8},                       /* and more than there can be */
-        {68, 17},                      /* likewise classes */
-        {first, 1},                    /* a class among the tags */
-        {first + 4, 0},                /* tag 0 */
-        {first + 4, 8},                /* tags end at 7 */
-        {first + size + 4, 2},         /* one that was there */
-        {first + 8, 1},                /* a tag that is the current class */
-        {first + 12, 0x7fc00000},      /* no rate */
+        {64, 3},                  /* tags that aren't there, */
+        {64, 8},                  /* and more than there can be */
+        {68, 17},                 /* likewise classes */
+        {first, 1},               /* a class among the tags */
+        {first + 4, 0},           /* tag 0 */
+        {first + 4, 8},           /* tags end at 7 */
+        {first + size + 4, 2},    /* one that was there */
+        {first + 8, 1},           /* a tag that is the current class */
+        {first + 12, 0x7fc00000}, /* no rate */
+        {first + 12, 0},
+        {first + 12, 0x42820000},      /* 65 */
+        {first + 64, 0x000000ff},      /* a width that the network doesn't have */
         {first + 24 + 28, 0x41414141}, /* a name without an end */
         {first + 128, 0x7f800000},     /* no weight */
         {first + 128 + 4 * COUNT, 0x7fc00000},
