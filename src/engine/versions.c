@@ -499,11 +499,11 @@ static bool shorten(struct tarn_engine *e, const float *weights)
 }
 
 /* What training has made is of no use: it goes on from what is live. */
-static void start_over(struct tarn_engine *e, const char *why)
+static void start_over(struct tarn_engine *e, tarn_log_level level, const char *why)
 {
     size_t count = tarn_shape_weights(&e->shape);
     float *zeros = e->versions.shortened_weights;
-    tarn_log(TARN_LOG_WARNING, "engine: training goes on from the live model: %s", why);
+    tarn_log(level, "engine: training goes on from the live model: %s", why);
     memset(zeros, 0, count * sizeof *zeros);
     const struct tarn_trainer_state afresh = {
         .weights = e->versions.live->model->weights, .m = zeros, .v = zeros};
@@ -574,7 +574,7 @@ static void mint(struct tarn_engine *e)
         v->in_a_row += v->report.samples >= TARN_GATE_LEAST;
         if (v->in_a_row >= MOST_IN_A_ROW) {
             v->in_a_row = 0;
-            start_over(e, v->report.reason);
+            start_over(e, TARN_LOG_INFO, v->report.reason); /* as it should be, now and then */
         }
     }
     tarn_tags_settle(e, &tags, live);
@@ -584,7 +584,7 @@ void tarn_versions_offer(struct tarn_engine *e)
 {
     const float *weights = tarn_trainer_weights(e->trainer);
     if (!tarn_net_is_finite(weights, tarn_shape_weights(&e->shape))) {
-        start_over(e, "a weight of the candidate is no number");
+        start_over(e, TARN_LOG_WARNING, "a weight of the candidate is no number");
     } else if (e->learning.in_place) {
         swap_trained(e, weights, NULL);
     } else {
