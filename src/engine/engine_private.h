@@ -188,7 +188,7 @@ void tarn_ahead_hurry(struct tarn_engine *engine);
  * noted; `hurried`: only what is worth it, if it is worth it.
  */
 void tarn_deferred_look(struct tarn_engine *engine, bool hurried);
-/** All of it, at the end or where somebody asks for figures. Under that lock, or with no thread left. */
+/** All of it, at the end, with no thread left. */
 void tarn_deferred_finish(struct tarn_engine *engine);
 /** Listens for the classifier, which exists, and notes what it is to hear. Zeros: there was no memory. */
 struct tarn_listener tarn_ear_listener(struct tarn_engine *engine);

@@ -18,12 +18,12 @@ replay_all() { # TRACE SIZE DEVICE
     done
 }
 
-# So far apart two means are by chance and by the larger rounds of a device (README).
-agree() { awk "BEGIN { d = $1 / $2 - 1; exit !(d < 0.005 && d > -0.005) }"; }
+agree() { awk "BEGIN { d = $1 / $2 - 1; exit !(d < $3 && d > -$3) }"; }
 
 for trace in zipf mixed; do
-    size=40%
-    [ $trace = mixed ] && size=10%
+    # a device's larger rounds cost 0.3 to 0.4 % where four of five requests hit (README)
+    size=40% limit=0.005
+    [ $trace = mixed ] && size=10% limit=0.003
     replay_all $trace $size host
     host=$mean
     for device in virtual:mali virtual:jetson opencl:0 vulkan:0; do
@@ -33,7 +33,7 @@ for trace in zipf mixed; do
         printf '%s\n' "$out" | grep -q "\"$device\"" || continue
         replay_all $trace $size $device
         printf '# %s on %s: %s, on the host %s\n' $trace $device "$mean" "$host"
-        check "$trace on $device: as on the host" agree "$mean" "$host"
+        check "$trace on $device: as on the host" agree "$mean" "$host" $limit
         check "$trace on $device: on the device indeed" [ $scored = yes ]
     done
 done
