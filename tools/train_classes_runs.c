@@ -21,7 +21,7 @@ enum {
     NAMED = 60000,
     LEAST_WINDOW = 8192,
     MOST_WINDOW = 400000,
-    WAYS = 8,
+    WAYS = TARN_BLEND_WAYS,
     MOST_SETS = 1024 / WAYS, /* of the cache in front */
     FRONT = 64               /* it has at most one in so many of the objects */
 };
@@ -210,21 +210,6 @@ bool draw_named(uint32_t count, uint64_t seed, struct run_set *set)
 
 /* ---- traces ---- */
 
-static int label_of(const char *labels, const char *name)
-{
-    char line[512], found[256], class[64];
-    int label = -1;
-    FILE *file = fopen(labels, "r");
-    while (file != NULL && fgets(line, sizeof line, file) != NULL)
-        if (sscanf(line, "%255[^\t]\t%63s", found, class) == 2 && strcmp(found, name) == 0)
-            for (int k = 0; k < TARN_WORKLOADS; k++)
-                if (strcmp(tarn_workload_name((tarn_workload_class)k), class) == 0)
-                    label = k;
-    if (file != NULL)
-        fclose(file);
-    return label;
-}
-
 /* Where a window is, and what is left of its requests. */
 struct window {
     size_t begin, length;
@@ -250,18 +235,6 @@ static void draw_window(struct tarn_rng *rng, const struct tarn_trace_data *data
         window->sets = 1 + tarn_rng_below(rng, (uint32_t)(most < MOST_SETS ? most : MOST_SETS));
 }
 
-static bool is_answered(struct window *window, uint64_t hash)
-{
-    uint64_t *set = window->front[hash % window->sets];
-    int way = 0;
-    while (way < WAYS - 1 && set[way] != hash)
-        way++;
-    bool found = set[way] == hash;
-    memmove(set + 1, set, (size_t)way * sizeof *set);
-    set[0] = hash;
-    return found;
-}
-
 static bool cut_window(const struct tarn_trace_data *data, struct window *window, struct run *run)
 {
     struct tarn_stream *stream;
@@ -274,7 +247,8 @@ static bool cut_window(const struct tarn_trace_data *data, struct window *window
         uint64_t key = data->key[data->object[i]];
         uint64_t hash = tarn_mix64(tarn_hash(&key, sizeof key) + window->salt);
         /* the stream has its own use for the hash's ends */
-        if ((hash >> 32 & window->mask) != 0 || (window->sets > 0 && is_answered(window, hash)))
+        if ((hash >> 32 & window->mask) != 0 ||
+            (window->sets > 0 && tarn_blend_front(window->front[hash % window->sets], hash)))
             continue;
         if (tarn_stream_access(stream, hash, -1))
             ok = add_look(run, stream, taken + 1, now);
@@ -296,7 +270,7 @@ static bool cut_trace(const char *labels, const char *path, uint64_t seed, struc
         free(window);
         return fail(error.message);
     }
-    int name = label_of(labels, data->name);
+    int name = tarn_blend_label(labels, data->name);
     bool ok = name >= 0;
     if (!ok)
         fprintf(stderr, "train_classes: no class for %s\n", data->name);

@@ -5,13 +5,15 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <tarn/workload.h>
+
 #include "base/error.h"
 #include "base/hash.h"
 #include "base/memory.h"
 #include "trace/gen.h"
 
 enum { ZIPF, SCAN, LOOP, RECENCY, BURST };
-enum { WAYS = 8, AHEAD = 256, SETTINGS = 6 };
+enum { WAYS = TARN_BLEND_WAYS, AHEAD = 256, SETTINGS = 6 };
 
 /* Beyond these a class isn't itself any more: */
 #define SEQUENCE 64    /* objects of a sequence that is a scan, at least on the mean */
@@ -314,10 +316,8 @@ static uint64_t draw(struct tarn_blend *b, uint32_t *component)
     return tarn_mix64(key + b->salt + ((uint64_t)b->part << 56));
 }
 
-/* True if the cache in front has it; puts it there in any case. */
-static bool is_answered(struct tarn_blend *b, uint64_t hash)
+bool tarn_blend_front(uint64_t set[TARN_BLEND_WAYS], uint64_t hash)
 {
-    uint64_t *set = b->front + hash % b->sets * WAYS;
     int way = 0;
     while (way < WAYS - 1 && set[way] != hash)
         way++;
@@ -327,11 +327,28 @@ static bool is_answered(struct tarn_blend *b, uint64_t hash)
     return found;
 }
 
+int tarn_blend_label(const char *path, const char *name)
+{
+    char line[512], found[256], class[64];
+    int label = -1;
+    FILE *file = fopen(path, "r");
+    while (file != NULL && fgets(line, sizeof line, file) != NULL)
+        if (sscanf(line, "%255[^\t]\t%63s", found, class) == 2 && strcmp(found, name) == 0)
+            for (int k = 0; k < TARN_WORKLOADS; k++)
+                if (strcmp(tarn_workload_name((tarn_workload_class)k), class) == 0)
+                    label = k;
+    if (file != NULL)
+        fclose(file);
+    return label;
+}
+
 uint64_t tarn_blend_next(tarn_blend *b, uint32_t *component)
 {
     uint64_t hash = draw(b, component);
     /* a cache that answers nearly everything lets something through at last */
-    for (int tries = 0; b->front != NULL && tries < 1000 && is_answered(b, hash); tries++)
+    for (int tries = 0; b->front != NULL && tries < 1000 &&
+                        tarn_blend_front(b->front + hash % b->sets * WAYS, hash);
+         tries++)
         hash = draw(b, component);
     return hash;
 }

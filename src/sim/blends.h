@@ -52,6 +52,8 @@ struct tarn_blend_spec {
     uint64_t period; /**< requests of one rise and fall, where it swings; each part has its phase */
 };
 
+#define TARN_BLEND_WAYS 8 /* of a set of the cache in front */
+
 /** From where the parameters are drawn. */
 typedef enum tarn_blend_range {
     TARN_BLEND_INSIDE,  /**< what the classifier is trained with */
@@ -74,6 +76,12 @@ typedef struct tarn_blend tarn_blend;
 tarn_status tarn_blend_create(const struct tarn_blend_spec *spec, tarn_blend **blend,
                               struct tarn_error *error);
 void tarn_blend_destroy(tarn_blend **blend);
+
+/** A request of a small LRU cache's set, the latest first: true if it has the key, which is the latest then. */
+bool tarn_blend_front(uint64_t set[TARN_BLEND_WAYS], uint64_t hash);
+
+/** The class of workload that a table of tab-separated names and classes gives this name; -1: none, or no table. */
+int tarn_blend_label(const char *path, const char *name);
 
 /** The next request: a key's hash; `*component` is what it is part of, or TARN_BLEND_NOISE. */
 uint64_t tarn_blend_next(tarn_blend *blend, uint32_t *component);

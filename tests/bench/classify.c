@@ -310,21 +310,6 @@ static void run_cost(void)
 
 /* ---- traces ---- */
 
-static int label_of(const char *labels, const char *name)
-{
-    char line[512], found[256], class[64];
-    int label = -1;
-    FILE *file = fopen(labels, "r");
-    while (file != NULL && fgets(line, sizeof line, file) != NULL)
-        if (sscanf(line, "%255[^\t]\t%63s", found, class) == 2 && strcmp(found, name) == 0)
-            for (int k = 0; k < CLASSES; k++)
-                if (strcmp(tarn_workload_name((tarn_workload_class)k), class) == 0)
-                    label = k;
-    if (file != NULL)
-        fclose(file);
-    return label;
-}
-
 static void run_trace(const char *labels, const char *path, struct score *looks,
                       struct score *whole)
 {
@@ -336,7 +321,7 @@ static void run_trace(const char *labels, const char *path, struct score *looks,
         fprintf(stderr, "classify: %s\n", error.message);
         exit(1);
     }
-    int label = label_of(labels, data->name);
+    int label = tarn_blend_label(labels, data->name);
     struct tarn_workload *workload = new_classifier();
     for (size_t i = 0; i < data->count; i++) {
         uint64_t key = data->key[data->object[i]];
@@ -409,7 +394,7 @@ static void open_trace(const char *labels, const char *path, struct mixed_trace 
         fprintf(stderr, "classify: %s\n", error.message);
         exit(1);
     }
-    trace->label = label_of(labels, trace->data->name);
+    trace->label = tarn_blend_label(labels, trace->data->name);
     struct tarn_workload *workload = new_classifier();
     for (size_t i = 0; i < trace->data->count; i++)
         hear(workload, trace, i, 0);
